@@ -1,0 +1,251 @@
+"""One YAML file holds one experiment: typed defaults < the YAML < `key=value` overrides.
+
+    config = load_config(Path("configs/quickstart.yaml"), ["train.lora.r=8"])
+
+An unknown key is an error that names the nearest known one. Sections are frozen; a stage takes its own
+section, and `resolved_yaml` writes the whole back so that the run directory's `config.yaml` runs again.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pacos.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelConfig(Section):
+    base: str = Field(description="Hub id or local folder of the base model.")
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    trust_remote_code: bool = False
+
+
+class EngineConfig(Section):
+    """The model server. Without `url`, one is started on this machine and stopped at the end."""
+
+    model: str | None = Field(None, description="The model that generates; `model.base` unless given.")
+    url: str | None = Field(None, description="An OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1.")
+    api_key_env: str = Field("VLLM_API_KEY", description="Environment variable that holds `url`'s key.")
+    max_in_flight: Count = 64
+    data_parallel: Count | Literal["auto"] = "auto"
+    args: dict[str, str | int | float | bool] = Field(default_factory=dict, description="Flags for vllm serve.")
+    start_timeout_s: Count = 900
+    request_timeout_s: Count = 1800
+    price_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
+
+
+class SamplingConfig(Section):
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Count = 3072
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    seed: int | None = Field(None, description="Seed sent with request i is seed + i; slow on GPUs.")
+
+
+class FiltersConfig(Section):
+    preset: Literal["alpaca", "self-instruct"] = "alpaca"
+    novelty: Fraction = Field(0.7, description="A task above this ROUGE-L to any task of the pool is rejected.")
+
+
+class BudgetConfig(Section):
+    """Generation stops at the first of these that is reached, or at `generate.target`."""
+
+    requests: Count | None = None
+    tokens: Count | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    money: Annotated[float, Field(gt=0)] | None = None
+    min_acceptance: Fraction = Field(0.02, description="Floor on accepted/items over the last 2,000 items.")
+
+
+class GenerateConfig(Section):
+    preset: Literal["alpaca", "alpaca-original"] = "alpaca"
+    seeds: str | None = Field(None, description="Seed tasks (JSONL); pacos's own 175 unless given.")
+    target: Count = 52_000
+    tasks_per_request: Count = 20
+    seeds_per_request: Count = 3
+    window: Count = 512
+    sampling: SamplingConfig = SamplingConfig()
+    filters: FiltersConfig = FiltersConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _examples_leave_room(self) -> "GenerateConfig":
+        if self.preset == "alpaca-original" and self.seeds_per_request >= self.tasks_per_request:
+            raise ValueError("alpaca-original counts its examples: seeds_per_request must be under tasks_per_request")
+        return self
+
+
+class LoraConfig(Section):
+    r: Count = 16
+    alpha: Count = 32
+    dropout: Fraction = 0.0
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+
+
+class DataSource(Section):
+    path: str = Field(description="Alpaca-format .json or .jsonl, or a pacos dataset folder.")
+    limit: Count | None = None
+
+
+class TrainConfig(Section):
+    model: str | None = Field(None, description="The model to tune; `model.base` unless given.")
+    data: list[DataSource] = Field(default_factory=list, description="The run's own dataset unless given.")
+    template: Literal["alpaca"] = "alpaca"
+    method: Literal["lora"] = "lora"
+    objective: Literal["sft"] = "sft"
+    lora: LoraConfig = LoraConfig()
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    max_steps: Count | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    warmup_ratio: Fraction = 0.03
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    batch_size: Count = Field(128, description="Examples per optimizer step, over all processes.")
+    max_length: Count = Field(512, description="Tokens per example; longer responses are cut, and counted.")
+    pack_tokens: Count = Field(8192, description="Most tokens, padding included, in one forward pass.")
+    mask_prompt: bool = True
+    checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    save_steps: Count = 200
+    keep: Count = 2
+    processes: Count | Literal["auto"] = "auto"
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
+
+
+class Contestant(Section):
+    name: Name
+    model: str | None = None
+    adapter: str | None = None
+
+
+class SuiteConfig(Section):
+    name: Name
+    path: str = Field(description="A SuperNI folder: tasks/ and splits/default/test_tasks.txt.")
+    prompt: Literal["alpaca", "tk-instruct:def"] = "alpaca"
+    max_tokens: Count = 128
+    postprocess: Literal["none", "first-line"] = "none"
+    limit: Count | None = Field(None, description="Instances per task; 100 (the official rule) unless given.")
+
+
+class EvaluateConfig(Section):
+    models: list[Contestant] = Field(default_factory=list, description="Besides the base and the run's adapter.")
+    suites: list[SuiteConfig] = Field(default_factory=list)
+
+
+class Config(Section):
+    name: Name
+    seed: int = 42
+    runs_dir: str = "runs"
+    model: ModelConfig
+    engine: EngineConfig = EngineConfig()
+    generate: GenerateConfig = GenerateConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.runs_dir) / self.name
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read, override and check an experiment.
+
+    Raises ConfigError: no such file, not YAML, an override without `=`, an unknown key, a value out of range.
+    """
+    values = _read_yaml(path)
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _apply_override(values, override)
+    return parse_config(values, where=str(path))
+
+
+def parse_config(values: Mapping[str, Any], *, where: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as invalid:
+        raise ConfigError(
+            "; ".join(_explain(error) for error in invalid.errors(include_url=False)),
+            where=where,
+            todo="correct the key, or see pacos/config.py for all of them with their defaults",
+        ) from None
+
+
+def resolved_yaml(config: Config) -> str:
+    """Every key with its value, in the order of this file; loading it gives an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def section_sha256(*sections: object) -> str:
+    """Hash of the values that decide a stage's result; a changed hash means another result is due."""
+    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in sections]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        shipped = ", ".join(sorted(str(p) for p in Path("configs").glob("*.yaml")))
+        raise ConfigError("no such config", where=str(path), todo=f"shipped here: {shipped or 'none'}") from None
+    except yaml.YAMLError as broken:
+        mark = getattr(broken, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(broken, "problem", None) or broken
+        raise ConfigError(f"not valid YAML: {problem}", where=f"{path}{line}") from None
+    if not isinstance(values, dict):
+        raise ConfigError("a config is a mapping of sections", where=str(path), todo="start with `name:` and `model:`")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"{override!r} is not key=value", where="command line", todo="write it as train.lora.r=8")
+    *parents, key = dotted.split(".")
+    section = values
+    for parent in parents:
+        child = section.get(parent)
+        section[parent] = child = dict(child) if isinstance(child, dict) else {}
+        section = child
+    try:
+        section[key] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: the value is not valid YAML", where="command line") from None
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    location = [str(part) for part in error["loc"]]
+    dotted = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(error["loc"][:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key `{dotted}`; {hint}"
+    if error["type"] == "missing":
+        return f"`{dotted}` is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"`{dotted}`: {message[:1].lower()}{message[1:]}, not {error['input']!r}" if dotted else message
+
+
+def _keys_at(location: Sequence[str | int]) -> list[str]:
+    section: Any = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        section = annotation if isinstance(annotation, type) else annotation.__args__[0]
+    return list(section.model_fields)

@@ -1,0 +1,59 @@
+"""Every error that a user can cause or mend.
+
+    PacosError
+    ├── ConfigError    an experiment's YAML or a key=value override
+    ├── DataError      seeds, datasets, SuperNI folders, predictions: names the file and line
+    ├── ModelError     a model, tokenizer or adapter that is missing, gated or does not fit
+    ├── EngineError    the model server: does not start, refuses, or died too often
+    ├── RunError       the run directory: another run's, locked, out of step with the config, disk full
+    └── TrainingError  a training run that must not go on: non-finite loss, wrong process count, bad adapter
+
+The command line prints these without a traceback and exits with 2; any other exception is a bug in pacos.
+"""
+
+
+class PacosError(Exception):
+    """What is wrong, where (file and line, or config key), and what to do about it."""
+
+    def __init__(self, what: str, *, where: str | None = None, todo: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.todo = todo
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f"\n  → {self.todo}" if self.todo else ""
+        return f"{place}{self.what}{advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling between processes.
+        return (_rebuild, (type(self), self.what, self.where, self.todo))
+
+
+def _rebuild(kind: type[PacosError], what: str, where: str | None, todo: str | None) -> PacosError:
+    return kind(what, where=where, todo=todo)
+
+
+class ConfigError(PacosError, ValueError):
+    pass
+
+
+class DataError(PacosError, ValueError):
+    pass
+
+
+class ModelError(PacosError, ValueError):
+    pass
+
+
+class EngineError(PacosError, RuntimeError):
+    pass
+
+
+class RunError(PacosError, RuntimeError):
+    pass
+
+
+class TrainingError(PacosError, RuntimeError):
+    pass
