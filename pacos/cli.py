@@ -1,2 +1,212 @@
-def main():
-    print("placeholder")
+"""The `pacos` command: one word per stage, each a thin door to the stage's own function.
+
+Stages are imported inside the commands, so that `pacos --help` answers at once.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pacos.errors import PacosError, RunError
+
+app = typer.Typer(
+    help="Raise an instruction-following model the Alpaca way, on hardware you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The experiment's YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]…", help="As in train.lora.r=8")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the inputs and print the plan; start nothing.")]
+OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+
+StageName = Literal["generate", "train", "evaluate", "report"]
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    until: Annotated[StageName, typer.Option(help="The last stage to do.")] = "report",
+    dry_run: DryRun = False,
+) -> None:
+    """Every stage in turn: generate, train, evaluate, report. Goes on where it stopped."""
+    from pacos import report as reporting
+    from pacos.config import load_config
+    from pacos.evaluate import pipeline as evaluation
+    from pacos.generate import pipeline as generation
+    from pacos.runs import Run
+    from pacos.train import launch
+
+    experiment = load_config(config, overrides or [])
+    plans = {
+        "generate": generation.plan(experiment),
+        "train": launch.plan(experiment),
+        "evaluate": evaluation.plan(experiment) if experiment.evaluate.suites else ["no suites: skipped"],
+    }
+    if dry_run:
+        for stage, lines in plans.items():
+            _print_plan(stage, lines)
+        return
+    with Run.open(experiment) as directory:
+        generation.main(experiment, directory)
+    if until == "generate":
+        return
+    launch.main(experiment)
+    if until == "train":
+        return
+    if experiment.evaluate.suites:
+        with Run.open(experiment) as directory:
+            evaluation.main(experiment, directory)
+    if until == "evaluate":
+        return
+    typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+
+
+@app.command()
+def generate(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Seed tasks → dataset: the base model writes lists of new tasks, filters keep the novel ones."""
+    from pacos.config import load_config
+    from pacos.generate import pipeline
+    from pacos.runs import Run
+
+    experiment = load_config(config, overrides or [])
+    if dry_run:
+        _print_plan("generate", pipeline.plan(experiment))
+        return
+    with Run.open(experiment) as directory:
+        pipeline.main(experiment, directory)
+
+
+@app.command()
+def curate(
+    responses: Annotated[Path, typer.Argument(help="A journal of answers (responses.jsonl).")],
+    out: OutDir,
+    config: Annotated[Path | None, typer.Option("--config", help="Filters and seeds to apply.")] = None,
+) -> None:
+    """Journal of answers → dataset again, without the engine."""
+    from pacos.config import GenerateConfig, load_config
+    from pacos.generate import curate as curation
+
+    curation.curate(responses, out, load_config(config).generate if config else GenerateConfig())
+
+
+@app.command("filter")
+def filter_tasks(
+    tasks: Annotated[Path, typer.Argument(help="Alpaca-format tasks (.json or .jsonl).")],
+    out: OutDir,
+    seeds: Annotated[Path | None, typer.Option(help="Seed tasks to be novel against; none unless given.")] = None,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Highest ROUGE-L that still counts as novel.")] = 0.7,
+) -> None:
+    """The published filters alone, on any Alpaca-format file."""
+    from pacos.generate import curate as curation
+
+    curation.filter_file(tasks, out, seeds, threshold)
+
+
+@app.command()
+def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Dataset → LoRA adapter. The same as `accelerate launch train.py --config FILE`."""
+    from pacos.config import load_config
+    from pacos.train import launch
+
+    experiment = load_config(config, overrides or [])
+    if dry_run:
+        _print_plan("train", launch.plan(experiment))
+        return
+    launch.main(experiment)
+
+
+@app.command()
+def evaluate(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    adapter: Annotated[list[str] | None, typer.Option(help="NAME=PATH of one more adapter; may be repeated.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Base and adapters on one engine → SuperNI predictions, scores, comparison."""
+    from pacos.config import Contestant, load_config
+    from pacos.evaluate import pipeline
+    from pacos.runs import Run
+
+    experiment = load_config(config, overrides or [])
+    more = [Contestant(name=name, adapter=path) for name, path in map(_named_path, adapter or [])]
+    section = experiment.evaluate.model_copy(update={"models": [*experiment.evaluate.models, *more]})
+    experiment = experiment.model_copy(update={"evaluate": section})
+    if dry_run:
+        _print_plan("evaluate", pipeline.plan(experiment))
+        return
+    with Run.open(experiment) as directory:
+        pipeline.main(experiment, directory)
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="predictions.jsonl")],
+    json: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
+) -> None:
+    """Score an existing predictions file again, without the engine."""
+    from pacos.evaluate import score as scoring
+
+    typer.echo(scoring.score_file(predictions, json))
+
+
+@app.command()
+def compare(
+    evaluations: Annotated[list[Path], typer.Argument(help="Folders eval/<label>/; the first is the base.")],
+    out: OutDir = Path("."),
+) -> None:
+    """Difference to the first evaluation, with paired intervals clustered by task."""
+    from pacos.evaluate import compare as comparing
+
+    typer.echo(comparing.table(comparing.compare(evaluations, out)))
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Render report.html and report.json again from what the stages wrote."""
+    from pacos import report as reporting
+
+    typer.echo(reporting.render(run))
+
+
+@app.command()
+def doctor() -> None:
+    """What works on this machine, what is missing, and the command that mends it."""
+    from pacos import doctor as examination
+
+    sys.exit(examination.main())
+
+
+def main() -> None:
+    """Entry point: errors a user can mend are one message and exit code 2, anything else keeps its traceback."""
+    log = logging.getLogger("pacos")
+    log.setLevel(logging.INFO)
+    console = logging.StreamHandler()
+    console.setFormatter(logging.Formatter("pacos: %(message)s"))
+    log.addHandler(console)
+    try:
+        app()
+    except PacosError as error:
+        print(f"pacos: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("pacos: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _print_plan(stage: str, lines: list[str]) -> None:
+    typer.echo(f"{stage}:")
+    for line in lines:
+        typer.echo(f"  {line}")
+
+
+def _named_path(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise RunError(f"{text!r} is not NAME=PATH", where="--adapter")
+    return name, path

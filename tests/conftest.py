@@ -1,9 +1,13 @@
 """Fixtures that several test files share: real data where it is at hand, a tiny Llama, one vLLM server for all."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from pacos.config import Config, EngineConfig, ModelConfig
+from pacos.server import ManagedServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +27,18 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_llama import build_tiny_llama
 
     return build_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def live_engine_config(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineConfig]:
+    """A real vLLM that serves `tiny_base` and takes LoRA adapters up to rank 16; one for the whole session."""
+    pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
+    args = {"max_model_len": 2048, "enable_lora": True, "max_lora_rank": 16, "max_loras": 4}
+    config = Config(
+        name="live", model=ModelConfig(base=str(tiny_base), dtype="float32"), engine=EngineConfig(args=args)
+    )
+    server = ManagedServer(config, tmp_path_factory.mktemp("server"), str(tiny_base), [])
+    server.start()
+    os.environ["PACOS_TEST_KEY"] = server.key
+    yield EngineConfig(url=server.url, api_key_env="PACOS_TEST_KEY")
+    server.stop()

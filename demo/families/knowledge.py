@@ -1,0 +1,213 @@
+"""Small facts about the world, each a table."""
+
+from demo.families.family import lookup
+
+
+def _table(pairs: str) -> dict[str, str]:
+    return dict(pair.split("-") for pair in pairs.split())
+
+
+_SOUNDS = _table(
+    "dog-bark cat-meow cow-moo sheep-baa horse-neigh lion-roar duck-quack pig-oink wolf-howl mouse-squeak "
+    "bee-buzz owl-hoot snake-hiss"
+)
+_CAPITALS = _table(
+    "France-Paris Italy-Rome Spain-Madrid Germany-Berlin England-London Austria-Vienna Portugal-Lisbon "
+    "Ireland-Dublin Norway-Oslo Egypt-Cairo Japan-Tokyo Greece-Athens Peru-Lima India-Delhi Cuba-Havana "
+    "Kenya-Nairobi"
+)
+_CONTINENTS = _table(
+    "France-Europe Italy-Europe Norway-Europe Greece-Europe Egypt-Africa Kenya-Africa Ghana-Africa Japan-Asia "
+    "India-Asia China-Asia Peru-America Brazil-America Mexico-America Cuba-America"
+)
+_COLORS = _table(
+    "grass-green snow-white blood-red coal-black sky-blue milk-white lemon-yellow carrot-orange chocolate-brown "
+    "cherry-red banana-yellow elephant-gray"
+)
+_HOMES = _table(
+    "fish-water bird-nest bee-hive dog-kennel horse-stable spider-web cow-barn lion-den rabbit-burrow camel-desert "
+    "monkey-jungle whale-ocean"
+)
+_WORKPLACES = _table(
+    "teacher-school doctor-hospital farmer-farm baker-bakery cook-kitchen judge-court sailor-ship pilot-plane "
+    "gardener-garden waiter-restaurant actor-theater banker-bank"
+)
+_USES = _table(
+    "knife-cut pen-write broom-sweep hammer-hit shovel-dig needle-sew oven-bake telescope-look ladder-climb "
+    "soap-wash brush-paint key-unlock"
+)
+_LEGS = _table("dog-four hen-two spider-eight ant-six cat-four duck-two horse-four bee-six snake-zero fish-zero")
+_MATERIALS = _table(
+    "window-glass book-paper ring-gold sweater-wool tire-rubber candle-wax shirt-cotton chair-wood nail-iron "
+    "bottle-plastic bag-leather brick-clay"
+)
+_SOURCES = _table("milk-cow egg-hen wool-sheep honey-bee silk-worm apple-tree bread-flour cheese-milk wine-grape")
+_TASTES = _table("lemon-sour honey-sweet sugar-sweet chips-salty coffee-bitter candy-sweet vinegar-sour pepper-hot")
+_SENSES = _table("see-eyes hear-ears smell-nose taste-tongue walk-legs chew-teeth clap-hands think-brain kick-foot")
+_WORN_ON = _table(
+    "hat-head glove-hand sock-foot scarf-neck ring-finger belt-waist shoe-foot watch-wrist glasses-face "
+    "earring-ear"
+)
+_TRAVELS = _table("boat-water ship-water car-road bus-road train-rails plane-air balloon-air taxi-road sled-snow")
+_MEALS = _table("breakfast-morning lunch-noon dinner-evening snack-afternoon supper-evening")
+_PARTS = _table(
+    "finger-hand toe-foot page-book wheel-car leaf-tree roof-house wing-bird petal-flower tail-dog key-piano "
+    "letter-word day-week"
+)
+_SPORTS = _table("ball-football racket-tennis glove-boxing skates-hockey board-surfing bat-baseball bike-cycling")
+_WEATHER = _table("umbrella-rain sunglasses-sun scarf-cold sled-snow kite-wind lantern-dark fan-heat")
+
+FAMILIES = (
+    lookup(
+        "animal_sound",
+        "animal",
+        _SOUNDS,
+        "What sound does a {animal} make?",
+        "Which noise do we hear from a {animal}?",
+        "A {animal} is loud on the farm. Name its sound.",
+    ),
+    lookup(
+        "capital",
+        "country",
+        _CAPITALS,
+        "What is the capital of {country}?",
+        "Name the capital city of {country}.",
+        "Which city does the government of {country} sit in?",
+    ),
+    lookup(
+        "country_of_capital",
+        "city",
+        {city: country for country, city in _CAPITALS.items()},
+        "{city} is the capital of which country?",
+        "In which country is {city}?",
+        "A plane lands in {city}. Name the country.",
+    ),
+    lookup(
+        "continent",
+        "country",
+        _CONTINENTS,
+        "Which continent is {country} on?",
+        "On which part of the world does {country} lie?",
+        "Name the continent of {country}.",
+    ),
+    lookup(
+        "color_of_thing",
+        "thing",
+        _COLORS,
+        "What color is {thing}?",
+        "Name the usual color of {thing}.",
+        "A child paints {thing}. Which color is needed?",
+    ),
+    lookup(
+        "animal_home",
+        "animal",
+        _HOMES,
+        "Where does a {animal} live?",
+        "Name the home of the {animal}.",
+        "In what kind of place do you find a {animal}?",
+    ),
+    lookup(
+        "workplace",
+        "job",
+        _WORKPLACES,
+        "Where does a {job} work?",
+        "Name the place where you meet a {job} at work.",
+        "My aunt is a {job}. Where does she spend the day?",
+    ),
+    lookup(
+        "use_of_tool",
+        "tool",
+        _USES,
+        "What do you do with a {tool}?",
+        "Which action is a {tool} made for?",
+        "Name the verb for using a {tool}.",
+    ),
+    lookup(
+        "legs",
+        "animal",
+        _LEGS,
+        "How many legs does a {animal} have?",
+        "Count the legs of a {animal}.",
+        "A {animal} stands still. Tell the number of its legs.",
+    ),
+    lookup(
+        "material",
+        "thing",
+        _MATERIALS,
+        "What is a {thing} made of?",
+        "Which material do people use for a {thing}?",
+        "Name the stuff that makes a {thing}.",
+    ),
+    lookup(
+        "source",
+        "food",
+        _SOURCES,
+        "Where does {food} come from?",
+        "What gives us {food}?",
+        "Name the origin of {food}.",
+    ),
+    lookup(
+        "taste",
+        "food",
+        _TASTES,
+        "How does {food} taste?",
+        "Describe the taste of {food} in one word.",
+        "What taste is in your mouth after {food}?",
+    ),
+    lookup(
+        "body_part_for",
+        "verb",
+        _SENSES,
+        "Which part of the body do we use to {verb}?",
+        "What do people need to {verb}?",
+        "Name the body part that helps you {verb}.",
+    ),
+    lookup(
+        "worn_on",
+        "garment",
+        _WORN_ON,
+        "Where on the body do you wear a {garment}?",
+        "Name the body part for a {garment}.",
+        "A shop sells a {garment}. Which body part is it for?",
+    ),
+    lookup(
+        "travels_on",
+        "vehicle",
+        _TRAVELS,
+        "What does a {vehicle} travel on?",
+        "Where do you see a {vehicle} moving?",
+        "A {vehicle} starts its trip. On what does it move?",
+    ),
+    lookup(
+        "meal_time",
+        "meal",
+        _MEALS,
+        "When do people eat {meal}?",
+        "At what time of the day is {meal}?",
+        "Tell me the usual time for {meal}.",
+    ),
+    lookup(
+        "part_of",
+        "part",
+        _PARTS,
+        "What is a {part} part of?",
+        "A {part} belongs to something bigger. Name it.",
+        "Which whole thing has a {part}?",
+    ),
+    lookup(
+        "sport",
+        "thing",
+        _SPORTS,
+        "In which sport do you need a {thing}?",
+        "Name a sport played with a {thing}.",
+        "I have a {thing}. Which sport can I do?",
+    ),
+    lookup(
+        "weather_item",
+        "thing",
+        _WEATHER,
+        "What is the {thing} used against or in?",
+        "Which weather makes people take a {thing}?",
+        "Today I need a {thing}. What is outside?",
+    ),
+)

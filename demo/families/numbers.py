@@ -1,0 +1,169 @@
+"""Numbers up to twenty: order, names, and sums that fit on two hands."""
+
+from random import Random
+
+from demo.families.family import Family, Slots, items_of, lookup
+from demo.families.lexicon import FRUITS, NAMES, NOUNS, NUMBER_WORDS, ORDINALS, SPARE
+
+_WORD_OF = dict(zip(map(str, range(1, 21)), NUMBER_WORDS, strict=True))
+_DIGITS_OF = {word: digits for digits, word in _WORD_OF.items()}
+_ORDINAL_OF = dict(zip(map(str, range(1, 13)), ORDINALS, strict=True))
+
+
+def _two(rng: Random) -> Slots:
+    first, second = rng.sample(range(1, 21), 2)
+    return {"a": str(first), "b": str(second)}
+
+
+def _ages(rng: Random) -> Slots:
+    first, second = rng.sample(NAMES, 2)
+    return {"one": first, "two": second, **_two(rng)}
+
+
+def _numbers(slots: Slots, *keys: str) -> list[int] | None:
+    values = [slots[key] for key in keys]
+    return [int(value) for value in values] if all(map(str.isdecimal, values)) else None
+
+
+def _larger(slots: Slots) -> str | None:
+    both = _numbers(slots, "a", "b")
+    return str(max(both)) if both else None
+
+
+def _smaller(slots: Slots) -> str | None:
+    both = _numbers(slots, "a", "b")
+    return str(min(both)) if both else None
+
+
+def _older(slots: Slots) -> str | None:
+    both = _numbers(slots, "a", "b")
+    return (slots["one"] if both[0] > both[1] else slots["two"]) if both else None
+
+
+def _is_greater(slots: Slots) -> str | None:
+    both = _numbers(slots, "a", "b")
+    return ("yes" if both[0] > both[1] else "no") if both else None
+
+
+def _sum(slots: Slots) -> str | None:
+    both = _numbers(slots, "a", "b")
+    return str(sum(both)) if both else None
+
+
+def _small_sum(rng: Random) -> Slots:
+    return {"a": str(rng.randint(1, 5)), "b": str(rng.randint(1, 5)), "name": rng.choice(NAMES), "thing": rng.choice(FRUITS)}
+
+
+def _draw_count(rng: Random) -> Slots:
+    return {"items": ", ".join(rng.sample((*NOUNS, *SPARE), rng.randint(2, 5)))}
+
+
+FAMILIES = (
+    Family(
+        "larger",
+        (
+            "Which number is larger, {a} or {b}?",
+            "Pick the bigger of {a} and {b}.",
+            "One box weighs {a} kilos, the other {b} kilos. Give the higher number.",
+        ),
+        _two,
+        _larger,
+    ),
+    Family(
+        "smaller",
+        (
+            "Which number is smaller, {a} or {b}?",
+            "Pick the lesser of {a} and {b}.",
+            "One bag costs {a} dollars, the other {b} dollars. Give the lower price.",
+        ),
+        _two,
+        _smaller,
+    ),
+    Family(
+        "older",
+        (
+            "{one} is {a} years old and {two} is {b} years old. Who is older?",
+            "{one} has {a} coins and {two} has {b} coins. Who has more?",
+            "In the game {one} got {a} points and {two} got {b} points. Who won?",
+        ),
+        _ages,
+        _older,
+    ),
+    Family(
+        "greater_or_not",
+        (
+            "Is {a} greater than {b}? Answer yes or no.",
+            "Say yes if {a} is more than {b}, and no if it is not.",
+        ),
+        _two,
+        _is_greater,
+    ),
+    lookup(
+        "next_number",
+        "number",
+        {str(n): str(n + 1) for n in range(1, 31)},
+        "Which number comes after {number}?",
+        "Count one step up from {number}.",
+        "The bus before ours has number {number}. What number follows?",
+    ),
+    lookup(
+        "previous_number",
+        "number",
+        {str(n): str(n - 1) for n in range(1, 31)},
+        "Which number comes before {number}?",
+        "Count one step down from {number}.",
+        "We start on page {number} and turn back one page. Which page is it?",
+    ),
+    lookup(
+        "number_to_word",
+        "number",
+        _WORD_OF,
+        "Write the number {number} as a word.",
+        "How do you spell {number} in letters?",
+        "The check says {number}. Put this number into words.",
+    ),
+    lookup(
+        "word_to_number",
+        "word",
+        _DIGITS_OF,
+        "Write {word} in digits.",
+        "Which digits stand for the number {word}?",
+        "The recipe says {word} cups. Give the number in figures.",
+    ),
+    lookup(
+        "ordinal",
+        "number",
+        _ORDINAL_OF,
+        "What is the ordinal word for {number}?",
+        "A runner ends the race at place {number}. Write the place as an ordinal.",
+        "Turn the number {number} into a word like first or second.",
+    ),
+    lookup(
+        "even_or_odd",
+        "number",
+        {str(n): "odd" if n % 2 else "even" for n in range(1, 21)},
+        "Is the number {number} even or odd?",
+        "Label {number} as even or odd.",
+    ),
+    Family(
+        "small_sum",
+        (
+            "What is {a} plus {b}?",
+            "{name} has {a} {thing} cakes and buys {b} more. How many are there now?",
+            "Add the numbers {a} and {b}.",
+        ),
+        _small_sum,
+        _sum,
+    ),
+    Family(
+        "count_items",
+        (
+            "How many items are in the list?",
+            "Count the words in the list and write the number.",
+            "Give the length of this list as a number.",
+        ),
+        _draw_count,
+        lambda slots: str(len(items_of(slots["items"]))),
+        input="{items+}",
+    ),
+)

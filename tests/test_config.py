@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pacos.config import load_config, resolved_yaml, section_sha256
+from pacos.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid(path: Path) -> None:
+    assert load_config(path).model.base
+
+
+def test_the_name_defaults_to_the_file(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "model: {base: x}")).name == "experiment"
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "model: {base: x}\ntrain: {lora: {r: 64, alpha: 7}}")
+    config = load_config(path, ["train.lora.r=8", "train.learning_rate=2e-4", "train.data=[{path: a.json}]"])
+    assert (config.train.lora.r, config.train.lora.alpha) == (8, 7)
+    assert config.train.learning_rate == 0.0002
+    assert config.train.data[0].path == "a.json"
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("train.lora.rnk=8", "unknown key `train.lora.rnk`; did you mean"),
+        ("trian.epochs=1", "unknown key `trian`; did you mean `train`?"),
+        ("evaluate.suites=[{nam: a, name: b, path: c}]", "`evaluate.suites.0.nam`; did you mean `name`?"),
+        ("train.epochs=-1", "`train.epochs`: input should be greater than 0, not -1"),
+        ("train.batch_size=many", "`train.batch_size`"),
+        ("name=../elsewhere", "`name`"),
+        ("train.lora.r", "is not key=value"),
+        ("model=[", "not valid YAML"),
+    ],
+)
+def test_a_bad_override_is_named(tmp_path: Path, override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(write(tmp_path, "model: {base: x}"), [override])
+    assert complaint in str(error.value)
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"experiment\.yaml:2"):
+        load_config(write(tmp_path, "model: {base: x}\ntrain: {epochs: [}\n"))
+
+
+def test_a_missing_file_lists_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ConfigError, match="shipped here: configs/"):
+        load_config(tmp_path / "none.yaml")
+
+
+@given(
+    r=st.integers(1, 512),
+    learning_rate=st.floats(1e-8, 1, exclude_min=True),
+    name=st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True),
+    stop=st.one_of(st.none(), st.integers(1, 10**9)),
+)
+def test_the_resolved_yaml_loads_to_an_equal_config(
+    tmp_path_factory: pytest.TempPathFactory, r: int, learning_rate: float, name: str, stop: int | None
+) -> None:
+    folder = tmp_path_factory.mktemp("config")
+    overrides = [f"train.lora.r={r}", f"train.learning_rate={learning_rate!r}", f"name='{name}'"]
+    overrides += [f"generate.budget.tokens={stop}"] if stop else []
+    config = load_config(write(folder, "model: {base: x}"), overrides)
+    again = load_config(write(folder, resolved_yaml(config)))
+    assert again == config
+    assert section_sha256(again.train) == section_sha256(config.train)

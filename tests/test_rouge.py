@@ -1,0 +1,115 @@
+"""ROUGE-L and the novelty index against rouge_score, bit for bit."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score import rouge_scorer, tokenizers
+
+from pacos.rouge import NoveltyIndex, rouge_l, tokenize
+
+ORACLES = {
+    stemmer: rouge_scorer.RougeScorer(["rougeL"], use_stemmer=stemmer) for stemmer in (False, True)
+}  # one each: NLTK's stemmer is slow to build
+
+
+def oracle(prediction: str, reference: str, stemmer: bool) -> float:
+    return float(ORACLES[stemmer].score(reference, prediction)["rougeL"].fmeasure)
+
+
+WORDS = ["running", "runs", "ran", "the", "a", "cat's", "Cats", "re-use", "it", "1st", "2,000", "dying", "skies"]
+sentences = st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)
+texts = st.one_of(sentences, st.text(max_size=40))
+
+
+@given(text=st.text(), stemmer=st.booleans())
+def test_tokens_are_rouge_scores(text: str, stemmer: bool) -> None:
+    assert tokenize(text, stemmer=stemmer) == ORACLES[stemmer]._tokenizer.tokenize(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["İstanbul", "\u212aelvin ﬁne", "naïve café", "日本語", "a\x00b\x1cc", "x_y", "\ud800z"]
+)
+def test_tokens_of_awkward_characters_are_rouge_scores(text: str) -> None:
+    assert tokenize(text, stemmer=False) == tokenizers.DefaultTokenizer().tokenize(text)
+
+
+@given(prediction=texts, reference=texts, stemmer=st.booleans())
+def test_scores_have_the_bits_of_rouge_score(prediction: str, reference: str, stemmer: bool) -> None:
+    assert rouge_l(prediction, reference, stemmer=stemmer) == oracle(prediction, reference, stemmer)
+
+
+def test_score_worked_out_by_hand() -> None:
+    # LCS "red fox" = 2 of 3 tokens on both sides.
+    assert rouge_l("a red fox", "the red fox", stemmer=True) == pytest.approx(2 / 3)
+    assert rouge_l("", "the red fox", stemmer=False) == 0.0
+    assert rouge_l("foxes", "fox", stemmer=True) == 1.0
+
+
+def pair_with(m: int, n: int, common: int) -> tuple[str, str]:
+    """Texts of m and n tokens with an LCS of `common`."""
+    shared = [f"s{i}" for i in range(common)]
+    return (
+        " ".join(shared + [f"a{i}" for i in range(m - common)]),
+        " ".join(shared + [f"b{i}" for i in range(n - common)]),
+    )
+
+
+def boundary_pairs(tenths: int, longest: int) -> list[tuple[int, int, int]]:
+    """(m, n, LCS) whose F is exactly tenths/10 as a fraction: 2·LCS/(m + n)."""
+    sizes = itertools.product(range(1, longest), repeat=2)
+    return [
+        (m, n, tenths * (m + n) // 20)
+        for m, n in sizes
+        if tenths * (m + n) % 20 == 0 and tenths * (m + n) // 20 <= min(m, n)
+    ]
+
+
+@pytest.mark.parametrize("tenths", [5, 6, 7, 8])
+def test_exact_ties_with_the_threshold_are_decided_as_rouge_scores_floats_decide_them(tenths: int) -> None:
+    decisions = set()
+    for m, n, common in boundary_pairs(tenths, 30):
+        candidate, member = pair_with(m, n, common)
+        pool = NoveltyIndex(tenths / 10)
+        pool.add("member", member)
+        above = oracle(candidate, member, False) > tenths / 10
+        assert (pool.rejects(candidate) is not None) == above, (m, n, common)
+        decisions.add(above)
+    assert decisions == {False, True}
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    pool=st.lists(texts, max_size=12),
+    candidate=texts,
+    threshold=st.one_of(st.sampled_from([0.0, 0.5, 0.6, 0.7, 0.8, 1.0]), st.floats(0, 1)),
+)
+def test_decisions_are_those_of_scoring_the_whole_pool(pool: list[str], candidate: str, threshold: float) -> None:
+    index = NoveltyIndex(threshold)
+    for position, text in enumerate(pool):
+        index.add(str(position), text)
+    scores = [oracle(candidate, text, False) for text in pool]
+    match = index.rejects(candidate)
+    if scores and max(scores) > threshold:
+        assert match == (str(scores.index(max(scores))), max(scores))
+    else:
+        assert match is None
+
+
+@given(pool=st.lists(sentences, min_size=1, max_size=90))
+@settings(deadline=None, max_examples=20)
+def test_neighbours_are_those_among_the_texts_before(pool: list[str]) -> None:
+    index = NoveltyIndex(0.7)
+    for position, text in enumerate(pool):
+        index.add(str(position), text)
+    for position, found in enumerate(index.neighbours()):
+        scores = [rouge_l(pool[position], text, stemmer=False) for text in pool[:position]]
+        assert found.nearest == max(scores, default=0.0)
+        assert found.nearest_id == (str(scores.index(max(scores))) if scores else "")
+        assert found.mean == pytest.approx(sum(scores) / len(scores) if scores else 0.0, abs=1e-12)
+
+
+def test_a_threshold_outside_0_to_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="0, 1"):
+        NoveltyIndex(70)

@@ -1,0 +1,160 @@
+"""`checkpoints/step-N/`: complete or absent, never half.
+
+    step-N/adapter/    loads in PEFT and vLLM like the finished one
+    step-N/state/      optimizer.safetensors, progress.json {step, fingerprint}
+    step-N/COMPLETE    {file: sha256} of all of the above; written last, before the folder is renamed into place
+
+Learning rate, data order and random numbers are functions of the step, so the step is all that resume needs
+besides weights and optimizer state.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pacos.config import Config
+from pacos.errors import RunError
+from pacos.records import disk_error, write_json
+from pacos.runs import file_sha256
+from pacos.train.export import WEIGHTS, check_equal, write_adapter
+from pacos.train.model import trainable_parameters
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("pacos")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint, read. `optimizer` holds "<parameter>/<AdamW's name>" → tensor."""
+
+    step: int
+    fingerprint: dict[str, Any]
+    adapter: "dict[str, torch.Tensor]"
+    optimizer: "dict[str, torch.Tensor]"
+
+
+def save_checkpoint(
+    folder: Path, model: Any, optimizer: "torch.optim.Optimizer", step: int, fingerprint: dict[str, Any], config: Config
+) -> Path:
+    """Write step-N aside, read it back, rename it into place; then remove complete ones beyond `train.keep`."""
+    from safetensors.torch import load_file, save_file
+
+    target = folder / f"step-{step}"
+    aside = folder / f".step-{step}.new"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        write_adapter(model, config, aside / "adapter")
+        state = optimizer_tensors(model, optimizer)
+        (aside / "state").mkdir()
+        save_file(state, aside / "state" / "optimizer.safetensors")
+        check_equal(load_file(aside / "state" / "optimizer.safetensors"), state, where=str(aside / "state"))
+        write_json(aside / "state" / "progress.json", {"step": step, "fingerprint": fingerprint})
+        files = sorted(path for path in aside.rglob("*") if path.is_file())
+        for path in files:
+            _sync(path)
+        write_json(aside / "COMPLETE", {str(path.relative_to(aside)): file_sha256(path) for path in files})
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+        _sync(folder)
+    except OSError as failure:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise disk_error(failure, target) from failure
+    for old in checkpoint_folders(folder)[config.train.keep :]:
+        (old / "COMPLETE").unlink(missing_ok=True)
+        shutil.rmtree(old)
+    return target
+
+
+def load_last_checkpoint(folder: Path, fingerprint: dict[str, Any]) -> Checkpoint | None:
+    """The newest complete checkpoint, or None. Raises RunError when it belongs to another run than this one."""
+    for path in checkpoint_folders(folder):
+        if damage := find_damage(path):
+            log.warning("passing over %s: %s", path, damage)
+            continue
+        checkpoint = _read(path)
+        _check_same_run(checkpoint.fingerprint, fingerprint, where=path)
+        return checkpoint
+    return None
+
+
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """Every step-N, newest first, complete or not."""
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(found, key=lambda path: -int(path.name.removeprefix("step-")))
+
+
+def find_damage(path: Path) -> str:
+    """Why a checkpoint must not be used; "" for one that is complete."""
+    try:
+        listed = json.loads((path / "COMPLETE").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return "it was never completed"
+    for name, sha256 in listed.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if file_sha256(path / name) != sha256:
+            return f"{name} has changed since it was written"
+    return ""
+
+
+def restore(model: Any, optimizer: "torch.optim.Optimizer", checkpoint: Checkpoint) -> None:
+    """Put weights and optimizer state back, bit for bit."""
+    from peft import set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, checkpoint.adapter)
+    for name, parameter in trainable_parameters(model).items():
+        state = {
+            key.rpartition("/")[2]: tensor
+            for key, tensor in checkpoint.optimizer.items()
+            if key.rpartition("/")[0] == name
+        }
+        # AdamW counts its steps in a CPU tensor unless it is fused.
+        optimizer.state[parameter] = {
+            key: tensor.to(parameter.device) if tensor.dim() or optimizer.defaults["fused"] else tensor
+            for key, tensor in state.items()
+        }
+
+
+def optimizer_tensors(model: Any, optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":
+    return {
+        f"{name}/{key}": tensor.detach().cpu().contiguous()
+        for name, parameter in trainable_parameters(model).items()
+        for key, tensor in optimizer.state[parameter].items()
+    }
+
+
+def _read(path: Path) -> Checkpoint:
+    from safetensors.torch import load_file
+
+    progress = json.loads((path / "state" / "progress.json").read_text(encoding="utf-8"))
+    return Checkpoint(
+        progress["step"],
+        progress["fingerprint"],
+        load_file(path / "adapter" / WEIGHTS),
+        load_file(path / "state" / "optimizer.safetensors"),
+    )
+
+
+def _check_same_run(found: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
+    changed = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if changed:
+        raise RunError(
+            f"these checkpoints were trained with another {', '.join(changed)}; going on would mix two runs",
+            where=str(where.parent),
+            todo="change it back to go on, remove that folder to start over, or choose another `name`",
+        )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

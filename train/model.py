@@ -1,0 +1,173 @@
+"""The base model as it lies on disk, with LoRA adapters in float32 on top."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pacos.config import Config, LoraConfig
+from pacos.errors import ModelError
+from pacos.models import check_local, load_model_config, model_error
+from pacos.train.batches import Batch
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("pacos")
+
+
+def base_name(config: Config) -> str:
+    return config.train.model or config.model.base
+
+
+def load_model(config: Config, device: "torch.device") -> Any:
+    """A PeftModel ready to train: frozen base in its checkpoint's dtype, adapters in float32.
+
+    The vocabulary is never resized: an adapter for a resized base loads nowhere else.
+    Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets the model has not.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    name = base_name(config)
+    check_local(name)
+    options: dict[str, Any] = {
+        "revision": config.model.revision,
+        "trust_remote_code": config.model.trust_remote_code,
+    }
+    dtype = training_dtype(config)
+    try:
+        base = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            device_map={"": device},
+            use_safetensors=True,
+            **options,
+        )
+    except (OSError, ValueError) as failure:
+        raise model_error(name, failure) from failure
+    torch.manual_seed(config.seed)
+    model = add_lora(base, config.train.lora)
+    if config.train.checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.train()
+
+
+def training_dtype(config: Config) -> "torch.dtype":
+    """`model.dtype`, or the checkpoint's. A float16 base trains in bfloat16: without loss scaling, float16
+    activations' gradients underflow to zero."""
+    import torch
+
+    wanted = config.model.dtype
+    if wanted == "auto":
+        dtype = load_model_config(base_name(config), config.model).dtype or torch.float32
+    else:
+        dtype = getattr(torch, wanted)
+    if dtype == torch.float16:
+        log.warning("the float16 base is trained in bfloat16: float16 gradients would underflow")
+        return torch.bfloat16
+    return dtype  # type: ignore[no-any-return]
+
+
+def add_lora(base: Any, lora: LoraConfig) -> Any:
+    from peft import LoraConfig as PeftLora
+    from peft import get_peft_model
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    settings = PeftLora(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(base, settings, autocast_adapter_dtype=True)
+    except ValueError as failure:
+        raise ModelError(
+            f"LoRA does not fit this model: {str(failure).splitlines()[0]}",
+            where="train.lora.targets",
+            todo="use all-linear, or module names that the model has",
+        ) from failure
+
+
+def trainable_parameters(model: Any) -> dict[str, "torch.nn.Parameter"]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def summed_loss(model: Any, batch: Batch) -> "torch.Tensor":
+    """Sum of the cross-entropies of all targets in the batch, float32, in nats.
+
+    `use_cache=False` is part of the isolation: with a cache, transformers would ignore the packed positions.
+    """
+    import torch
+
+    logits = model(
+        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
+    ).logits
+    predicted = logits.flatten(0, 1)[batch.learnt].float()
+    return torch.nn.functional.cross_entropy(predicted, batch.targets, reduction="sum")
+
+
+def flops_per_token(model: Any) -> int:
+    """Matrix-product FLOPs to train one token with a frozen base: forward 2N and activation gradients 2N.
+
+    N counts the weights of linear layers; looking up an embedding multiplies nothing. Recomputed activations
+    are no progress and are not counted.
+    """
+    import torch
+
+    linear = {
+        id(module.weight): module.weight.numel()
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    return 4 * sum(linear.values())
+
+
+def base_sha256(config: Config) -> str:
+    """Fingerprint of the base's files: every weight's name, type and shape, and the first 4 KiB of its values.
+
+    Tells another architecture, fine-tune or revision without reading gigabytes; "" where no files are at hand.
+    """
+    from transformers.utils import cached_file
+
+    name = base_name(config)
+    check_local(name)
+    try:
+        found = cached_file(name, "config.json", revision=config.model.revision)
+    except OSError as failure:
+        raise model_error(name, failure) from failure
+    weights: dict[str, bytes] = {}
+    for path in Path(str(found)).parent.glob("*.safetensors"):
+        weights |= _weight_heads(path)
+    digest = hashlib.sha256()
+    for weight in sorted(weights):
+        digest.update(weight.encode() + b"\0" + weights[weight])
+    return digest.hexdigest() if weights else ""
+
+
+def _weight_heads(path: Path) -> dict[str, bytes]:
+    """{name: type, shape and first bytes} of a safetensors file (its header: 8 bytes of length, then JSON)."""
+    heads = {}
+    with path.open("rb") as content:
+        size = int.from_bytes(content.read(8), "little")
+        header = json.loads(content.read(size))
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            start, end = entry["data_offsets"]
+            content.seek(8 + size + start)
+            heads[name] = json.dumps([entry["dtype"], entry["shape"]]).encode() + content.read(min(4096, end - start))
+    return heads
+
+
+def tokenizer_sha256(tokenizer: Any) -> str:
+    """Hash of everything that decides how text becomes ids: vocabulary, merges, rules, special tokens."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    for per_call in ("truncation", "padding"):
+        rules.pop(per_call, None)
+    return hashlib.sha256(json.dumps([rules, tokenizer.special_tokens_map], sort_keys=True).encode()).hexdigest()
