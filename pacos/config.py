@@ -122,7 +122,8 @@ class TrainConfig(Section):
     checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     save_steps: Count = 200
     keep: Count = 2
-    processes: Count | Literal["auto"] = "auto"
+    processes: Count | Literal["auto"] = Field("auto", description="auto: one per GPU, or one on a CPU.")
+    accelerate: str | None = Field(None, description="A file of accelerate's own, as configs/accelerate/ddp.yaml.")
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
 
 
@@ -161,16 +162,15 @@ class Config(Section):
         return Path(self.runs_dir) / self.name
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read, override and check an experiment.
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read, override and check an experiment; without a file the overrides say it all.
 
     Raises ConfigError: no such file, not YAML, an override without `=`, an unknown key, a value out of range.
     """
-    values = _read_yaml(path)
-    values.setdefault("name", path.stem)
+    values = {"name": path.stem} | _read_yaml(path) if path else {}
     for override in overrides:
         _apply_override(values, override)
-    return parse_config(values, where=str(path))
+    return parse_config(values, where=str(path or "command line"))
 
 
 def parse_config(values: Mapping[str, Any], *, where: str) -> Config:

@@ -1,5 +1,6 @@
 """Models and adapters on disk or on the hub: found, read and checked, without loading weights."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,42 @@ def load_model_config(name: str, config: ModelConfig) -> Any:
         return AutoConfig.from_pretrained(name, revision=config.revision, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
+
+
+def model_sha256(name: str, config: ModelConfig) -> str:
+    """Fingerprint of a model's files: every weight's name, type and shape, and the first 4 KiB of its values.
+
+    Tells another architecture, fine-tune or revision without reading gigabytes; "" where no files are at hand.
+    """
+    from transformers.utils import cached_file
+
+    check_local(name)
+    try:
+        found = cached_file(name, "config.json", revision=config.revision)
+    except OSError as failure:
+        raise model_error(name, failure) from failure
+    weights: dict[str, bytes] = {}
+    for path in Path(str(found)).parent.glob("*.safetensors"):
+        weights |= _weight_heads(path)
+    digest = hashlib.sha256()
+    for weight in sorted(weights):
+        digest.update(weight.encode() + b"\0" + weights[weight])
+    return digest.hexdigest() if weights else ""
+
+
+def _weight_heads(path: Path) -> dict[str, bytes]:
+    """{name: type, shape and first bytes} of a safetensors file (its header: 8 bytes of length, then JSON)."""
+    heads = {}
+    with path.open("rb") as content:
+        size = int.from_bytes(content.read(8), "little")
+        header = json.loads(content.read(size))
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            start, end = entry["data_offsets"]
+            content.seek(8 + size + start)
+            heads[name] = json.dumps([entry["dtype"], entry["shape"]]).encode() + content.read(min(4096, end - start))
+    return heads
 
 
 def check_local(name: str) -> None:

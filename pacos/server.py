@@ -57,7 +57,7 @@ class ManagedServer:
         arguments = to_arguments({**self._flags, "port": port})
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments]
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        log.info("starting vLLM: %s", " ".join(command[1:]))
+        log.debug("vLLM's command: %s", " ".join(command))
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, guard.__file__, str(self._record), *command],
@@ -110,7 +110,7 @@ class ManagedServer:
         with bar("starting vLLM", None, "s") as progress:
             while time.monotonic() < deadline:
                 if not self.is_alive:
-                    self._process = None
+                    self.stop()
                     raise self._failure("the server ended while starting")
                 if _answers(f"http://{HOST}:{port}/health"):
                     return

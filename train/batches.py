@@ -155,4 +155,6 @@ def collate(rows: Sequence[Sequence[Example]], width: int, pad_id: int) -> Batch
             learnt += range(r * width + start + example.learnt - 1, r * width + end - 1)
             targets += example.ids[example.learnt :]
             start = end
-    return Batch(ids, positions, documents, torch.tensor(learnt, dtype=torch.long), torch.tensor(targets, dtype=torch.long))
+    return Batch(
+        ids, positions, documents, torch.tensor(learnt, dtype=torch.long), torch.tensor(targets, dtype=torch.long)
+    )

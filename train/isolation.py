@@ -19,7 +19,7 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> flo
     """Compare logits of examples packed into one row with those of each alone; returns the relative error.
 
     The longest example is among those compared, so that a sliding attention window that a row would outgrow
-    shows. Raises TrainingError when they differ by more than rounding.
+    shows. Raises TrainingError when they differ by more than rounding, or are not finite to begin with.
     """
     import torch
 
@@ -38,6 +38,9 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> flo
             [model(input_ids=torch.tensor([probe.ids], device=device), use_cache=False).logits[0] for probe in probes]
         )
     model.train(was_training)
+    if not torch.isfinite(alone).all():
+        rows = ", ".join(probe.row for probe in probes)
+        raise TrainingError(f"before any training its logits are not finite on {rows}", where=model.name_or_path)
     error = float((packed - alone).float().pow(2).mean().sqrt() / alone.float().pow(2).mean().sqrt())
     tolerance = TOLERANCE[str(alone.dtype).removeprefix("torch.")]
     if not error <= tolerance:

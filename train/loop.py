@@ -181,9 +181,7 @@ def prepare_step(
     train = config.train
     chosen = [examples[index] for index in step_examples(len(examples), train, config.seed, step)]
     layout = lay_out([len(example.ids) for example in chosen], train.pack_tokens, accelerator.num_processes)
-    passes = [
-        [[chosen[index] for index in row] for row in rows] for rows in layout.passes[accelerator.process_index]
-    ]
+    passes = [[[chosen[index] for index in row] for row in rows] for rows in layout.passes[accelerator.process_index]]
     return StepWork(
         chosen,
         [example for rows in passes for row in rows for example in row],
@@ -227,9 +225,7 @@ def update(optimizer: "torch.optim.Optimizer", rate: float) -> None:
     optimizer.zero_grad()
 
 
-def raise_non_finite(
-    wrapped: Any, work: StepWork, pad_id: int, accelerator: "Accelerator", *, what: str
-) -> NoReturn:
+def raise_non_finite(wrapped: Any, work: StepWork, pad_id: int, accelerator: "Accelerator", *, what: str) -> NoReturn:
     """Run each row of the step alone to find those whose loss or gradient is not finite, and stop with their names."""
     import torch
     from accelerate.utils import gather_object
@@ -267,4 +263,5 @@ def peak_flops(accelerator: "Accelerator") -> float:
     if accelerator.device.type != "cuda":
         return 0.0
     name = torch.cuda.get_device_name(accelerator.device)
-    return next((peak for known, peak in PEAK_FLOPS.items() if known in name), 0.0) * accelerator.num_processes
+    peak = next((peak for known, peak in PEAK_FLOPS.items() if known in name), 0.0)
+    return peak * int(accelerator.num_processes)

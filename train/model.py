@@ -99,16 +99,15 @@ def trainable_parameters(model: Any) -> dict[str, "torch.nn.Parameter"]:
 
 
 def summed_loss(model: Any, batch: Batch) -> "torch.Tensor":
-    """Sum of the cross-entropies of all targets in the batch, float32, in nats.
+    """Sum of the cross-entropies of all targets in the batch, in nats, float32 at least.
 
     `use_cache=False` is part of the isolation: with a cache, transformers would ignore the packed positions.
     """
     import torch
 
-    logits = model(
-        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-    ).logits
-    predicted = logits.flatten(0, 1)[batch.learnt].float()
+    logits = model(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False).logits
+    predicted = logits.flatten(0, 1)[batch.learnt]
+    predicted = predicted.to(torch.promote_types(predicted.dtype, torch.float32))
     return torch.nn.functional.cross_entropy(predicted, batch.targets, reduction="sum")
 
 
@@ -121,9 +120,7 @@ def flops_per_token(model: Any) -> int:
     import torch
 
     linear = {
-        id(module.weight): module.weight.numel()
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear)
+        id(module.weight): module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)
     }
     return 4 * sum(linear.values())
 

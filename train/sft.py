@@ -1,72 +1,62 @@
 """Supervised fine-tuning, from a dataset to an adapter: what runs inside each process that accelerate launches.
 
-    dataset/ ─▶ token ids (data.py) ─▶ packed steps (batches.py) ─▶ LoRA on the base (model.py, loop.py) ─▶ adapter/
+dataset/ ─▶ token ids (data) ─▶ packed steps (batches) ─▶ LoRA on the base (model, loop) ─▶ adapter/ (export)
 """
 
 import contextlib
 import logging
-import os
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
-from pacos.errors import ModelError, PacosError, TrainingError
-from pacos.models import VLLM_LORA_RANKS, load_model_config, load_tokenizer
+from pacos.errors import ModelError
+from pacos.models import load_tokenizer
 from pacos.records import read_jsonl
 from pacos.runs import Run, Stage
 from pacos.templates import ALPACA_SHA256
 from pacos.train.batches import total_steps
-from pacos.train.data import Dataset, load_dataset, load_tasks, source_paths
-from pacos.train.export import export_adapter, serve_command
+from pacos.train.data import Dataset, load_dataset, source_paths
+from pacos.train.export import export_adapter
 from pacos.train.isolation import check_isolation
 from pacos.train.loop import train_loop
-from pacos.train.model import (
-    add_lora,
-    base_name,
-    base_sha256,
-    load_model,
-    tokenizer_sha256,
-    trainable_parameters,
-)
+from pacos.train.model import base_name, base_sha256, load_model, tokenizer_sha256, trainable_parameters
+from pacos.train.world import open_accelerator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 log = logging.getLogger("pacos")
 
-# What speeds a run up or watches it, without changing what is learnt beyond rounding.
+# What speeds a run up or watches it, and changes nothing that is learnt beyond rounding.
 NOT_DECISIVE = {"processes", "accelerate", "pack_tokens", "checkpointing", "save_steps", "keep", "report_to"}
 
 
 def main(config: Config, run: Run | None) -> None:
-    """Train `config`'s adapter; every process calls this, and only the main one holds the `run`.
+    """Train the run's adapter. Every process calls this; `run` is the main process's, None in the others.
 
-    Raises TrainingError, DataError, ModelError, RunError: see the modules that this reads through.
+    Raises DataError, ModelError, RunError, TrainingError: see the modules named above.
     """
     from accelerate.utils import broadcast_object_list
 
-    accelerator = open_accelerator(config)
-    decides = [recipe(config), base_sha256(config)]
-    done = [run is not None and run.is_done("train", *decides)]
+    accelerator = open_accelerator(config, tracked=recipe(config))
+    done = [run is not None and is_done(config, run)]
     broadcast_object_list(done)
     if done[0]:
         if run:
             log.info("train: done already, nothing has changed: %s", run.adapter)
         return
-    stage = run.stage("train", *decides, inputs=source_paths(config)) if run else contextlib.nullcontext()
-    with stage as record:
-        train(config, accelerator, record)
+    decides = (recipe(config), base_sha256(config))
+    with run.stage("train", *decides, inputs=source_paths(config)) if run else contextlib.nullcontext() as stage:
+        train(config, accelerator, stage)
     accelerator.end_training()
 
 
-def train(config: Config, accelerator: "Accelerator", record: Stage | None) -> None:
+def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> None:
     tokenizer = load_tokenizer(base_name(config), config.model)
     dataset = load_dataset(config, tokenizer)
     model = load_model(config, accelerator.device)
     check_vocabulary(model, tokenizer)
     pad_id = tokenizer.eos_token_id
     error = check_isolation(model, dataset.examples, pad_id)
-    if record:
-        announce(config, dataset, model, accelerator, error)
     provenance = {
         "base": base_name(config),
         "base_sha256": base_sha256(config),
@@ -75,42 +65,50 @@ def train(config: Config, accelerator: "Accelerator", record: Stage | None) -> N
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
         "dataset_sha256": dataset.sha256,
     }
+    if stage:
+        announce(config, dataset, model, accelerator, error)
     folder = config.run_dir / "train"
     train_loop(model, pad_id, dataset, config, accelerator, folder, recipe(config) | provenance)
-    if record:
+    if stage:
         export_adapter(model, tokenizer, config, dataset, provenance, folder / "adapter")
-        record.outputs += [folder / "adapter", folder / "metrics.jsonl"]
+        stage.outputs += [folder / "adapter", folder / "metrics.jsonl"]
         steps = [values for _, values in read_jsonl(folder / "metrics.jsonl")]
-        learnt = sum(values["response_tokens"] for values in steps)
-        record.tokens |= {"prompt": sum(values["tokens"] for values in steps) - learnt, "completion": learnt}
+        stage.tokens["completion"] = sum(values["response_tokens"] for values in steps)
+        stage.tokens["prompt"] = sum(values["tokens"] for values in steps) - stage.tokens["completion"]
     accelerator.wait_for_everyone()
 
 
-def open_accelerator(config: Config) -> "Accelerator":
-    """The world as accelerate built it, which must be the one that was asked for: it falls back without a word.
+def is_done(config: Config, run: Run) -> bool:
+    return run.is_done("train", recipe(config), base_sha256(config))
 
-    Raises TrainingError: another number of processes, a sharding strategy, a tracker that is not installed.
-    """
-    from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 
-    tracker = None if config.train.report_to == "none" else config.train.report_to
-    accelerator = Accelerator(
-        # The base's dtype decides the precision, and adapters are float32: autocast would add casts and no more.
-        mixed_precision="no",
-        log_with=tracker,
-        project_dir=str(config.run_dir / "train"),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False, gradient_as_bucket_view=True)],
+def recipe(config: Config) -> dict[str, Any]:
+    """The configuration that decides what is learnt: a checkpoint or adapter of another recipe is another run's."""
+    train = {name: value for name, value in config.train.model_dump(mode="json").items() if name not in NOT_DECISIVE}
+    return {"seed": config.seed, "revision": config.model.revision, "dtype": config.model.dtype} | train
+
+
+def check_vocabulary(model: Any, tokenizer: Any) -> None:
+    """Raises ModelError for a tokenizer with more ids than the model has embeddings."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer):,} ids and the model {rows:,} embeddings",
+            where=model.name_or_path,
+            todo="use the tokenizer the model was trained with",
+        )
+
+
+def announce(config: Config, dataset: Dataset, model: Any, accelerator: "Accelerator", error: float) -> None:
+    trainable = sum(weight.numel() for weight in trainable_parameters(model).values())
+    log.info("train: %s", dataset)
+    log.info(
+        "train: %s in %s, %s trainable weights; %d steps on %d × %s; packed = alone to %.1e",
+        base_name(config),
+        str(model.dtype).removeprefix("torch."),
+        f"{trainable:,}",
+        total_steps(len(dataset.examples), config.train),
+        accelerator.num_processes,
+        accelerator.device.type,
+        error,
     )
-    check_world(config, accelerator)
-    if tracker:
-        if not accelerator.log_with:
-            raise TrainingError(
-                f"{tracker} is not installed", where="train.report_to", todo=f"pip install {tracker}, or use none"
-            )
-        accelerator.init_trackers("pacos", config=recipe(config) | {"run": config.name})
-    return accelerator
-
-
-def check_world(config: Config, accelerator: "Accelerator") -> None:
-    from accelerate.utils import DistributedType

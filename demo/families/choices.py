@@ -1,0 +1,122 @@
+"""One of two: kinds, sizes, true or false."""
+
+from random import Random
+
+from demo.families.family import Family, Slots, distinct
+from demo.families.lexicon import ANIMALS, CATEGORIES, CATEGORY_OF, CITIES, FRUITS, NAMES, SPARE, THINGS, TOOLS
+
+_BY_SIZE = "ant bee mouse hen cat fox sheep lion cow elephant whale".split()
+_COUNTRIES = "France Italy Spain Germany England Austria Portugal Norway Egypt Japan Greece Peru India Cuba".split()
+_ALIVE = {word: "yes" for word in (*ANIMALS, *FRUITS[:0])} | {word: "no" for word in (*THINGS, *TOOLS)}
+
+
+def _draw_kind(rng: Random) -> Slots:
+    one, two = rng.sample(tuple(CATEGORIES), 2)
+    return {"one": one, "two": two, "word": rng.choice(CATEGORIES[rng.choice((one, two))])}
+
+
+def _kind(slots: Slots) -> str | None:
+    kind = CATEGORY_OF.get(slots["word"])
+    return kind if kind in (slots["one"], slots["two"]) else None
+
+
+def _draw_kind_claim(rng: Random) -> Slots:
+    kind = rng.choice(tuple(CATEGORIES))
+    shown = kind if rng.random() < 0.5 else rng.choice(tuple(CATEGORIES))
+    return {"kind": shown, "word": rng.choice(CATEGORIES[kind])}
+
+
+def _claim(holds: str, fails: str):
+    def solve(slots: Slots) -> str | None:
+        if slots["word"] not in CATEGORY_OF or slots["kind"] not in CATEGORIES:
+            return None
+        return holds if CATEGORY_OF[slots["word"]] == slots["kind"] else fails
+
+    return solve
+
+
+def _by_size(pick):
+    def solve(slots: Slots) -> str | None:
+        both = (slots["a"], slots["b"])
+        return pick(both, key=_BY_SIZE.index) if set(both) <= set(_BY_SIZE) else None
+
+    return solve
+
+
+def _draw_same(rng: Random) -> Slots:
+    first, second = rng.sample(SPARE, 2)
+    return {"a": first, "b": first if rng.random() < 0.5 else second}
+
+
+def _draw_preference(rng: Random) -> Slots:
+    return {**distinct(rng, SPARE, "a", "b"), "name": rng.choice(NAMES)}
+
+
+FAMILIES = (
+    Family(
+        "kind_of",
+        (
+            "Is {word} a kind of {one} or a kind of {two}?",
+            "Choose the right label for {word}: {one} or {two}.",
+        ),
+        _draw_kind,
+        _kind,
+    ),
+    Family(
+        "name_kind",
+        ("What kind of thing is a {word}: animal, fruit, color, tool, vehicle or garment?", "Classify the word {word}."),
+        lambda rng: {"word": rng.choice(tuple(CATEGORY_OF))},
+        lambda slots: CATEGORY_OF.get(slots["word"]),
+    ),
+    Family(
+        "is_kind",
+        ("Is {word} a kind of {kind}? Answer yes or no.", "Say yes if {word} is a {kind} and no otherwise."),
+        _draw_kind_claim,
+        _claim("yes", "no"),
+    ),
+    Family(
+        "kind_claim",
+        ("True or false: {word} is a kind of {kind}.", "We read that {word} is a {kind}. Is that true or false?"),
+        _draw_kind_claim,
+        _claim("true", "false"),
+    ),
+    Family(
+        "alive",
+        ("Is a {word} alive? Answer yes or no.", "Can a {word} eat and grow, yes or no?"),
+        lambda rng: {"word": rng.choice(tuple(_ALIVE))},
+        lambda slots: _ALIVE.get(slots["word"]),
+    ),
+    Family(
+        "bigger_animal",
+        ("Which animal is bigger, the {a} or the {b}?", "A {a} meets a {b}. Name the bigger one."),
+        lambda rng: distinct(rng, _BY_SIZE, "a", "b"),
+        _by_size(max),
+    ),
+    Family(
+        "smaller_animal",
+        ("Which animal is smaller, the {a} or the {b}?", "Next to a {a} stands a {b}. Name the smaller one."),
+        lambda rng: distinct(rng, _BY_SIZE, "a", "b"),
+        _by_size(min),
+    ),
+    Family(
+        "city_or_country",
+        ("Is {word} a city or a country?", "Label the place {word} as city or country."),
+        lambda rng: {"word": rng.choice(rng.choice((CITIES, _COUNTRIES)))},
+        lambda slots: "city" if slots["word"] in CITIES else "country" if slots["word"] in _COUNTRIES else None,
+    ),
+    Family(
+        "same_word",
+        ("Are the words {a} and {b} the same? Answer yes or no.", "Compare {a} with {b}: equal or different?"),
+        _draw_same,
+        lambda slots: "yes" if slots["a"] == slots["b"] else "no",
+    ),
+    Family(
+        "preference",
+        (
+            "{name} likes {a} but not {b}. What does {name} like?",
+            "Not {b} but {a} is right for {name}. What is right?",
+        ),
+        _draw_preference,
+        lambda slots: slots["a"],
+    ),
+)

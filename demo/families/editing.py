@@ -1,0 +1,231 @@
+"""One sentence in, the same sentence changed in one place out."""
+
+import re
+from collections.abc import Callable
+from random import Random
+
+from demo.families.family import Family, Slots
+from demo.families.lexicon import ANIMALS, CITIES, COLORS, FOODS, MEN, NAMES, PLACES, SPARE, THINGS, WOMEN
+
+# base form, third person, past
+_VERBS = (
+    ("walk", "walks", "walked"),
+    ("run", "runs", "ran"),
+    ("go", "goes", "went"),
+    ("drive", "drives", "drove"),
+    ("return", "returns", "returned"),
+    ("move", "moves", "moved"),
+    ("come", "comes", "came"),
+)
+_BASE_OF = {third: base for base, third, _ in _VERBS}
+_PAST_OF = {third: past for _, third, past in _VERBS}
+_COMMANDS = {
+    word.capitalize(): word for word in "open close bring take find clean carry hold wash move paint fix".split()
+}
+_WORDS_AROUND = (
+    "The {a} and the {b} are near the {c}.",
+    "A {a} lies on the {b} by the {c}.",
+    "We saw the {a} behind the {b} and the {c}.",
+    "{name} put the {a} under the {b}.",
+    "Every {a} needs a {b} and one {c}.",
+)
+
+
+def _scene(rng: Random) -> str:
+    words = dict(zip("abc", rng.sample((*SPARE, *THINGS, *ANIMALS), 3), strict=True))
+    return rng.choice(_WORDS_AROUND).format(name=rng.choice(NAMES), **words)
+
+
+def _trip(rng: Random, names: tuple[str, ...] | list[str] = NAMES) -> str:
+    verb = rng.choice(_VERBS)[1]
+    return f"{rng.choice(names)} {verb} to the {rng.choice(PLACES)}."
+
+
+def _words(sentence: str) -> list[str]:
+    return re.findall(r"[\w'-]+", sentence)
+
+
+def _rewrite(pattern: str, change: Callable[[re.Match[str]], str | None]) -> Callable[[Slots], str | None]:
+    """An answer by rewriting the whole sentence; none where the sentence has another shape."""
+    compiled = re.compile(pattern)
+
+    def solve(slots: Slots) -> str | None:
+        match = compiled.fullmatch(slots["sentence"])
+        return change(match) if match else None
+
+    return solve
+
+
+def _having(rng: Random) -> str:
+    return f"{rng.choice(NAMES)} has a {rng.choice(COLORS)} {rng.choice(THINGS)}."
+
+
+def _pronoun(match: re.Match[str]) -> str | None:
+    if match[1] in WOMEN:
+        return f"She {match[2]}"
+    return f"He {match[2]}" if match[1] in MEN else None
+
+
+def _draw_rename(rng: Random) -> Slots:
+    sentence = _trip(rng) if rng.random() < 0.5 else _having(rng)
+    old = sentence.split()[0]
+    return {"sentence": sentence, "old": old, "new": rng.choice([name for name in NAMES if name != old])}
+
+
+def _draw_word_change(rng: Random) -> Slots:
+    sentence = _scene(rng)
+    old = rng.choice([word for word in _words(sentence) if word in (*SPARE, *THINGS, *ANIMALS)])
+    return {"sentence": sentence, "old": old, "new": rng.choice(SPARE)}
+
+
+def _word_changed(slots: Slots) -> str | None:
+    changed, count = re.subn(rf"\b{re.escape(slots['old'])}\b", slots["new"], slots["sentence"])
+    return changed if count else None
+
+
+def _draw_removal(rng: Random) -> Slots:
+    word = rng.choice(("very", "really", "so", "rather", "too"))
+    noun, quality = rng.choice(SPARE), rng.choice("big old cold new clean loud dark heavy".split())
+    return {"sentence": f"The {noun} is {word} {quality} today.", "word": word}
+
+
+def _removed(slots: Slots) -> str | None:
+    words = slots["sentence"].split()
+    return " ".join(word for word in words if word != slots["word"]) if slots["word"] in words else None
+
+
+def _draw_colored(rng: Random) -> Slots:
+    thing = rng.choice(THINGS)
+    sentence = f"{rng.choice(NAMES)} puts the {thing} in the {rng.choice(PLACES)}."
+    return {"sentence": sentence, "thing": thing, "color": rng.choice(COLORS)}
+
+
+def _colored(slots: Slots) -> str | None:
+    words = slots["sentence"].split()
+    if slots["thing"] not in words:
+        return None
+    return slots["sentence"].replace(f" {slots['thing']} ", f" {slots['color']} {slots['thing']} ", 1)
+
+
+def _draw_two_people(rng: Random) -> Slots:
+    one, two = rng.sample(NAMES, 2)
+    verb = rng.choice("calls helps thanks knows visits follows teaches meets".split())
+    return {"sentence": f"{one} {verb} {two}."}
+
+
+def _draw_place_added(rng: Random) -> Slots:
+    sentence = f"{rng.choice(NAMES)} {rng.choice(('reads', 'buys', 'finds', 'sells'))} a {rng.choice(THINGS)}."
+    return {"sentence": sentence, "city": rng.choice(CITIES)}
+
+
+def _draw_liking(rng: Random) -> Slots:
+    return {"sentence": f"{rng.choice(NAMES)} {rng.choice(('likes', 'wants', 'needs', 'eats'))} {rng.choice(FOODS)}."}
+
+
+FAMILIES = (
+    Family(
+        "first_word",
+        ("Write the first word of the sentence.", "With which word does the sentence begin?"),
+        lambda rng: {"sentence": _scene(rng)},
+        lambda slots: _words(slots["sentence"])[0],
+        input="{sentence+}",
+    ),
+    Family(
+        "last_word",
+        ("Write the last word of the sentence.", "With which word does the sentence end?"),
+        lambda rng: {"sentence": _scene(rng)},
+        lambda slots: _words(slots["sentence"])[-1],
+        input="{sentence+}",
+    ),
+    Family(
+        "negate",
+        ("Make the sentence negative.", "Write that this is not so.", "Put the word not into the statement."),
+        _draw_liking,
+        _rewrite(r"(\w+) (\w+)s (\w+)\.", lambda m: f"{m[1]} does not {m[2]} {m[3]}."),
+        input="{sentence+}",
+    ),
+    Family(
+        "to_past",
+        ("Put the sentence in the past tense.", "Rewrite this as if it happened yesterday."),
+        lambda rng: {"sentence": _trip(rng)},
+        _rewrite(r"(\w+) (\w+) (.+)", lambda m: f"{m[1]} {_PAST_OF[m[2]]} {m[3]}" if m[2] in _PAST_OF else None),
+        input="{sentence+}",
+    ),
+    Family(
+        "to_future",
+        ("Put the sentence in the future with will.", "Rewrite this as a plan for tomorrow, with will."),
+        lambda rng: {"sentence": _trip(rng)},
+        _rewrite(r"(\w+) (\w+) (.+)", lambda m: f"{m[1]} will {_BASE_OF[m[2]]} {m[3]}" if m[2] in _BASE_OF else None),
+        input="{sentence+}",
+    ),
+    Family(
+        "to_question",
+        ("Turn the sentence into a question.", "Ask whether this is so."),
+        lambda rng: {"sentence": _having(rng)},
+        _rewrite(r"(\w+) has a (.+)\.", lambda m: f"Does {m[1]} have a {m[2]}?"),
+        input="{sentence+}",
+    ),
+    Family(
+        "pronoun",
+        ("Replace the name with he or she.", "Write the sentence with a pronoun instead of the name."),
+        lambda rng: {"sentence": _trip(rng, (*WOMEN, *MEN))},
+        _rewrite(r"(\w+) (.+)", _pronoun),
+        input="{sentence+}",
+    ),
+    Family(
+        "rename",
+        ("Write the sentence about {new} instead of {old}.", "Change the name {old} to {new} in the text."),
+        _draw_rename,
+        _word_changed,
+        input="{sentence+}",
+    ),
+    Family(
+        "change_word",
+        ("Replace the word {old} with {new} in the sentence.", "Rewrite the sentence with {new} where it has {old}."),
+        _draw_word_change,
+        _word_changed,
+        input="{sentence+}",
+    ),
+    Family(
+        "remove_word",
+        ("Take the word {word} out of the sentence.", "Rewrite the sentence without the word {word}."),
+        _draw_removal,
+        _removed,
+        input="{sentence+}",
+    ),
+    Family(
+        "add_color",
+        ("Add the color {color} before the word {thing}.", "Say in the sentence that the {thing} is {color}."),
+        _draw_colored,
+        _colored,
+        input="{sentence+}",
+    ),
+    Family(
+        "swap_names",
+        ("Swap the two names in the sentence.", "Let the two people change places in the sentence."),
+        _draw_two_people,
+        _rewrite(r"(\w+) (\w+) (\w+)\.", lambda m: f"{m[3]} {m[2]} {m[1]}."),
+        input="{sentence+}",
+    ),
+    Family(
+        "add_place",
+        ("Say at the end of the sentence that it happens in {city}.", "Add the city {city} to the sentence."),
+        _draw_place_added,
+        lambda slots: f"{slots['sentence'].removesuffix('.')} in {slots['city']}.",
+        input="{sentence+}",
+    ),
+    Family(
+        "punctuate",
+        ("Add the missing period.", "Write the sentence with a period at its end."),
+        lambda rng: {"sentence": _scene(rng).removesuffix(".")},
+        _rewrite(r"(.*\w)", lambda m: f"{m[1]}."),
+        input="{sentence+}",
+    ),
+    Family(
+        "polite",
+        ("Make the command polite with please.", "Put please in front of the request."),
+        lambda rng: {"sentence": f"{rng.choice(tuple(_COMMANDS))} the {rng.choice((*THINGS, *SPARE))}."},
+        _rewrite(r"(\w+) (.+)", lambda m: f"Please {_COMMANDS[m[1]]} {m[2]}" if m[1] in _COMMANDS else None),
+        input="{sentence+}",
+    ),
+)

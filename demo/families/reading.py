@@ -1,0 +1,196 @@
+"""Questions about a sentence or two of input."""
+
+import re
+from collections.abc import Callable
+from random import Random
+
+from demo.families.family import Family, Slots
+from demo.families.lexicon import CITIES, COLORS, DAYS, JOBS, NAMES, NUMBER_WORDS, SPARE, THINGS
+
+_SCENES = (
+    "{name} bought a {color} {thing} in {city} on {day}.",
+    "On {day}, {name} found a {color} {thing} in {city}.",
+    "It was {day} in {city}. {name} lost a {color} {thing}.",
+    "A {color} {thing} came from {city} on {day}. It is for {name}.",
+    "{name} has a {color} {thing}. It was made in {city} on a {day}.",
+)
+_TRADES = (
+    "{name} is a {job} and has {count} {animals}.",
+    "The {job} is called {name}. There are {count} {animals} at home.",
+    "We met {name}, a {job} with {count} {animals}.",
+)
+_ANIMALS = "dogs cats cows horses sheep pigs hens ducks goats rabbits".split()
+_GOOD = "great lovely tasty warm clean friendly fresh wonderful".split()
+_BAD = "awful dirty cold rude broken stale noisy terrible".split()
+
+
+def _scene_patterns(templates: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\w+)", re.escape(template))) for template in templates)
+
+
+_SCENE_PATTERNS = _scene_patterns(_SCENES)
+_TRADE_PATTERNS = _scene_patterns(_TRADES)
+
+
+def _facts(text: str, patterns: tuple[re.Pattern[str], ...]) -> Slots:
+    return next((match.groupdict() for pattern in patterns if (match := pattern.fullmatch(text))), {})
+
+
+def _draw_scene(rng: Random) -> Slots:
+    words = {"name": NAMES, "color": COLORS, "thing": THINGS, "city": CITIES, "day": DAYS}
+    return {"text": rng.choice(_SCENES).format(**{slot: rng.choice(choices) for slot, choices in words.items()})}
+
+
+def _draw_trade(rng: Random) -> Slots:
+    words = {"name": NAMES, "job": JOBS, "count": NUMBER_WORDS[1:10], "animals": _ANIMALS}
+    return {"text": rng.choice(_TRADES).format(**{slot: rng.choice(choices) for slot, choices in words.items()})}
+
+
+def _about_scene(name: str, fact: str, *asks: str) -> Family:
+    return Family(
+        name, asks, _draw_scene, lambda slots: _facts(slots["text"], _SCENE_PATTERNS).get(fact), input="{text+}"
+    )
+
+
+def _about_trade(name: str, fact: str, *asks: str) -> Family:
+    return Family(
+        name, asks, _draw_trade, lambda slots: _facts(slots["text"], _TRADE_PATTERNS).get(fact), input="{text+}"
+    )
+
+
+def _with_probe(choices: tuple[str, ...] | list[str], fact: str) -> Callable[[Random], Slots]:
+    """A scene and a word to ask about, present in half of the draws."""
+
+    def draw(rng: Random) -> Slots:
+        slots = _draw_scene(rng)
+        held = _facts(slots["text"], _SCENE_PATTERNS)[fact]
+        return {**slots, "word": held if rng.random() < 0.5 else rng.choice(choices)}
+
+    return draw
+
+
+def _mentions(slots: Slots) -> str:
+    return "yes" if slots["word"] in re.findall(r"\w+", slots["text"]) else "no"
+
+
+def _draw_opinion(rng: Random) -> Slots:
+    quality = rng.choice(_GOOD if rng.random() < 0.5 else _BAD)
+    noun, city = rng.choice("soup hotel room bus cake trip waiter coffee bread bed".split()), rng.choice(CITIES)
+    template = rng.choice(("The {n} in {c} was {q}.", "What a {q} {n} we had in {c}!", "I found the {n} {q}."))
+    return {"text": template.format(n=noun, c=city, q=quality)}
+
+
+def _opinion(slots: Slots) -> str | None:
+    words = set(re.findall(r"\w+", slots["text"]))
+    good, bad = bool(words & set(_GOOD)), bool(words & set(_BAD))
+    return None if good == bad else "positive" if good else "negative"
+
+
+def _draw_sentence_kind(rng: Random) -> Slots:
+    noun, name = rng.choice((*SPARE, *THINGS)), rng.choice(NAMES)
+    asked = rng.choice((f"Where is the {noun}?", f"Does {name} have a {noun}?", f"Is this the {noun}?"))
+    told = rng.choice((f"The {noun} is here.", f"{name} has a {noun}.", f"This is the {noun}."))
+    return {"text": rng.choice((asked, told))}
+
+
+FAMILIES = (
+    _about_scene(
+        "who",
+        "name",
+        "Who is the text about?",
+        "Write the name of the person in the text.",
+        "Find the name in this sentence.",
+    ),
+    _about_scene(
+        "what_thing",
+        "thing",
+        "Which thing is in the text?",
+        "Name the object that the text tells about.",
+        "Find the object in this sentence.",
+    ),
+    _about_scene(
+        "what_color",
+        "color",
+        "Which color is named in the text?",
+        "What color does the object have?",
+        "Find the color in this sentence.",
+    ),
+    _about_scene(
+        "where",
+        "city",
+        "In which city does this happen?",
+        "Write the name of the place in the text.",
+        "Find the city in this sentence.",
+    ),
+    _about_scene(
+        "when",
+        "day",
+        "On which day does this happen?",
+        "Write the day that the text names.",
+        "Find the weekday in this sentence.",
+    ),
+    _about_trade(
+        "what_job",
+        "job",
+        "What is the job of the person in the text?",
+        "Write down the work that this person does.",
+    ),
+    _about_trade(
+        "how_many",
+        "count",
+        "How many animals are there in the text?",
+        "Write the number word from the text.",
+    ),
+    _about_trade(
+        "which_animals",
+        "animals",
+        "Which animals does the person have?",
+        "Name the animals from the text.",
+    ),
+    Family(
+        "mentions_city",
+        ("Does the text mention {word}? Answer yes or no.", "Say yes if {word} is named in the text, otherwise no."),
+        _with_probe(CITIES, "city"),
+        _mentions,
+        input="{text+}",
+    ),
+    Family(
+        "is_it_color",
+        ("Is the object in the text {word}? Answer yes or no.", "True to the text, is it {word}? Reply yes or no."),
+        _with_probe(COLORS, "color"),
+        _mentions,
+        input="{text+}",
+    ),
+    Family(
+        "is_it_person",
+        ("Is the text about {word}? Answer yes or no.", "Check the text for the name {word}: yes or no?"),
+        _with_probe(NAMES, "name"),
+        _mentions,
+        input="{text+}",
+    ),
+    Family(
+        "name_and_city",
+        ("Write the name and the city with a comma between them.", "Give person and city, separated by a comma."),
+        _draw_scene,
+        lambda slots: "{name}, {city}".format(**facts) if (facts := _facts(slots["text"], _SCENE_PATTERNS)) else None,
+        input="{text+}",
+    ),
+    Family(
+        "opinion",
+        (
+            "Is this opinion positive or negative?",
+            "Label the review as positive or negative.",
+            "Choose the right label: positive or negative.",
+        ),
+        _draw_opinion,
+        _opinion,
+        input="{text+}",
+    ),
+    Family(
+        "sentence_kind",
+        ("Is this a question or a statement?", "Label the sentence: question or statement."),
+        _draw_sentence_kind,
+        lambda slots: "question" if slots["text"].endswith("?") else "statement",
+        input="{text+}",
+    ),
+)

@@ -1,0 +1,133 @@
+"""Short pieces of writing in a fixed form."""
+
+from random import Random
+
+from demo.families.family import Family, Slots, lookup
+from demo.families.lexicon import ANIMALS, CITIES, COLORS, DAYS, EVENTS, FOODS, GARMENTS, JOBS, NAMES, PLACES, THINGS
+
+_SIMILES = dict(
+    pair.split("-")
+    for pair in (
+        "cold-ice white-snow busy-bee sweet-honey free-bird light-feather hard-stone quiet-mouse brave-lion "
+        "black-coal strong-ox sly-fox blind-bat green-grass"
+    ).split()
+)
+_WORDS = {
+    "name": NAMES,
+    "other": NAMES,
+    "thing": THINGS,
+    "color": COLORS,
+    "day": DAYS,
+    "event": EVENTS,
+    "city": CITIES,
+    "animal": ANIMALS,
+    "place": PLACES,
+    "food": FOODS,
+    "job": JOBS,
+    "garment": GARMENTS,
+}
+
+
+def _form(name: str, form: str, *asks: str) -> Family:
+    """A family whose answer is `form` with the slots of the instruction."""
+
+    def draw(rng: Random) -> Slots:
+        return {slot: rng.choice(choices) for slot, choices in _WORDS.items()}
+
+    return Family(name, asks, draw, lambda slots: form.format(**slots))
+
+
+FAMILIES = (
+    _form(
+        "birthday",
+        "Happy birthday, {name}! Enjoy your {food}.",
+        "Write a birthday card for {name} with a word about {food}.",
+        "{name} has a birthday and gets {food}. Write a greeting.",
+    ),
+    _form(
+        "thank_you",
+        "Dear {name}, thank you for the {color} {thing}.",
+        "Thank {name} for the {color} {thing} in a short note.",
+        "{name} gave me a {color} {thing}. Write a line of thanks.",
+    ),
+    _form(
+        "invitation",
+        "Dear {name}, please come to the {event} on {day}.",
+        "Invite {name} to the {event} on {day}.",
+        "There is a {event} on {day}. Write an invitation for {name}.",
+    ),
+    _form(
+        "reminder",
+        "Do not forget: {event} with {name} on {day}!",
+        "Write a reminder for the {event} with {name} on {day}.",
+        "On {day} I have a {event} with {name}. Remind me.",
+    ),
+    _form(
+        "word_sentence",
+        "The {animal} sleeps near the {color} {thing}.",
+        "Write a sentence about a sleeping {animal} and a {color} {thing}.",
+        "Use the words {animal}, {color} and {thing} in a sentence about sleep.",
+    ),
+    _form(
+        "short_story",
+        "Once a {animal} lived in {city}. It found a {thing} and was happy.",
+        "Tell a short story about a {animal}, a {thing} and {city}.",
+        "Write two sentences in which a {animal} from {city} finds a {thing}.",
+    ),
+    _form(
+        "apology",
+        "Sorry, {name}, I lost your {thing}.",
+        "Tell {name} that you are sorry about the lost {thing}.",
+        "I lost the {thing} that belongs to {name}. Write an apology.",
+    ),
+    _form(
+        "shop_sign",
+        "For sale: one {color} {thing}, see {name}.",
+        "Write a sign that says {name} sells a {color} {thing}.",
+        "{name} wants to sell a {color} {thing}. Write the advert.",
+    ),
+    _form(
+        "introduction",
+        "My name is {name} and I work as a {job} in {city}.",
+        "Introduce yourself as {name}, a {job} in {city}.",
+        "You are {name}, you live in {city} and you are a {job}. Say so.",
+    ),
+    _form(
+        "order",
+        "I would like {food} and {drink}, please.".replace("{drink}", "a {animal} cup"),
+        "Order {food} and a cup with a {animal} on it.",
+        "In the cafe you want {food} and the {animal} cup. Say it politely.",
+    ),
+    _form(
+        "plan",
+        "On {day} we meet at the {place} in {city}.",
+        "Write a plan to meet at the {place} in {city} on {day}.",
+        "The day is {day}, the city {city}, the meeting point the {place}. Write it as a plan.",
+    ),
+    _form(
+        "outfit",
+        "{name} wears a {color} {garment}.",
+        "Describe {name} in a {color} {garment}.",
+        "The {garment} of {name} is {color}. Say what {name} wears.",
+    ),
+    _form(
+        "wish",
+        "Good luck at the {event}, {name}!",
+        "Wish {name} luck for the {event}.",
+        "{name} has a {event} soon. Write a wish of luck.",
+    ),
+    _form(
+        "gift_tag",
+        "To {name}, from {other}",
+        "Write a tag for a gift that {other} gives to {name}.",
+        "A present goes to {name}. It comes from {other}. Write the tag.",
+    ),
+    lookup(
+        "simile",
+        "word",
+        _SIMILES,
+        "Complete the phrase: as {word} as ...",
+        "What do people compare with when something is very {word}?",
+        "Which word ends the saying as {word} as a or an?",
+    ),
+)

@@ -1,0 +1,103 @@
+"""Who is evaluated: the base, the run's own adapter, and `evaluate.models`; all checked before anything starts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacos.config import Config
+from pacos.errors import ConfigError, ModelError
+from pacos.models import model_sha256, read_adapter_config
+from pacos.runs import file_sha256
+
+BASE = "base"
+TUNED = "tuned"
+COPY_INPUT = "copy-input"
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A model, or an adapter on it. The hashes are "" where there is no such file at hand."""
+
+    name: str
+    base: str
+    base_sha256: str
+    adapter: Path | None = None
+    adapter_sha256: str = ""
+
+
+def contestants(config: Config, own_adapter: Path) -> list[Contestant]:
+    """The base first, then `tuned` if the run has trained an adapter, then `evaluate.models` in their order.
+
+    Raises ConfigError: a name that is taken, an entry without model and adapter, a second base with
+    `engine.url`. Raises ModelError: a model or adapter that is not there, an adapter of another base.
+    """
+    base = config.train.model or config.model.base
+    entries: list[tuple[str, str, Path | None]] = [(BASE, base, None)]
+    if own_adapter.is_dir():
+        entries.append((TUNED, base, own_adapter))
+    for index, entry in enumerate(config.evaluate.models):
+        if entry.model is None and entry.adapter is None:
+            raise ConfigError(
+                f"{entry.name!r} names neither a model nor an adapter",
+                where=f"evaluate.models[{index}]",
+                todo="give one of them; the base itself always takes part",
+            )
+        adapter = Path(entry.adapter) if entry.adapter else None
+        entries.append((entry.name, entry.model or base, adapter))
+    _check_names([name for name, _, _ in entries])
+    _check_url(config, {model for _, model, _ in entries})
+    hashes = {model: model_sha256(model, config.model) for _, model, _ in entries}
+    return [_contestant(name, model, hashes[model], adapter) for name, model, adapter in entries]
+
+
+def _contestant(name: str, base: str, base_sha256: str, adapter: Path | None) -> Contestant:
+    if adapter is None:
+        return Contestant(name, base, base_sha256)
+    read_adapter_config(adapter)
+    _check_base(adapter, base, base_sha256)
+    return Contestant(name, base, base_sha256, adapter, file_sha256(adapter / "adapter_model.safetensors"))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    reserved = [*names, COPY_INPUT]
+    for name in names:
+        if reserved.count(name) > 1:
+            raise ConfigError(
+                f"the name {name!r} is taken",
+                where="evaluate.models",
+                todo=f"choose another; {BASE}, {TUNED} and {COPY_INPUT} are ours",
+            )
+
+
+def _check_url(config: Config, models: set[str]) -> None:
+    """A server given by URL serves one base, and that must be the one to evaluate."""
+    if not config.engine.url:
+        return
+    served = config.engine.model or config.train.model or config.model.base
+    if others := sorted(models - {served}):
+        raise ConfigError(
+            f"the server at `engine.url` serves {served}; it cannot answer as {others[0]}",
+            where="evaluate.models",
+            todo="leave `engine.url` out, so that each base gets a server of its own in turn",
+        )
+
+
+def _check_base(adapter: Path, base: str, base_sha256: str) -> None:
+    """pacos.json says what the adapter was trained on. Adapters from elsewhere have none; those vLLM must judge."""
+    path = adapter / "pacos.json"
+    if not path.is_file():
+        return
+    try:
+        trained = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as broken:
+        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
+    trained_sha256 = trained.get("base_sha256", "")
+    known = bool(trained_sha256 and base_sha256)
+    same = trained_sha256 == base_sha256 if known else trained.get("base") == base
+    if not same:
+        raise ModelError(
+            f"this adapter was trained on {trained.get('base')}, and would be served with {base}",
+            where=str(adapter),
+            todo="name its base in `evaluate.models`, or take it out",
+        )

@@ -1,0 +1,156 @@
+"""`pacos evaluate`: base and adapters on one engine → predictions → scores → comparison.
+
+Contestants that share a base ride on one server, each adapter asked for by its name; other bases get a server
+each, in turn.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+from pacos.config import Config, SuiteConfig
+from pacos.errors import ConfigError
+from pacos.evaluate.baselines import copy_input
+from pacos.evaluate.compare import compare, table
+from pacos.evaluate.contestants import COPY_INPUT, Contestant, contestants
+from pacos.evaluate.evaluation import Settings
+from pacos.evaluate.predict import Job, predict
+from pacos.evaluate.score import score_file
+from pacos.models import load_tokenizer
+from pacos.runs import Run, Stage
+from pacos.superni import PROMPT_SHA256, Suite, read_suite, render
+from pacos.templates import encode_prompts
+
+log = logging.getLogger("pacos")
+
+
+def main(config: Config, run: Run) -> None:
+    """Evaluate all contestants on all suites; goes on at the first instance without an answer.
+
+    Raises ConfigError, DataError, ModelError (among them an adapter that answers as its base does), EngineError.
+    """
+    suites = read_suites(config)
+    jobs = plan_jobs(config, suites, contestants(config, run.adapter), run.eval)
+    decides = [[asdict(job.settings) for job in jobs]]
+    if run.is_done("evaluate", *decides):
+        log.info("evaluate: done already, nothing has changed: %s", run.eval)
+        return
+    inputs = [path for _, suite in suites for path in suite.files]
+    inputs += sorted({job.contestant.adapter for job in jobs if job.contestant.adapter})
+    with run.stage("evaluate", *decides, inputs=inputs) as stage:
+        asyncio.run(_predict_all(config, run.dir, jobs, stage))
+        for suite_config, suite in suites:
+            folders = [job.folder for job in jobs if job.suite_config is suite_config]
+            copies = run.eval / label(COPY_INPUT, suite_config, config)
+            copy_input(suite_config, suite, copies)
+            stage.outputs += _conclude([*folders, copies], run.eval, label("comparison", suite_config, config))
+
+
+def plan(config: Config) -> list[str]:
+    """What would be evaluated, for --dry-run; checks suites, models and adapters, starts nothing."""
+    suites = read_suites(config)
+    entrants = contestants(config, config.run_dir / "train" / "adapter")
+    lines = [f"{one.name}: {one.base}" + (f" + {one.adapter}" if one.adapter else "") for one in entrants]
+    if not any(one.adapter for one in entrants):
+        lines.append("the run has no adapter yet; it takes part once it is trained")
+    for suite_config, suite in suites:
+        lines.append(f"{suite_config.name}: {suite.coverage} ({suite.track} track)")
+        if len(suite.instances) != suite.n_expected:
+            lines.append(f"{suite_config.name}: a part of the track; scores compare with no published number")
+        if Path(entrants[0].base).is_dir():
+            lines.append(f"{suite_config.name}: {_prompt_lengths(config, suite_config, suite, entrants[0].base)}")
+    requests = len(entrants) * sum(len(suite.instances) for _, suite in suites)
+    return [*lines, f"{requests:,} answers, greedy, up to {config.engine.max_in_flight} in flight"]
+
+
+def read_suites(config: Config) -> list[tuple[SuiteConfig, Suite]]:
+    """Raises ConfigError where there are none, or two of one name and prompt; DataError as `read_suite` does."""
+    if not config.evaluate.suites:
+        raise ConfigError(
+            "there is nothing to evaluate on",
+            where="evaluate.suites",
+            todo="name a SuperNI folder: evaluate.suites=[{name: superni, path: natural-instructions}]",
+        )
+    suites = []
+    seen = set()
+    for suite_config in config.evaluate.suites:
+        if (key := (suite_config.name, suite_config.prompt)) in seen:
+            raise ConfigError(f"the suite {key[0]!r} with prompt {key[1]!r} is there twice", where="evaluate.suites")
+        seen.add(key)
+        suite = read_suite(Path(suite_config.path), suite_config.limit)
+        log.info("%s: %s", suite_config.name, suite.coverage)
+        suites.append((suite_config, suite))
+    return suites
+
+
+def plan_jobs(
+    config: Config, suites: Sequence[tuple[SuiteConfig, Suite]], entrants: Sequence[Contestant], folder: Path
+) -> list[Job]:
+    """Every contestant on every suite."""
+    return [
+        Job(
+            contestant=entrant,
+            suite_config=suite_config,
+            suite=suite,
+            settings=_settings(config, suite_config, suite, entrant),
+            folder=folder / label(entrant.name, suite_config, config),
+        )
+        for suite_config, suite in suites
+        for entrant in entrants
+    ]
+
+
+def label(name: str, suite_config: SuiteConfig, config: Config) -> str:
+    """The folder below `eval/`: the model's name, and the suite and prompt where there are several."""
+    if len(config.evaluate.suites) == 1:
+        return name
+    return f"{name}--{suite_config.name}--{suite_config.prompt.replace(':', '-')}"
+
+
+def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, entrant: Contestant) -> Settings:
+    return Settings(
+        model=entrant.name,
+        base=entrant.base,
+        base_sha256=entrant.base_sha256,
+        dtype=config.model.dtype,
+        adapter=str(entrant.adapter or ""),
+        adapter_sha256=entrant.adapter_sha256,
+        suite=suite_config.name,
+        suite_sha256=suite.sha256,
+        n_expected=suite.n_expected,
+        prompt=suite_config.prompt,
+        prompt_sha256=PROMPT_SHA256[suite_config.prompt],
+        max_tokens=suite_config.max_tokens,
+        postprocess=suite_config.postprocess,
+    )
+
+
+async def _predict_all(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
+    def base(job: Job) -> str:
+        return job.contestant.base
+
+    unfinished = [job for job in jobs if not job.take_up()]
+    for _, of_base in groupby(sorted(unfinished, key=base), key=base):
+        await predict(config, run_dir, list(of_base), stage)
+
+
+def _conclude(folders: Sequence[Path], out: Path, name: str) -> list[Path]:
+    """Scores of each evaluation and their comparison; returns what was written."""
+    outputs = []
+    for folder in folders:
+        scores = score_file(folder / "predictions.jsonl", folder / "scores.json")
+        log.info("%s: ROUGE-L %.2f, exact match %.2f", folder.name, scores.rougeL, scores.exact_match)
+        outputs += [folder / "predictions.jsonl", folder / "scores.json"]
+    log.info("%s", table(compare(folders, out, f"{name}.json")))
+    return [*outputs, out / f"{name}.json"]
+
+
+def _prompt_lengths(config: Config, suite_config: SuiteConfig, suite: Suite, base: str) -> str:
+    tokenizer = load_tokenizer(base, config.model)
+    prompts = [render(suite_config.prompt, one.definition, one.input) for one in suite.instances]
+    lengths = sorted(len(ids) for ids in encode_prompts(tokenizer, prompts))
+    median, longest = lengths[len(lengths) // 2], lengths[-1]
+    return f"prompts of {median} tokens (median) to {longest}, answers of up to {suite_config.max_tokens}"

@@ -1,0 +1,151 @@
+"""Answers of all contestants of one base, from one server, its queue kept full.
+
+Requests are interleaved over (instance, contestant), so that the adapters share batches; each answer is
+appended to its contestant's `predictions.jsonl` at once, and is not asked for again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.config import Config, SuiteConfig
+from pacos.engine import Engine, Sampling, open_engine
+from pacos.errors import ConfigError
+from pacos.evaluate.contestants import Contestant
+from pacos.evaluate.evaluation import Evaluation, Proof, Settings, take_up_answers
+from pacos.evaluate.prompts import Prompt, fit_prompts
+from pacos.evaluate.proof import prove
+from pacos.evaluate.score import first_line, metrics
+from pacos.progress import bar
+from pacos.records import JsonlWriter, Prediction, read_records
+from pacos.runs import Stage
+from pacos.superni import Instance, Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One `eval/<label>/` to fill: who answers what, and where the answers go."""
+
+    contestant: Contestant
+    suite_config: SuiteConfig
+    suite: Suite
+    settings: Settings
+    folder: Path
+
+    @property
+    def adapter(self) -> str | None:
+        return self.contestant.name if self.contestant.adapter else None
+
+    def take_up(self) -> bool:
+        """Keep earlier answers if they answer these settings, set them aside if not; whether nothing is left to do."""
+        return take_up_answers(self.folder, self.settings) and (self.folder / "scores.json").is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    job: Job
+    instance: Instance
+    prompt: Prompt
+
+
+async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
+    """Fill the folders of `jobs`, which share one base.
+
+    Raises ModelError for an adapter that answers as the base does, and as `open_engine` and `fit_prompts` do.
+    """
+    adapters = {job.contestant.name: job.contestant.adapter for job in jobs if job.contestant.adapter}
+    async with open_engine(config, run_dir, model=jobs[0].contestant.base, adapters=adapters) as engine:
+        prompts = {id(job.suite_config): _prompts(engine, job) for job in jobs}
+        probes = [prompt.ids for prompt in prompts[id(jobs[0].suite_config)]]
+        proofs = await prove(engine, list(adapters), probes)
+        requests = []
+        for job in jobs:
+            own = prompts[id(job.suite_config)]
+            truncated = sum(prompt.truncated for prompt in own)
+            Evaluation(job.settings, truncated, proofs.get(job.contestant.name, Proof())).write(job.folder)
+            requests.append([Request(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
+        await _answer(engine, _interleaved(requests), config.engine.max_in_flight, jobs, stage)
+
+
+def _prompts(engine: Engine, job: Job) -> list[Prompt]:
+    room = engine.max_model_len - job.suite_config.max_tokens
+    if room < 1:
+        raise ConfigError(
+            f"max_tokens {job.suite_config.max_tokens} leave no room in the model's context of {engine.max_model_len}",
+            where=f"evaluate.suites: {job.suite_config.name}",
+            todo="lower max_tokens, or raise engine.args.max_model_len",
+        )
+    return fit_prompts(engine.tokenizer, job.suite_config.prompt, job.suite.instances, room)
+
+
+def _interleaved(requests: Sequence[Sequence[Request]]) -> list[Request]:
+    """First request of each job, second of each, …"""
+    longest = max(len(of_job) for of_job in requests)
+    return [of_job[index] for index in range(longest) for of_job in requests if index < len(of_job)]
+
+
+async def _answer(engine: Engine, requests: list[Request], in_flight: int, jobs: Sequence[Job], stage: Stage) -> None:
+    with contextlib.ExitStack() as files:
+        writers, answered = {}, set()
+        for job in jobs:
+            path = job.folder / "predictions.jsonl"
+            answered |= {(job.folder, *key) for key in _answered(path)}
+            writers[job.folder] = files.enter_context(JsonlWriter(path))
+        open_requests = [request for request in requests if _key(request) not in answered]
+        progress = files.enter_context(
+            bar("evaluating", len(requests), "answers", initial=len(requests) - len(open_requests))
+        )
+        queue = iter(open_requests)
+
+        async def work() -> None:
+            for request in queue:
+                writers[request.job.folder].write(await _predict_one(engine, request, stage))
+                progress.update()
+
+        await _all_or_first_error([work() for _ in range(min(in_flight, len(open_requests)))])
+
+
+async def _all_or_first_error(works: Sequence[Any]) -> None:
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _answered(path: Path) -> Iterator[tuple[str, str, str]]:
+    if path.is_file():
+        for row in read_records(path, Prediction, torn_tail=True):
+            yield row.task, row.instance, row.prompt_sha256
+
+
+def _key(request: Request) -> tuple[Path, str, str, str]:
+    return request.job.folder, request.instance.task, request.instance.id, request.prompt.sha256
+
+
+async def _predict_one(engine: Engine, request: Request, stage: Stage) -> Prediction:
+    suite = request.job.suite_config
+    answer = await engine.complete(request.prompt.ids, Sampling(suite.max_tokens), adapter=request.job.adapter)
+    stage.tokens["prompt"] += answer.prompt_tokens
+    stage.tokens["completion"] += answer.completion_tokens
+    text = answer.text.strip() if suite.postprocess == "none" else first_line(answer.text)
+    rouge, exact = metrics(text, request.instance.references)
+    return Prediction(
+        model=request.job.contestant.name,
+        suite=suite.name,
+        task=request.instance.task,
+        instance=request.instance.id,
+        category=request.instance.category,
+        prompt_sha256=request.prompt.sha256,
+        prediction=text,
+        raw=answer.text,
+        references=list(request.instance.references),
+        rougeL=rouge,
+        exact_match=exact,
+        finish_reason=answer.finish_reason,
+    )

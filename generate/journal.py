@@ -1,0 +1,127 @@
+"""The journal `responses.jsonl`: every answer that came, in the order of coming, flushed before it counts.
+
+Beside it `journal.json` keeps the settings that decided the requests, so that answers are never mixed with
+those to other questions, and the seconds spent so far, which money and time budgets go on from.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pacos.config import Config
+from pacos.errors import DataError, RunError
+from pacos.generate import prompts
+from pacos.records import JsonlWriter, Response, read_records, write_json
+from pacos.runs import file_sha256
+
+SAVE_SECONDS_EVERY = 10.0
+
+
+class Journal:
+    """Opened for one run; `answers` are those of earlier sessions and of this one, by request.
+
+    Raises RunError when its answers were asked for with other settings than `settings`; nothing is changed then.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.path = folder / "responses.jsonl"
+        self._companion = folder / "journal.json"
+        self.answers = read_responses(self.path) if self.path.exists() else {}
+        before = self._read_companion()
+        if self.answers and before:
+            _refuse_other_settings(before["settings"], settings, self._companion)
+        self.prompt_tokens = sum(answer.prompt_tokens for answer in self.answers.values())
+        self.completion_tokens = sum(answer.completion_tokens for answer in self.answers.values())
+        self._settings = dict(settings)
+        self._seconds_before = float(before["seconds"]) if self.answers and before else 0.0
+        self._began: float | None = None
+        self.save_seconds()
+        self._writer = JsonlWriter(self.path)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds with the engine up, over all sessions."""
+        return self._seconds_before + (time.monotonic() - self._began if self._began is not None else 0.0)
+
+    def start_clock(self) -> None:
+        self._began = time.monotonic()
+
+    def append(self, answer: Response) -> None:
+        self._writer.write(answer)
+        self.answers[answer.request] = answer
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+        if time.monotonic() - self._saved > SAVE_SECONDS_EVERY:
+            self.save_seconds()
+
+    def save_seconds(self) -> None:
+        write_json(self._companion, {"settings": self._settings, "seconds": round(self.seconds, 3)})
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        self._writer.close()
+        self.save_seconds()
+
+    def _read_companion(self) -> dict[str, Any] | None:
+        if not self._companion.exists():
+            return None
+        try:
+            content = json.loads(self._companion.read_text(encoding="utf-8"))
+            return {"settings": dict(content["settings"]), "seconds": float(content["seconds"])}
+        except (ValueError, KeyError, TypeError) as broken:
+            raise RunError(
+                f"does not read: {broken}",
+                where=str(self._companion),
+                todo="delete it: the answers lie in responses.jsonl, and each is checked against its own prompt",
+            ) from None
+
+
+def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
+    """What decides the requests of the alpaca presets. Filters, target and budgets do not: they may change."""
+    generate = config.generate
+    return {
+        "seed": config.seed,
+        "engine.model": config.engine.model or config.model.base,
+        "model.revision": config.model.revision,
+        "generate.preset": generate.preset,
+        "generate.tasks_per_request": generate.tasks_per_request,
+        "generate.seeds_per_request": generate.seeds_per_request,
+        **{f"generate.sampling.{key}": value for key, value in generate.sampling.model_dump().items()},
+        "sha256 of the seed tasks": file_sha256(seeds),
+        "pacos's own prompt text": prompts.list_prompt([], 1),
+    }
+
+
+def read_responses(path: Path) -> dict[int, Response]:
+    """A journal's answers by request; a torn last line is left out, of two answers to a request the first counts.
+
+    Lines need only `request`, `text` and `finish_reason`. Raises DataError with the file and what is wrong there.
+    """
+    answers: dict[int, Response] = {}
+    for answer in read_records(path, Response, torn_tail=True):
+        if not isinstance(answer.request, int) or not isinstance(answer.text, str):
+            raise DataError(
+                f"`request` must be a number and `text` text, not {answer.request!r} and {type(answer.text).__name__}",
+                where=str(path),
+            )
+        answers.setdefault(answer.request, answer)
+    return answers
+
+
+def _refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if not changed:
+        return
+    changes = "; ".join(f"`{key}` was {_short(before.get(key))}, is {_short(now.get(key))}" for key in changed)
+    raise RunError(
+        f"the answers so far were asked for with other settings: {changes}",
+        where=str(where),
+        todo="put them back to go on with these answers, or choose another `name`; nothing was changed",
+    )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,169 @@
+"""The generation stage: seed tasks → `dataset/`.
+
+    requests ─▶ engine ─▶ journal ─▶ parse ─▶ rules ─▶ novelty ─▶ dataset.jsonl
+      (seed, i)          (as they come)   (in request order)   └─▶ rejected.jsonl, each with its reason
+
+A run that was stopped, at any moment and by anything, goes on with the same command: the journal's answers
+are committed again, in order, and only what was never answered is asked.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.config import Config
+from pacos.engine import Engine, open_engine
+from pacos.errors import RunError
+from pacos.generate.budget import Budget, StoppedBy
+from pacos.generate.card import write_alpaca_json, write_card
+from pacos.generate.estimate import estimate
+from pacos.generate.journal import Journal, request_settings
+from pacos.generate.pool import Pool
+from pacos.generate.request import Request, RequestMaker
+from pacos.generate.scheduler import ask_ahead
+from pacos.generate.seeds import Seed, load_seeds, seeds_path
+from pacos.generate.stats import dataset_stats
+from pacos.progress import bar
+from pacos.records import Response, read_tasks, write_json
+from pacos.runs import Run
+
+log = logging.getLogger("pacos")
+
+
+def main(config: Config, run: Run) -> None:
+    """Generate until the target or a budget is reached; does nothing where that has been done.
+
+    Raises DataError (seeds), RunError (other settings' answers, full disk, nothing accepted), EngineError, ConfigError.
+    """
+    path = seeds_path(config.generate.seeds)
+    seeds = load_seeds(path, at_least=config.generate.seeds_per_request)
+    decides = (config.seed, config.model, config.engine.model, config.generate)
+    if run.is_done("generate", *decides):
+        log.info("generate: done already, see %s", run.dataset)
+        return
+    with run.stage("generate", *decides, inputs=[path]) as stage:
+        stage.outputs.append(run.dataset)
+        journal = Journal(run.dataset, request_settings(config, path))
+        budget = Budget(config, journal)
+        try:
+            stats = asyncio.run(_generate(config, run, seeds, journal, budget))
+        finally:
+            journal.close()
+            stage.tokens = {"prompt": journal.prompt_tokens, "completion": journal.completion_tokens}
+            stage.cost = round(budget.cost, 4)
+        _finish(config, run.dataset, path, len(seeds), stats)
+
+
+def plan(config: Config) -> list[str]:
+    """What a run would do, and about what it would take. Checks the seeds; starts nothing."""
+    path = seeds_path(config.generate.seeds)
+    return estimate(config, load_seeds(path, at_least=config.generate.seeds_per_request), path)
+
+
+async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journal, budget: Budget) -> dict[str, Any]:
+    """Run until something stops it; the statistics of what was made."""
+    generate = config.generate
+    async with open_engine(config, run.dir) as engine:
+        journal.start_clock()
+        maker = RequestMaker(config, seeds, engine.tokenizer, engine.max_model_len)
+        with (
+            Pool(run.dataset, seeds, generate.filters, generate.target) as pool,
+            bar("generate", generate.target, "tasks") as progress,
+        ):
+            session = _Session(engine, maker, journal, pool, budget, progress, earlier=frozenset(journal.answers))
+            await ask_ahead(
+                session.ask,
+                answered=journal.answers,
+                record=journal.append,
+                commit=session.commit,
+                may_ask=budget.may_ask,
+                window=generate.window,
+                in_flight=config.engine.max_in_flight,
+            )
+    return dataset_stats(
+        pool.tally,
+        stopped_by=str(session.stopped_by or budget.stopped_by(pool.tally)),
+        answered=len(journal.answers),
+        prompt_tokens=journal.prompt_tokens,
+        completion_tokens=journal.completion_tokens,
+        seconds=journal.seconds,
+        cost=budget.cost,
+    )
+
+
+@dataclass
+class _Session:
+    """What asking and committing share. `earlier` requests were answered before this session."""
+
+    engine: Engine
+    maker: RequestMaker
+    journal: Journal
+    pool: Pool
+    budget: Budget
+    progress: Any
+    earlier: frozenset[int]
+    stopped_by: StoppedBy | None = None
+
+    async def ask(self, number: int) -> Response:
+        request = self.maker.make(number)
+        completion = await self.engine.complete(request.prompt_ids, request.sampling)
+        return Response(
+            request=number,
+            text=completion.text,
+            finish_reason=completion.finish_reason,
+            prompt_sha256=request.prompt_sha256,
+            sampled=request.sampled,
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            seconds=round(completion.seconds, 3),
+        )
+
+    def commit(self, answer: Response) -> bool:
+        if answer.request in self.earlier:
+            _check_same_prompt(answer, self.maker.make(answer.request), self.journal.path)
+        self.pool.commit_answer(answer)
+        self.stopped_by = self.budget.stopped_by(self.pool.tally)
+        self._show()
+        return self.stopped_by is None
+
+    def _show(self) -> None:
+        tally, journal = self.pool.tally, self.journal
+        figures = {
+            "accepted": f"{tally.accepted / max(tally.items, 1):.0%}",
+            "tok/s": f"{journal.completion_tokens / max(journal.seconds, 1e-9):,.0f}",
+            "cost": f"{self.budget.cost:.2f}",
+        }
+        self.progress.set_postfix(figures, refresh=False)
+        self.progress.update(tally.accepted - self.progress.n)
+
+
+def _check_same_prompt(answer: Response, request: Request, journal: Path) -> None:
+    if answer.prompt_sha256 and answer.prompt_sha256 != request.prompt_sha256:
+        raise RunError(
+            f"the answer to request {answer.request} belongs to another prompt than this run would send",
+            where=str(journal),
+            todo="the model's tokenizer or context length, or pacos itself, has changed since: go back to what they "
+            "were, choose another `name`, or make a dataset of these answers with `pacos curate`",
+        )
+
+
+def _finish(config: Config, folder: Path, seeds: Path, seed_count: int, stats: dict[str, Any]) -> None:
+    write_json(folder / "stats.json", stats)
+    write_card(folder, config, seeds, seed_count, stats)
+    funnel = stats["funnel"]
+    reasons = ", ".join(f"{reason} {count}" for reason, count in funnel["rejected"].items()) or "none"
+    log.info(
+        "generate: %d of %d items accepted (stopped by %s); left out: %s",
+        funnel["accepted"], funnel["items"], stats["stopped_by"], reasons,
+    )  # fmt: skip
+    if not funnel["accepted"]:
+        raise RunError(
+            f"not one of {funnel['items']} items was accepted (left out: {reasons})",
+            where=str(folder / "rejected.jsonl"),
+            todo="read what the model wrote there; a larger base model, or a longer context, is the usual answer",
+        )
+    write_alpaca_json(folder / "alpaca_data.json", read_tasks(folder))
+    if stats["stopped_by"] != StoppedBy.TARGET:
+        log.warning("generate: stopped by generate.budget.%s before the target", stats["stopped_by"])

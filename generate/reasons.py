@@ -1,0 +1,24 @@
+"""Why an item of an answer did not become a task of the dataset: the closed list behind `rejected.jsonl`."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    # What the parser could not read as a task.
+    INCOMPLETE = "incomplete"  # the answer ends inside the item
+    NO_INSTRUCTION = "no_instruction"
+    NO_OUTPUT = "no_output"
+    MIXED_LABELS = "mixed_labels"  # the labels of two items, and no telling them apart
+
+    # Rules of the published systems (generate/filters.py).
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    KEYWORD = "keyword"
+    WRITE_A_PROGRAM = "write_a_program"
+    STARTS_WITH_PUNCTUATION = "starts_with_punctuation"
+    STARTS_NON_ASCII = "starts_non_ascii"
+    EMPTY_OUTPUT = "empty_output"
+    OUTPUT_COPIES_INPUT = "output_copies_input"
+
+    # ROUGE-L above the threshold to a seed or to an accepted task.
+    NOVELTY = "novelty"

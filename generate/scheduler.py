@@ -1,0 +1,65 @@
+"""Asks ahead, commits in order: however many requests are in flight, the result is that of asking one by one.
+
+Request i may depend on what was committed up to request i − `window`, so asking runs at most `window` requests
+ahead of the commits. A slow answer holds up the commits behind it, never the requests beside it, as long as the
+window is several times (8 is plenty) the number in flight.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from pacos.records import Response
+
+
+async def ask_ahead(
+    ask: Callable[[int], Awaitable[Response]],
+    *,
+    answered: Mapping[int, Response],
+    record: Callable[[Response], None],
+    commit: Callable[[Response], bool],
+    may_ask: Callable[[int], bool],
+    window: int,
+    in_flight: int,
+) -> None:
+    """Run until `commit` returns False, or until nothing is left that `may_ask` lets through.
+
+    `record` makes an answer durable and adds it to `answered`, in the order of coming; `commit` gets the answers
+    in the order of their requests, from 0 on. An answer that is in `answered` is not asked for again. Every answer
+    that came is recorded, also when another request fails or the run is interrupted.
+    """
+    committed = asked = 0
+    pending: set[asyncio.Task[Response]] = set()
+    try:
+        while True:
+            if committed in answered:
+                if not commit(answered[committed]):
+                    return
+                committed += 1
+            while asked < committed + window and (asked in answered or (len(pending) < in_flight and may_ask(asked))):
+                if asked not in answered:
+                    pending.add(asyncio.ensure_future(ask(asked)))
+                asked += 1
+            more_to_commit = committed in answered
+            if not pending and not more_to_commit:
+                return
+            if pending:
+                # With commits waiting, answers are only looked at: the engine must not run dry behind them.
+                done, pending = await asyncio.wait(
+                    pending, timeout=0 if more_to_commit else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                _record_all(done, record)
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        _record_all({task for task in pending if not task.cancelled() and not task.exception()}, record)
+
+
+def _record_all(done: set[asyncio.Task[Response]], record: Callable[[Response], None]) -> None:
+    """Record the answers, then raise the first failure there is among `done`."""
+    failures = [failure for task in done if (failure := task.exception())]
+    for task in done:
+        if not task.exception():
+            record(task.result())
+    if failures:
+        raise failures[0]

@@ -1,0 +1,233 @@
+"""Super-NaturalInstructions (Wang et al. 2204.07705): its official folder layout and its prompt encodings.
+
+    suite = read_suite(Path("natural-instructions"))
+    suite.coverage                                    # "11,810 of 11,810 instances, 119 of 119 tasks present"
+    render("tk-instruct:def", instance.definition, instance.input)
+
+A folder holds `tasks/<task>.json` and `splits/<track>/test_tasks.txt`. Tasks of the split that are not there are
+counted, never passed over in silence: scores on part of a track compare with no published number.
+"""
+
+import hashlib
+import json
+import string
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.errors import DataError
+from pacos.templates import ALPACA_SHA256, alpaca_prompt
+
+# "The first 100 instances of each task" (splits/README.md).
+INSTANCES_PER_TASK = 100
+
+# Instances of the official test splits, known by the hash of their sorted task names. The default track has
+# 90 fewer than 119 × 100: some of its tasks are shorter.
+OFFICIAL_TOTALS = {
+    "5f65a29afa7b0c4bbb3b6c4c2b885e03d3c72adb182e67d06f9d91cb87d1d1c0": 11_810,
+    "7a96be098235f27eebc21606e4e83bcfb63827077de861f0279ef1e99953fa7d": 3_500,
+}
+
+TK_INSTRUCT_DEF = "{definition}\n\nNow complete the following example -\n{input}\nOutput: "
+
+PROMPT_SHA256 = {
+    "alpaca": ALPACA_SHA256,
+    "tk-instruct:def": hashlib.sha256(TK_INSTRUCT_DEF.encode()).hexdigest(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    task: str
+    id: str
+    category: str
+    definition: str
+    input: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The test instances at hand, and how much of their track they are.
+
+    `n_expected` is the published total for an official split. For another split it is what the tasks at hand
+    hold, plus 100 for each absent task: the most that the track can have.
+    """
+
+    track: str
+    instances: list[Instance]
+    files: list[Path]
+    absent: list[str]
+    n_expected: int
+
+    @property
+    def n_listed(self) -> int:
+        """Tasks that the split lists."""
+        return len(self.files) + len(self.absent)
+
+    @property
+    def coverage(self) -> str:
+        tasks = f"{len(self.files)} of {self.n_listed} tasks present"
+        return f"{len(self.instances):,} of {self.n_expected:,} instances, {tasks}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every text that a score depends on."""
+        digest = hashlib.sha256()
+        for instance in self.instances:
+            fields = [instance.task, instance.id, instance.definition, instance.input, *instance.references]
+            digest.update(json.dumps(fields).encode())
+        return digest.hexdigest()
+
+
+def read_suite(path: Path, limit: int | None = None) -> Suite:
+    """Read the test split of a track: the first 100 instances of each task, or the first `limit`.
+
+    `path` is a SuperNI folder, its folder of tasks, or the split file of another track
+    (`…/splits/xlingual/test_tasks.txt`); a folder means the default track where it has one.
+    Raises DataError: no split, no task of it present, a file that is not JSON or not a task, an instance
+    without output, two instances of one id.
+    """
+    tasks, split = _locate(path)
+    names = _read_split(split)
+    present = [name for name in names if (tasks / f"{name}.json").is_file()]
+    if not present:
+        raise DataError(
+            f"none of the {len(names)} tasks that {split} lists is here",
+            where=str(tasks),
+            todo="point `path` to a folder that holds tasks/<task>.json, e.g. natural-instructions",
+        )
+    per_task = min(limit or INSTANCES_PER_TASK, INSTANCES_PER_TASK)
+    instances, available = [], 0
+    for name in present:
+        of_task = read_task(tasks / f"{name}.json")
+        available += len(of_task)
+        instances += of_task[:per_task]
+    absent = sorted(set(names) - set(present))
+    official = OFFICIAL_TOTALS.get(_split_sha256(names))
+    return Suite(
+        track=split.parent.name,
+        instances=instances,
+        files=[tasks / f"{name}.json" for name in present],
+        absent=absent,
+        n_expected=official or available + INSTANCES_PER_TASK * len(absent),
+    )
+
+
+def read_task(path: Path) -> list[Instance]:
+    """The first 100 instances of a task file, with its first definition and its first category.
+
+    Raises DataError as `read_suite` does.
+    """
+    task = _read_json(path)
+    definition = _first(task, "Definition", path)
+    # The form of Tk-Instruct's compute_metrics.py: Textual Entailment → textual_entailment.
+    category = "_".join(_first(task, "Categories", path).lower().split())
+    rows = task.get("Instances")
+    if not isinstance(rows, list) or not rows:
+        raise DataError("`Instances` must be a list that is not empty", where=str(path))
+    instances = [
+        _instance(row, index, path, category, definition) for index, row in enumerate(rows[:INSTANCES_PER_TASK])
+    ]
+    seen: set[str] = set()
+    for instance in instances:
+        if instance.id in seen:
+            raise DataError(f"two instances have the id {instance.id!r}", where=str(path))
+        seen.add(instance.id)
+    return instances
+
+
+def render(preset: str, definition: str, input: str) -> str:
+    """The prompt of one instance, as a causal model reads it.
+
+    `tk-instruct:def` loses the space behind `Output:` here, as in Tk-Instruct's own script for causal models
+    (run_gpt3.py): a model whose tokens begin with a space could not continue it with the token it learnt.
+    """
+    if preset == "alpaca":
+        return alpaca_prompt(definition.strip(), input.strip())
+    if preset == "tk-instruct:def":
+        return tk_instruct_def(definition, input).rstrip()
+    raise ValueError(f"no prompt preset {preset!r}")
+
+
+def tk_instruct_def(definition: str, input: str) -> str:
+    """Tk-Instruct's zero-shot encoding (src/ni_collator.py with definition only), byte for byte."""
+    return TK_INSTRUCT_DEF.format(
+        definition=_sentence(f"Definition: {definition.strip()}"), input=_sentence(f"Input: {input.strip()}")
+    )
+
+
+def _sentence(text: str) -> str:
+    return text if text[-1] in string.punctuation else f"{text}."
+
+
+def _locate(path: Path) -> tuple[Path, Path]:
+    """(folder of task files, split file)."""
+    if path.name == "test_tasks.txt" and path.is_file():
+        root, splits = path.absolute().parents[2], [path]
+    else:
+        # A folder of tasks has its splits beside it.
+        homes = [path] if (path / "tasks").is_dir() else [path, path.parent]
+        root = path
+        splits = [home / "splits" / track / "test_tasks.txt" for home in homes for track in ("default", "xlingual")]
+    if not root.is_dir():
+        raise DataError("no such folder", where=str(path), todo="point `path` to a SuperNI folder")
+    found = [split for split in splits if split.is_file()]
+    if not found:
+        raise DataError(
+            "holds no test split: no splits/default/test_tasks.txt",
+            where=str(path),
+            todo="point `path` to the folder that holds tasks/ and splits/, e.g. natural-instructions",
+        )
+    return (root / "tasks" if (root / "tasks").is_dir() else root), found[0]
+
+
+def _read_split(split: Path) -> list[str]:
+    names = split.read_text(encoding="utf-8").split()
+    if not names:
+        raise DataError("lists no tasks", where=str(split))
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"lists {twice} twice", where=str(split))
+    return names
+
+
+def _split_sha256(names: list[str]) -> str:
+    return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        task = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
+        raise DataError(f"not JSON, or cut short: {broken}", where=str(path), todo="fetch the file again") from None
+    if not isinstance(task, dict):
+        raise DataError("a task file holds one JSON object", where=str(path))
+    return task
+
+
+def _first(task: dict[str, Any], key: str, path: Path) -> str:
+    """The first of a list of texts; some releases have the text alone."""
+    value = task.get(key)
+    text = value[0] if isinstance(value, list) and value else value
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"`{key}` is missing or empty", where=str(path))
+    return text
+
+
+def _instance(row: Any, index: int, path: Path, category: str, definition: str) -> Instance:
+    where = f"{path}: Instances[{index}]"
+    if not isinstance(row, dict) or not isinstance(row.get("input"), str):
+        raise DataError("an instance needs `input`, a text", where=where)
+    output = row.get("output")
+    references = [output] if isinstance(output, str) else output
+    if not isinstance(references, list) or not references or not all(isinstance(text, str) for text in references):
+        raise DataError("an instance needs `output`, a list of texts that is not empty", where=where)
+    return Instance(
+        task=path.stem,
+        id=str(row.get("id", f"{path.stem}-{index}")),
+        category=category,
+        definition=definition,
+        input=row["input"],
+        references=tuple(references),
+    )

@@ -1,0 +1,60 @@
+"""A training run small enough for a test: made-up tasks, a config for the tiny Llama, a run inside this process."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from pacos.config import Config, parse_config
+from pacos.runs import Run
+
+WORDS = "the quick brown fox jumps over a lazy dog red and round apple fruit name is 1 2 3".split()
+
+
+def write_tasks(path: Path, count: int = 40, *, seed: int = 0) -> Path:
+    """Tasks of very different lengths; every third has an input."""
+    draw = random.Random(seed)
+
+    def text(shortest: int, longest: int) -> str:
+        return " ".join(draw.choice(WORDS) for _ in range(draw.randint(shortest, longest)))
+
+    tasks = [
+        {"instruction": text(3, 12), "input": text(2, 8) if number % 3 == 0 else "", "output": text(1, 30)}
+        for number in range(count)
+    ]
+    path.write_text("".join(json.dumps(task) + "\n" for task in tasks), encoding="utf-8")
+    return path
+
+
+def training_config(folder: Path, base: Path, tasks: Path, name: str = "run", **train: Any) -> Config:
+    settings = {
+        "data": [{"path": str(tasks)}],
+        "epochs": 2,
+        "batch_size": 8,
+        "max_length": 256,
+        "pack_tokens": 512,
+        "learning_rate": 0.01,
+        "save_steps": 1000,
+        "lora": {"r": 8, "alpha": 16},
+    }
+    values = {
+        "name": name,
+        "runs_dir": str(folder / "runs"),
+        "model": {"base": str(base)},
+        "train": settings | train,
+    }
+    return parse_config(values, where="test")
+
+
+def train_here(config: Config) -> list[dict[str, Any]]:
+    """Train in this process; returns the lines of metrics.jsonl."""
+    from pacos.train import sft
+
+    with Run.open(config) as run:
+        sft.main(config, run)
+    return read_metrics(config)
+
+
+def read_metrics(config: Config) -> list[dict[str, Any]]:
+    lines = (config.run_dir / "train" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

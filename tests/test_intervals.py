@@ -1,0 +1,76 @@
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import t
+
+from pacos.evaluate.intervals import paired_difference
+
+
+def test_equal_tasks_give_the_classical_t_interval_of_task_means() -> None:
+    # Task means 2, 4 and 9: mean 5, standard deviation √13, standard error √(13/3).
+    found = paired_difference({"a": [1, 3], "b": [4, 4], "c": [8, 10]})
+    half = 4.302653 * math.sqrt(13 / 3)
+    assert found.difference == 5.0
+    assert (found.low, found.high) == (pytest.approx(5 - half, abs=1e-3), pytest.approx(5 + half, abs=1e-3))
+    assert (found.n, found.tasks, found.wins, found.ties, found.losses) == (6, 3, 3, 0, 0)
+
+
+def test_unequal_tasks_by_hand() -> None:
+    # Sums 0 and 12 over 1 and 3 instances: mean 3; without one task 4 and 0, so the variance is (1 + 9) / 2 = 5.
+    # Effective tasks 16 / 10, hence 0.6 degrees of freedom.
+    found = paired_difference({"a": [0], "b": [3, 4, 5]})
+    half = t.ppf(0.975, 0.6) * math.sqrt(5)
+    assert found.difference == 3.0
+    assert found.high == pytest.approx(min(100, 3 + half), abs=1e-3)
+    assert (found.wins, found.ties) == (1, 1)
+
+
+def test_one_task_says_nothing_of_others() -> None:
+    found = paired_difference({"a": [5, 6, 7]})
+    assert (found.difference, found.low, found.high) == (6.0, -100.0, 100.0)
+    assert not found.is_clear
+
+
+def test_the_same_difference_everywhere_has_no_width() -> None:
+    found = paired_difference({"a": [2, 2], "b": [2], "c": [2, 2, 2]})
+    assert (found.difference, found.low, found.high) == (2.0, 2.0, 2.0)
+    assert found.is_clear
+    same = paired_difference({"a": [0, 0], "b": [0]})
+    assert (same.low, same.high, same.ties, same.is_clear) == (0.0, 0.0, 2, False)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.text(max_size=3), st.lists(st.floats(-100, 100), min_size=1, max_size=9), min_size=1, max_size=9)
+)
+def test_intervals_are_finite_hold_the_difference_and_mirror(by_task: dict[str, list[float]]) -> None:
+    found = paired_difference(by_task)
+    assert -100 <= found.low <= found.difference <= found.high <= 100
+    assert found.wins + found.ties + found.losses == found.tasks
+    mirrored = paired_difference({task: [-value for value in values] for task, values in by_task.items()})
+    assert (mirrored.low, mirrored.high, mirrored.wins) == (-found.high, -found.low, found.losses)
+
+
+@pytest.mark.parametrize("tasks", [6, 12, 14])
+@pytest.mark.parametrize("sizes", [lambda random, n: np.full(n, 100), lambda random, n: random.integers(10, 101, n)])
+def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(
+    tasks: int, sizes: Callable[[np.random.Generator, int], np.ndarray]
+) -> None:
+    """Task effects are normal around a true difference of 3; within a task the answers scatter ten times as much."""
+    random = np.random.default_rng(tasks)
+    draws, held = 1000, 0
+    for _ in range(draws):
+        effects = random.normal(3, 6, tasks)
+        found = paired_difference(
+            {
+                str(task): random.normal(effect, 20, size).tolist()
+                for task, (effect, size) in enumerate(zip(effects, sizes(random, tasks), strict=True))
+            }
+        )
+        held += found.low <= 3 <= found.high
+    # Three standard errors of 1,000 draws at 95 % are 2 points.
+    assert 0.93 <= held / draws <= 0.98

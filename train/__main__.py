@@ -1,0 +1,52 @@
+"""`python -m pacos.train` and `train.py`: the process that `accelerate launch` starts, once per device."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacos.errors import PacosError
+from pacos.runs import Run
+from pacos.train import sft
+from pacos.train.arguments import parse_arguments
+
+USAGE = """\
+Trains a LoRA adapter on instructions.
+
+  accelerate launch train.py --config CONFIG.yaml [key=value …]
+  accelerate launch train.py --model_name_or_path MODEL --data_path TASKS.jsonl --output_dir runs/NAME
+
+On several GPUs:  accelerate launch --config_file configs/accelerate/ddp.yaml train.py --config CONFIG.yaml
+Every key is in pacos/config.py; `pacos train --config CONFIG.yaml --dry-run` shows the plan.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code 0, or 2 for an error that the user can mend, printed without a traceback."""
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(USAGE + "\n" + shipped_configs())
+        return 0
+    process = int(os.environ.get("RANK", 0))
+    logging.basicConfig(format="pacos: %(message)s", level=logging.WARNING)
+    logging.getLogger("pacos").setLevel(logging.INFO if process == 0 else logging.WARNING)
+    try:
+        config = parse_arguments(arguments)
+        if process > 0:
+            sft.main(config, None)
+        else:
+            with Run.open(config) as run:
+                sft.main(config, run)
+    except PacosError as error:
+        print(f"pacos: {error}" if process == 0 else f"pacos: process {process}: {error.what}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def shipped_configs() -> str:
+    found = sorted(Path("configs").glob("*.yaml"))
+    return "\n".join(["Configs here:", *(f"  {path}" for path in found)]) if found else "No configs/ here."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""`pacos train`: what would be trained, and the `accelerate launch` command that trains it."""
+
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+import pacos
+from pacos.config import Config
+from pacos.errors import ConfigError, ModelError, TrainingError
+from pacos.models import VLLM_LORA_RANKS, load_model_config, load_tokenizer
+from pacos.runs import Run
+from pacos.train.batches import total_steps
+from pacos.train.data import load_dataset, source_paths
+from pacos.train.model import add_lora, base_name
+from pacos.train.sft import is_done
+from pacos.train.world import EXPECTED_PROCESSES, launch_flags
+
+log = logging.getLogger("pacos")
+
+
+def main(config: Config) -> None:
+    """Train in processes of their own and wait for them. The run must not be open in this process.
+
+    Raises TrainingError when they fail; their own message has been printed by then.
+    """
+    with Run.open(config) as run:
+        if is_done(config, run):
+            log.info("train: done already, nothing has changed: %s", run.adapter)
+            return
+    processes = process_count(config)
+    command = launch_command(config, processes)
+    log.info("train: %s", shlex.join(command))
+    code = subprocess.run(command, env=launch_environment(processes), check=False).returncode
+    if code:
+        raise TrainingError(
+            f"the training processes ended with exit code {code}; what went wrong is said above",
+            where=str(config.run_dir / "train"),
+            todo="mend it and run the same command again: it goes on from the last checkpoint",
+        )
+
+
+def process_count(config: Config) -> int:
+    """`train.processes`; for "auto" what the accelerate file says, or one per GPU, or one."""
+    if config.train.processes != "auto":
+        return config.train.processes
+    if config.train.accelerate:
+        return _processes_in(Path(config.train.accelerate))
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def launch_command(config: Config, processes: int) -> list[str]:
+    """Runs `pacos.train` as a module, so that it is found in a checkout and in an installation alike."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
+    if config.train.accelerate:
+        command += ["--config_file", config.train.accelerate, "--num_processes", str(processes)]
+    else:
+        command += launch_flags(processes).split()
+    if not _has_gpu():
+        # accelerate gives each process one thread otherwise.
+        command += ["--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // processes))]
+    return [*command, "--module", "pacos.train", "--config", str(config.run_dir / "config.yaml")]
+
+
+def launch_environment(processes: int) -> dict[str, str]:
+    home = str(Path(pacos.__file__).parents[1])
+    environment = os.environ | {
+        EXPECTED_PROCESSES: str(processes),
+        "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")])),
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    if not _has_gpu():
+        environment["ACCELERATE_USE_CPU"] = "true"
+    return environment
+
+
+def plan(config: Config) -> list[str]:
+    """Lines for --dry-run: data, steps, trainable weights, warnings. Loads no weights and uses no GPU.
+
+    Raises as training would: ConfigError, DataError, ModelError.
+    """
+    train = config.train
+    lines = [f"base {base_name(config)}, LoRA r={train.lora.r} alpha={train.lora.alpha} on {train.lora.targets}"]
+    if train.data or source_paths(config)[0].is_file():
+        dataset = load_dataset(config, load_tokenizer(base_name(config), config.model))
+        steps = total_steps(len(dataset.examples), train)
+        lines += [
+            f"data {', '.join(map(str, dataset.sources))}: {dataset}",
+            f"{steps:,} steps of {train.batch_size} examples, {dataset.tokens / len(dataset.examples):.0f} tokens each",
+        ]
+        if train.max_steps and train.max_steps == steps:
+            lines.append(f"train.max_steps = {steps} ends it before {train.epochs:g} epochs may be over")
+    else:
+        lines.append(f"data {source_paths(config)[0]}: not there yet, the generate stage writes it")
+    lines.append(f"{trainable_count(config):,} trainable weights in float32")
+    if train.lora.r > max(VLLM_LORA_RANKS):
+        lines.append(f"warning: vLLM serves no rank above {max(VLLM_LORA_RANKS)}: this adapter could not be evaluated")
+    elif train.lora.r not in VLLM_LORA_RANKS:
+        served = next(rank for rank in VLLM_LORA_RANKS if rank > train.lora.r)
+        lines.append(f"warning: vLLM has no rank {train.lora.r} and serves it as {served}, at {served}'s cost")
+    processes = process_count(config)
+    return [*lines, f"command: {shlex.join(launch_command(config, processes))}"]
+
+
+def trainable_count(config: Config) -> int:
+    """Adapter weights, counted on a model without storage."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    architecture = load_model_config(base_name(config), config.model)
+    try:
+        with torch.device("meta"):
+            base = AutoModelForCausalLM.from_config(architecture, trust_remote_code=config.model.trust_remote_code)
+            model = add_lora(base, config.train.lora)
+    except ValueError as failure:
+        if isinstance(failure, ModelError):
+            raise
+        raise ModelError(f"is not a causal language model: {failure}", where=base_name(config)) from failure
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
+
+
+def _processes_in(accelerate_file: Path) -> int:
+    try:
+        processes = int(yaml.safe_load(accelerate_file.read_text(encoding="utf-8"))["num_processes"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as failure:
+        raise ConfigError(
+            f"no num_processes can be read from {accelerate_file}: {failure}", where="train.accelerate"
+        ) from None
+    return processes
