@@ -54,8 +54,8 @@ def compare(folders: Sequence[Path], out: Path, name: str = "comparison.json") -
         "confidence": CONFIDENCE,
         "n": len(base.answers),
         "tasks": len({answer.task for answer in base.answers.values()}),
-        "base": {"name": base.name, **_means(list(base.answers.values()))},
-        "contestants": [{"name": other.name, **_against(base, other)} for other in others],
+        "base": {"name": base.name, "label": base.folder.name, **_means(list(base.answers.values()))},
+        "contestants": [{"name": other.name, "label": other.folder.name, **_against(base, other)} for other in others],
         "per_category": _table(contestants, lambda answer: answer.category),
         "per_task": _table(contestants, lambda answer: answer.task),
     }

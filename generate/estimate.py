@@ -34,7 +34,7 @@ def estimate(config: Config, seeds: list[Seed], path: Path) -> list[str]:
         "are accepted; base models differ widely, so try generate.target=200 first",
         f"tokens    about {requests * prompt_tokens:,} read, {prompt_tokens} a prompt, and {written:,} written, "
         f"{TOKENS_PER_TASK} a task as in the published Alpaca set",
-        f"time      about {hours:.1f} h at {TOKENS_PER_SECOND:,} written tokens/s, a 7B model on one data-centre GPU",
+        f"time      about {hours:.2f} h at {TOKENS_PER_SECOND:,} written tokens/s, a 7B model on one data-centre GPU",
         f"cost      about {hours * price:.2f}, at {price:.2f} an hour"
         if price
         else "cost      unknown: engine.price_per_gpu_hour is not given",

@@ -197,6 +197,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("pacos: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    finally:
+        log.removeHandler(console)
 
 
 def _print_plan(stage: str, lines: list[str]) -> None:
@@ -210,3 +212,7 @@ def _named_path(text: str) -> tuple[str, str]:
     if not equals:
         raise RunError(f"{text!r} is not NAME=PATH", where="--adapter")
     return name, path
+
+
+if __name__ == "__main__":
+    main()

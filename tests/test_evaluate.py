@@ -156,7 +156,9 @@ def test_greedy_answers_are_the_models_own(
         ids = model.generate(
             input_ids=torch.tensor([prompt.ids]), max_new_tokens=4, do_sample=False, pad_token_id=tokenizer.eos_token_id
         )[0, len(prompt.ids) :]
-        assert rows[instance.id].raw == tokenizer.decode(ids, skip_special_tokens=True)
+        # A character whose bytes are not complete yet is shown by transformers, and held back by vLLM.
+        expected = tokenizer.decode(ids, skip_special_tokens=True).rstrip("\ufffd")
+        assert rows[instance.id].raw.rstrip("\ufffd") == expected
 
 
 def test_an_interrupted_evaluation_asks_only_for_what_is_missing(

@@ -155,7 +155,7 @@ def broken_at(base: Path, word: str, folder: Path) -> Path:
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path, tiny_base):
     tasks = write_tasks(tmp_path / "tasks.jsonl", 24)
     lines = tasks.read_text().splitlines()
-    lines[16] = json.dumps({"instruction": "Say it.", "output": "~ the quick fox"})
+    lines[16] = json.dumps({"instruction": "Say it.", "output": "~ the quick brown fox jumps over"})
     tasks.write_text("\n".join(lines) + "\n")
     base = broken_at(tiny_base, "~", tmp_path / "broken")
     config = training_config(tmp_path, base, tasks)

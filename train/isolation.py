@@ -11,7 +11,8 @@ from pacos.errors import TrainingError
 from pacos.train.batches import collate
 from pacos.train.data import Example
 
-# Relative error that rounding alone explains (root mean square over all logits); contamination measures over 0.1.
+# Relative error (root mean square over all logits) that rounding explains. Measured on random Llamas of 2 and
+# 12 layers: rounding 1e-6 in float32 and 0.01 in bfloat16; examples that see one another 0.9 to 1.4.
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 5e-2}
 
 

@@ -170,8 +170,8 @@ def resume(
 
 def open_metrics(path: Path, start: int) -> JsonlWriter:
     """Append after step `start`; lines of later steps, whose weights were lost, are removed."""
-    kept = [values for _, values in read_jsonl(path, torn_tail=True) if values["step"] <= start] if start else []
-    write_jsonl(path, kept)
+    lines = read_jsonl(path, torn_tail=True) if start and path.is_file() else ()
+    write_jsonl(path, [values for _, values in lines if values["step"] <= start])
     return JsonlWriter(path)
 
 

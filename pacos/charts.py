@@ -1,0 +1,161 @@
+"""The report's charts, as plotly figures. Text and grid take the page's colours (report.html.j2), light or dark."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FIRST = "#8a93a3"  # whoever the others are compared with
+ACCENT = "#e0763a"
+PALETTE = (ACCENT, "#2a9d8f", "#7a6bd8", "#c2567a", "#4f8fd0", "#9a8a2e")
+
+
+def html(figure: Any) -> str:
+    """The figure's element and script. plotly writes <, > and / of all texts as escapes, so none ends the script."""
+    import plotly.io
+
+    return str(
+        plotly.io.to_html(
+            figure, include_plotlyjs=False, full_html=False, config={"displayModeBar": False, "responsive": True}
+        )
+    )
+
+
+def library() -> str:
+    """plotly's own script, 4 MB, for one inline element."""
+    import plotly.offline
+
+    return str(plotly.offline.get_plotlyjs())
+
+
+def differences(comparison: Mapping[str, Any]) -> Any:
+    """Each contestant's difference to the base with its interval, for ROUGE-L whole and first line."""
+    contestants = comparison["contestants"][::-1]
+    figure = _figure(height=90 + 60 * len(contestants))
+    for metric, name, colour, shift in (
+        ("first_line_rougeL", "first line", "#2a9d8f", -0.12),
+        ("rougeL", "ROUGE-L", ACCENT, 0.12),
+    ):
+        rows = [one["against_base"][metric] for one in contestants]
+        figure.add_scatter(
+            name=name,
+            mode="markers",
+            x=[row["difference"] for row in rows],
+            y=[index + shift for index in range(len(rows))],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [row["high"] - row["difference"] for row in rows],
+                "arrayminus": [row["difference"] - row["low"] for row in rows],
+                "thickness": 2,
+                "width": 5,
+            },
+            marker={"size": 11, "color": colour},
+            customdata=[[one["name"], row["low"], row["high"]] for one, row in zip(contestants, rows, strict=True)],
+            hovertemplate="%{customdata[0]}: %{x:+.2f} [%{customdata[1]:+.2f}, %{customdata[2]:+.2f}]",
+        )
+    figure.add_vline(x=0, line={"color": FIRST, "width": 1, "dash": "dot"})
+    names = [one["name"] for one in contestants]
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[-0.6, len(names) - 0.4])
+    figure.update_xaxes(title=f"points of difference to {comparison['base']['name']}, 95 % interval over tasks")
+    return figure
+
+
+def categories(comparison: Mapping[str, Any]) -> Any:
+    """ROUGE-L by category, one dot per contestant."""
+    rows = list(comparison["per_category"].items())[::-1]
+    labels = [f"{name.replace('_', ' ')} · {row['tasks']}" for name, row in rows]
+    figure = _figure(height=90 + 30 * len(rows))
+    names = [comparison["base"]["name"], *(one["name"] for one in comparison["contestants"])]
+    for label, (_, row) in zip(labels, rows, strict=True):
+        values = [row["scores"][name]["rougeL"] for name in names[:2]]
+        figure.add_scatter(
+            x=values, y=[label] * len(values), mode="lines", line={"color": FIRST, "width": 2}, opacity=0.5,
+            showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+    for index, name in enumerate(names):
+        figure.add_scatter(
+            name=name,
+            mode="markers",
+            x=[row["scores"][name]["rougeL"] for _, row in rows],
+            y=labels,
+            marker={"size": 10, "color": FIRST if index == 0 else PALETTE[(index - 1) % len(PALETTE)]},
+            hovertemplate=f"{_plain(name)}: %{{x:.2f}}",
+        )
+    highest = max(one["rougeL"] for _, row in rows for one in row["scores"].values())
+    figure.update_xaxes(title="ROUGE-L", range=[-2, highest + 4])
+    figure.update_yaxes(ticks="outside", ticklen=6, tickcolor="rgba(0,0,0,0)")
+    return figure
+
+
+def loss(steps: Sequence[Mapping[str, float]]) -> Any:
+    """Training loss by step."""
+    figure = _figure(height=280, left=60)
+    figure.add_scatter(
+        x=[row["step"] for row in steps],
+        y=[row["loss"] for row in steps],
+        mode="lines+markers" if len(steps) < 40 else "lines",
+        line={"color": ACCENT, "width": 2},
+        hovertemplate="step %{x}: %{y:.4f}",
+    )
+    figure.update_xaxes(title="optimizer step")
+    figure.update_yaxes(title="nats per learnt token")
+    return figure
+
+
+def bars(counts: Mapping[str, int], colour: str = ACCENT) -> Any:
+    """Horizontal bars, the first key on top, each with its count."""
+    names = list(counts)[::-1]
+    figure = _figure(height=50 + 30 * max(1, len(names)), bottom=10)
+    figure.add_bar(
+        x=[counts[name] for name in names],
+        y=[name.replace("_", " ") for name in names],
+        orientation="h",
+        marker={"color": colour},
+        text=[f"{counts[name]:,}" for name in names],
+        textposition="outside",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(showgrid=False)
+    figure.update_layout(margin={"r": 60})
+    return figure
+
+
+def novelty(histogram: Sequence[int]) -> Any:
+    """How near the accepted tasks lie to the nearest earlier one, in equal bins over [0, 1]."""
+    width = 1 / len(histogram)
+    figure = _figure(height=240, left=60)
+    figure.add_bar(
+        x=[width * (index + 0.5) for index in range(len(histogram))],
+        y=list(histogram),
+        width=0.94 * width,
+        marker={"color": ACCENT},
+        hovertemplate="%{y:,} tasks",
+    )
+    figure.update_xaxes(title="ROUGE-L to the nearest earlier task", range=[0, 1])
+    figure.update_yaxes(title="accepted tasks")
+    return figure
+
+
+def _figure(*, height: int, left: int = 10, bottom: int = 50) -> Any:
+    import plotly.graph_objects
+
+    figure = plotly.graph_objects.Figure()
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": left, "r": 20, "t": 30, "b": bottom},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        hoverlabel={"namelength": 0},
+    )
+    figure.update_xaxes(automargin=True, zeroline=False, showgrid=True)
+    figure.update_yaxes(automargin=True, zeroline=False, showgrid=True)
+    return figure
+
+
+def _plain(text: str) -> str:
+    """plotly reads % and < in templates as its own."""
+    return text.replace("%", "").replace("<", "").replace("{", "")
