@@ -1,8 +1,8 @@
-"""Builds the demonstration's base model: `python -m demo.base --out DIR [--seconds 210] [--seed 0]`.
+"""Builds the demonstration's base model: `python -m demo.base --out DIR [--seconds 215] [--seed 0]`.
 
-A Llama of about 4.5 million parameters learns, in minutes on two CPU cores, to continue the task lists of
-`demo.corpus`. It knows their phrasings and a few hundred words, and nothing else. It has never seen the Alpaca
-training template; following an instruction given in that form is what the pipeline then teaches it.
+A Llama of 4.6 million parameters learns, in minutes on two CPU cores, to continue the task lists of `demo.corpus`.
+It knows their phrasings and a few hundred words, and nothing else. It has never seen the Alpaca training template:
+following an instruction given in that form is what the pipeline then teaches it.
 """
 
 import argparse
@@ -14,16 +14,19 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from demo.corpus import SEEDS, Span, bare_list, full_list
+from demo.corpus import NEW_TASKS, SEEDS, SHOWN, Amounts, Document, seed_tasks, stretches, whole_lists
+from demo.model import CONTEXT, new_model
+from demo.tokenizer import train_tokenizer
+from pacos.generate.prompts import list_prompt
 
-CONTEXT = 2_048
-STEPS = 330
-LONG_SHARE = 0.4  # of the steps, at the end: whole lists at full length; before, short stretches of lists
-TOKENS_PER_STEP = 4_096
-SHORT = 256
+STEPS = 270
+BATCH_TOKENS = 4_096
+SHORT_ROW = 128
+# The last part of the training reads whole lists at full length; before, short rows teach more in the same time.
+LONG_SHARE = 0.25
+MATRIX_RATE, OTHER_RATE = 1.2e-2, 8e-3
 
 
 def main() -> None:
@@ -40,21 +43,19 @@ def build(out: Path, *, seconds: float, steps: int, seed: int, threads: int | No
     """Train the base into `out`, unless it lies there already, built from the same sources and options."""
     recipe = {"sources": _sources_sha256(), "seconds": seconds, "steps": steps, "seed": seed}
     stamp = out / "demo.json"
-    if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")).get("recipe") == recipe:
+    if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8"))["recipe"] == recipe:
         print(f"{out}: already built")
         return
 
     import torch
 
-    from demo.tokenizer import train_tokenizer
-
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(seed)
-    model = _new_model(tokenizer)
-    print(f"base: {model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer)} tokens")
-    figures = _train(model, tokenizer, seconds=seconds, steps=steps, rng=Random(seed))
+    model = new_model(tokenizer)
+    print(f"base: {model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer):,} tokens", flush=True)
+    figures = _train(model, Rows(tokenizer, seed), seconds=seconds, steps=steps)
 
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
@@ -63,120 +64,119 @@ def build(out: Path, *, seconds: float, steps: int, seed: int, threads: int | No
     written = {"recipe": recipe, "parameters": model.num_parameters(), **figures}
     (aside / stamp.name).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
-    aside.replace(out)
-    print(f"{out}: built in {figures['seconds']:.0f} s, last loss {figures['loss']:.3f}. A sample of it:")
+    aside.rename(out)
+    print(f"{out}: built in {figures['seconds']:.0f} s, loss {figures['loss']:.3f}. It continues a list like this:")
     print(_sampled_list(model, tokenizer))
 
 
-def _new_model(tokenizer: Any) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=256,
-            intermediate_size=704,
-            num_hidden_layers=5,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=2 * CONTEXT,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=None,
-        )
-    )
+def amounts_seen(base: Path) -> Amounts:
+    """What text a built base has seen."""
+    return Amounts(**json.loads((base / "demo.json").read_text(encoding="utf-8"))["documents"])
 
 
-def _train(model: Any, tokenizer: Any, *, seconds: float, steps: int, rng: Random) -> dict[str, float]:
-    """Train for `steps`, or for as many as fit in `seconds`; the schedule reaches its end either way."""
+class Rows:
+    """Rows of token ids with each id's weight in the loss. A row begins with a document; its last one is cut."""
+
+    def __init__(self, tokenizer: Any, seed: int) -> None:
+        self._encode = tokenizer.backend_tokenizer.encode
+        self._bos, self._eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        self._seed = seed
+        self._stretches, self._whole_lists = stretches(seed), whole_lists(seed)
+        self._taken = [0, 0]
+
+    def short(self) -> tuple[list[int], list[float]]:
+        return self._filled([], SHORT_ROW)
+
+    def long(self) -> tuple[list[int], list[float]]:
+        self._taken[1] += 1
+        return self._filled(self._tokens(next(self._whole_lists)), CONTEXT)
+
+    @property
+    def taken(self) -> Amounts:
+        return Amounts(self._seed, *self._taken)
+
+    def _filled(self, tokens: list[tuple[int, float]], length: int) -> tuple[list[int], list[float]]:
+        while len(tokens) < length:
+            self._taken[0] += 1
+            tokens += self._tokens(next(self._stretches))
+        ids, weights = zip(*tokens[:length], strict=True)
+        return list(ids), list(weights)
+
+    def _tokens(self, document: Document) -> list[tuple[int, float]]:
+        tokens = [(self._bos, 0.0)]
+        for text, weight in document.spans():
+            tokens += [(id, weight) for id in self._encode(text, add_special_tokens=False).ids]
+        return [*tokens, (self._eos, 1.0)]
+
+
+def _train(model: Any, rows: Rows, *, seconds: float, steps: int) -> dict[str, Any]:
+    """Train for `steps`, or for as many as fit in `seconds`: the schedule reaches its end either way."""
     import torch
     from torch.nn.functional import cross_entropy
     from tqdm import tqdm
 
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim < 2 or "embed" in name]
-    optimizers = [
-        torch.optim.Muon(matrices, lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    short = _rows(lambda: bare_list(rng, 7), tokenizer, SHORT)
-    long = _rows(lambda: full_list(rng) if rng.random() < 0.75 else bare_list(rng, 20), tokenizer, CONTEXT)
-    started = time.monotonic()
-    progress, step, mean, tokens = 0.0, 0, math.nan, 0
+    hidden = {id(p) for p in model.model.layers.parameters() if p.ndim == 2}
+    matrices = [p for p in model.parameters() if id(p) in hidden]
+    others = [p for p in model.parameters() if id(p) not in hidden]
+    optimizers = {
+        MATRIX_RATE: torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        OTHER_RATE: torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0),
+    }
     model.train()
-    with tqdm(total=steps, desc="base", unit="step", bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
+    started = time.monotonic()
+    progress, step, loss_mean = 0.0, 0, math.nan
+    with tqdm(total=steps, desc="base", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {postfix}") as bar:
         while progress < 1:
-            in_long = progress >= 1 - LONG_SHARE
-            rows, length = (long, CONTEXT) if in_long else (short, SHORT)
-            batch = [next(rows) for _ in range(TOKENS_PER_STEP // length)]
-            ids = torch.tensor([row[0] for row in batch])
-            weights = torch.tensor([row[1] for row in batch])[:, 1:].reshape(-1)
-            rate = _rate(progress)
-            for optimizer, peak in zip(optimizers, (4e-3, 4e-3), strict=True):
-                optimizer.param_groups[0]["lr"] = peak * rate
+            batch = list(_batch(rows, long=progress >= 1 - LONG_SHARE))
+            ids = torch.tensor([row_ids for row_ids, _ in batch])
+            weights = torch.tensor([row_weights for _, row_weights in batch])[:, 1:].flatten()
             with torch.autocast("cpu", torch.bfloat16):
-                logits = model(ids, use_cache=False).logits
-            losses = cross_entropy(logits[:, :-1].reshape(-1, logits.shape[-1]).float(), ids[:, 1:].reshape(-1), reduction="none")
+                logits = model(ids, use_cache=False).logits[:, :-1]
+            losses = cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
             loss = (losses * weights).sum() / weights.sum()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in optimizers:
+            for peak, optimizer in optimizers.items():
+                optimizer.param_groups[0]["lr"] = peak * _rate(progress)
                 optimizer.step()
                 optimizer.zero_grad()
-            step, tokens = step + 1, tokens + ids.numel()
-            mean = loss.item() if math.isnan(mean) else 0.95 * mean + 0.05 * loss.item()
+            step += 1
+            loss_mean = loss.item() if math.isnan(loss_mean) else 0.95 * loss_mean + 0.05 * loss.item()
             elapsed = time.monotonic() - started
             progress = max(step / steps, elapsed / seconds)
-            bar.set_postfix_str(f"loss {mean:.3f}, {tokens / elapsed:,.0f} tokens/s")
-            bar.update(min(steps, int(progress * steps)) - bar.n)
-    return {"loss": mean, "steps": step, "tokens": tokens, "seconds": time.monotonic() - started}
+            bar.set_postfix_str(f"loss {loss_mean:.3f}, {step * BATCH_TOKENS / elapsed:,.0f} tokens/s", refresh=False)
+            bar.update(min(steps, round(progress * steps)) - bar.n)
+    return {"loss": loss_mean, "steps": step, "seconds": elapsed, "documents": rows.taken._asdict()}
+
+
+def _batch(rows: Rows, *, long: bool) -> Iterator[tuple[list[int], list[float]]]:
+    take, length = (rows.long, CONTEXT) if long else (rows.short, SHORT_ROW)
+    return (take() for _ in range(BATCH_TOKENS // length))
 
 
 def _rate(progress: float) -> float:
-    """Share of the peak learning rate: a short warm-up, a plateau, then down to a fiftieth."""
+    """Share of the peak learning rate: a short warm-up, a plateau, then straight down to a fiftieth."""
     if progress < 0.04:
-        return (progress + 0.002) / 0.042
+        return 0.05 + 0.95 * progress / 0.04
     return 1.0 if progress < 0.4 else 0.02 + 0.98 * (1 - progress) / 0.6
 
 
-def _rows(document: Any, tokenizer: Any, length: int) -> Iterator[tuple[list[int], list[float]]]:
-    """Rows of `length` ids with the weight of each id's loss; a row begins with a document, its last one is cut."""
-    while True:
-        ids: list[int] = []
-        weights: list[float] = []
-        while len(ids) < length:
-            ids.append(tokenizer.bos_token_id)
-            weights.append(0.0)
-            for span in document():
-                piece = _encode(tokenizer, span)
-                ids += piece
-                weights += [span.weight] * len(piece)
-            ids.append(tokenizer.eos_token_id)
-            weights.append(1.0)
-        yield ids[:length], weights[:length]
-
-
-def _encode(tokenizer: Any, span: Span) -> list[int]:
-    return tokenizer._tokenizer.encode(span.text, add_special_tokens=False).ids
-
-
 def _sampled_list(model: Any, tokenizer: Any) -> str:
-    from demo.corpus import seed_tasks
-    from pacos.generate.prompts import list_prompt
-
-    prompt = list_prompt(seed_tasks()[:3], 20)
-    ids = tokenizer(prompt, return_tensors="pt")
+    prompt = tokenizer(list_prompt(seed_tasks()[:SHOWN], NEW_TASKS), return_tensors="pt")
     model.eval()
-    answer = model.generate(**ids, max_new_tokens=160, do_sample=True, temperature=0.8, pad_token_id=tokenizer.eos_token_id)
-    return "###\n4. Instruction:" + tokenizer.decode(answer[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+    answer = model.generate(
+        **prompt, max_new_tokens=150, do_sample=True, temperature=0.7, pad_token_id=tokenizer.eos_token_id
+    )
+    text = tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+    return f"###\n{SHOWN + 1}. Instruction:{text}"
 
 
 def _sources_sha256() -> str:
-    """Of everything the model is made from: the demonstration's code, the list prompt and the seeds."""
-    sources = [*sorted(Path("demo").glob("*.py")), *sorted(Path("demo/families").glob("*.py"))]
+    """Of all that decides the model: the demonstration's code, the list prompt and the seeds."""
     digest = hashlib.sha256()
-    for path in (*sources, Path("generate/prompts.py"), SEEDS):
+    for path in (*sorted(Path("demo").glob("*.py")), *sorted(Path("demo/families").glob("*.py"))):
+        digest.update(path.read_bytes())
+    for path in (Path("generate/prompts.py"), SEEDS):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,13 +1,14 @@
 """The base model's text: numbered task lists, composed from the families.
 
-A document is a list of spans, each with the weight of its loss. The list prompt and the seed tasks in front of a
-list are shown but not learnt (weight 0), and outputs weigh more than the instructions, whose slots are random and
-teach nothing once the phrasings are known.
+Most documents are short stretches out of the middle of a list; the rest are whole lists as the pipeline asks for
+them, with its prompt and three seed tasks in front. Both are endless, and the same for the same seed.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -18,15 +19,45 @@ from pacos.records import Task
 
 SEEDS = Path("generate/data/seed_tasks.jsonl")
 SHOWN = 3
+NEW_TASKS = 20
 
+# What is shown in front of a list is not learnt. Outputs weigh more than instructions, whose slots are drawn at
+# random and teach nothing once the phrasings are known.
 CONTEXT_WEIGHT = 0.0
 ITEM_WEIGHT = 1.0
 OUTPUT_WEIGHT = 4.0
 
 
 class Span(NamedTuple):
+    """A piece of a document with the weight of its loss."""
+
     text: str
     weight: float
+
+
+@dataclass(frozen=True)
+class Document:
+    """A list's items from number `first` on; `context` is the text in front of them."""
+
+    context: str
+    first: int
+    tasks: tuple[Task, ...]
+
+    def spans(self) -> Iterator[Span]:
+        if self.context:
+            yield Span(self.context, CONTEXT_WEIGHT)
+        for number, task in enumerate(self.tasks, self.first):
+            text, output = format_item(number, task), f"{task.output}\n"
+            yield Span(text.removesuffix(output), ITEM_WEIGHT)
+            yield Span(output, OUTPUT_WEIGHT)
+
+
+class Amounts(NamedTuple):
+    """How many documents of each kind a base model has seen: enough to compose its text again."""
+
+    seed: int
+    stretches: int
+    whole_lists: int
 
 
 @cache
@@ -40,33 +71,32 @@ def seed_tasks() -> tuple[Task, ...]:
     )
 
 
-def full_list(rng: Random, items: int = 20) -> list[Span]:
-    """A document as the pipeline sees it: the list prompt, three seed tasks, then composed items."""
-    prompt = list_prompt(rng.sample(seed_tasks(), SHOWN), items)
+def stretches(seed: int) -> Iterator[Document]:
+    """Short stretches out of the middle of a list."""
+    rng = Random(f"{seed} stretches")
+    last = SHOWN + NEW_TASKS
+    while True:
+        count = rng.randint(4, 12)
+        yield Document("", rng.randint(1, last - count + 1), _tasks(rng, count))
+
+
+def whole_lists(seed: int) -> Iterator[Document]:
+    """Lists as the pipeline asks for them."""
+    rng = Random(f"{seed} whole lists")
     opening = f"###\n{SHOWN + 1}. Instruction:"
-    return [Span(prompt.removesuffix(opening), CONTEXT_WEIGHT), *_items(rng, SHOWN + 1, items)]
+    while True:
+        prompt = list_prompt(rng.sample(seed_tasks(), SHOWN), NEW_TASKS)
+        yield Document(prompt.removesuffix(opening), SHOWN + 1, _tasks(rng, NEW_TASKS))
 
 
-def bare_list(rng: Random, items: int) -> list[Span]:
-    """A stretch out of the middle of a list, without its beginning."""
-    return _items(rng, rng.randint(1, 23 - items), items)
+def tasks_of(amounts: Amounts) -> Iterator[Task]:
+    """Every composed task that a base model has seen."""
+    for document in islice(stretches(amounts.seed), amounts.stretches):
+        yield from document.tasks
+    for document in islice(whole_lists(amounts.seed), amounts.whole_lists):
+        yield from document.tasks
 
 
-def _items(rng: Random, first: int, count: int) -> list[Span]:
-    spans = []
-    for number, family in enumerate(rng.sample(FAMILIES, count), first):
-        task = compose(family, rng)
-        text = format_item(number, task)
-        output = f"{task.output}\n"
-        spans += [Span(text.removesuffix(output), ITEM_WEIGHT), Span(output, OUTPUT_WEIGHT)]
-    return spans
-
-
-def composed_tasks(rng: Random, count: int) -> Iterator[Task]:
-    """Tasks as a perfect sampler of the families would write them."""
-    for _ in range(count):
-        yield compose(rng.choice(FAMILIES), rng)
-
-
-def text_of(document: Sequence[Span]) -> str:
-    return "".join(span.text for span in document)
+def _tasks(rng: Random, count: int) -> tuple[Task, ...]:
+    """Tasks of different families, so that a list is as varied as its prompt asks."""
+    return tuple(compose(family, rng) for family in rng.sample(FAMILIES, count))

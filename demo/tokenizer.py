@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from demo.corpus import seed_tasks
+from demo.corpus import NEW_TASKS, seed_tasks
 from demo.families import FAMILIES, compose
 from pacos.generate.prompts import format_item, list_prompt
 
@@ -13,9 +13,7 @@ SIZE = 3_072
 
 # The labels of a list item are one token each, so that a context of 2,048 tokens holds a whole list. Any other
 # text is cut into words with their leading space, numbers, and runs of punctuation.
-_PIECES = (
-    r"\. (?:Instruction|Input|Output):\n?|<noinput>\n|###\n| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\n|\s"
-)
+_PIECES = r"\. (?:Instruction|Input|Output):\n?|<noinput>\n|###\n| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\n|\s"
 
 
 def train_tokenizer(seed: int) -> Any:
@@ -62,4 +60,4 @@ def _sample(rng: Random) -> Iterator[str]:
     for task in seed_tasks():
         yield format_item(rng.randint(1, 23), task)
     for _ in range(20):
-        yield list_prompt([], 20)
+        yield list_prompt([], NEW_TASKS)

@@ -6,7 +6,7 @@ appended to its contestant's `predictions.jsonl` at once, and is not asked for a
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pacos.evaluate.prompts import Prompt, fit_prompts
 from pacos.evaluate.proof import prove
 from pacos.evaluate.score import first_line, metrics
 from pacos.progress import bar
-from pacos.records import JsonlWriter, Prediction, read_records
+from pacos.records import JsonlWriter, Prediction, read_records, write_jsonl
 from pacos.runs import Stage
 from pacos.superni import Instance, Suite
 
@@ -39,9 +39,17 @@ class Job:
     def adapter(self) -> str | None:
         return self.contestant.name if self.contestant.adapter else None
 
+    @property
+    def suite_key(self) -> str:
+        return f"{self.suite_config.name} {self.suite_config.prompt}"
+
     def take_up(self) -> bool:
         """Keep earlier answers if they answer these settings, set them aside if not; whether nothing is left to do."""
         return take_up_answers(self.folder, self.settings) and (self.folder / "scores.json").is_file()
+
+
+# Folder, task, instance, hash of the prompt: an answer under this key is an answer to this request.
+Key = tuple[Path, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,10 @@ class Request:
     job: Job
     instance: Instance
     prompt: Prompt
+
+    @property
+    def key(self) -> Key:
+        return self.job.folder, self.instance.task, self.instance.id, self.prompt.sha256
 
 
 async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
@@ -58,12 +70,14 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
     """
     adapters = {job.contestant.name: job.contestant.adapter for job in jobs if job.contestant.adapter}
     async with open_engine(config, run_dir, model=jobs[0].contestant.base, adapters=adapters) as engine:
-        prompts = {id(job.suite_config): _prompts(engine, job) for job in jobs}
-        probes = [prompt.ids for prompt in prompts[id(jobs[0].suite_config)]]
-        proofs = await prove(engine, list(adapters), probes)
+        prompts: dict[str, list[Prompt]] = {}
+        for job in jobs:
+            if job.suite_key not in prompts:
+                prompts[job.suite_key] = _prompts(engine, job)
+        proofs = await prove(engine, list(adapters), [prompt.ids for prompt in prompts[jobs[0].suite_key]])
         requests = []
         for job in jobs:
-            own = prompts[id(job.suite_config)]
+            own = prompts[job.suite_key]
             truncated = sum(prompt.truncated for prompt in own)
             Evaluation(job.settings, truncated, proofs.get(job.contestant.name, Proof())).write(job.folder)
             requests.append([Request(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
@@ -88,24 +102,19 @@ def _interleaved(requests: Sequence[Sequence[Request]]) -> list[Request]:
 
 
 async def _answer(engine: Engine, requests: list[Request], in_flight: int, jobs: Sequence[Job], stage: Stage) -> None:
+    answered = {key for job in jobs for key in _keep_answers(job, {request.key for request in requests})}
+    unanswered = [request for request in requests if request.key not in answered]
     with contextlib.ExitStack() as files:
-        writers, answered = {}, set()
-        for job in jobs:
-            path = job.folder / "predictions.jsonl"
-            answered |= {(job.folder, *key) for key in _answered(path)}
-            writers[job.folder] = files.enter_context(JsonlWriter(path))
-        open_requests = [request for request in requests if _key(request) not in answered]
-        progress = files.enter_context(
-            bar("evaluating", len(requests), "answers", initial=len(requests) - len(open_requests))
-        )
-        queue = iter(open_requests)
+        writers = {job.folder: files.enter_context(JsonlWriter(job.folder / "predictions.jsonl")) for job in jobs}
+        progress = files.enter_context(bar("evaluating", len(requests), "answers", initial=len(answered)))
+        queue = iter(unanswered)
 
         async def work() -> None:
             for request in queue:
                 writers[request.job.folder].write(await _predict_one(engine, request, stage))
                 progress.update()
 
-        await _all_or_first_error([work() for _ in range(min(in_flight, len(open_requests)))])
+        await _all_or_first_error([work() for _ in range(min(in_flight, len(unanswered)))])
 
 
 async def _all_or_first_error(works: Sequence[Any]) -> None:
@@ -118,14 +127,17 @@ async def _all_or_first_error(works: Sequence[Any]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _answered(path: Path) -> Iterator[tuple[str, str, str]]:
-    if path.is_file():
-        for row in read_records(path, Prediction, torn_tail=True):
-            yield row.task, row.instance, row.prompt_sha256
-
-
-def _key(request: Request) -> tuple[Path, str, str, str]:
-    return request.job.folder, request.instance.task, request.instance.id, request.prompt.sha256
+def _keep_answers(job: Job, wanted: set[Key]) -> set[Key]:
+    """What is answered already. Answers to prompts of another length, from a model served with another context,
+    are dropped from the file: their instances are asked again."""
+    path = job.folder / "predictions.jsonl"
+    if not path.is_file():
+        return set()
+    rows = read_records(path, Prediction, torn_tail=True)
+    kept = {key: row for row in rows if (key := (job.folder, row.task, row.instance, row.prompt_sha256)) in wanted}
+    if len(kept) != len(rows):
+        write_jsonl(path, kept.values())
+    return set(kept)
 
 
 async def _predict_one(engine: Engine, request: Request, stage: Stage) -> Prediction:

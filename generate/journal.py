@@ -4,6 +4,7 @@ Beside it `journal.json` keeps the settings that decided the requests, so that a
 those to other questions, and the seconds spent so far, which money and time budgets go on from.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -90,7 +91,7 @@ def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
         "generate.seeds_per_request": generate.seeds_per_request,
         **{f"generate.sampling.{key}": value for key, value in generate.sampling.model_dump().items()},
         "sha256 of the seed tasks": file_sha256(seeds),
-        "pacos's own prompt text": prompts.list_prompt([], 1),
+        "sha256 of pacos's own prompt text": hashlib.sha256(prompts.list_prompt([], 1).encode()).hexdigest(),
     }
 
 

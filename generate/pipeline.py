@@ -64,7 +64,9 @@ def plan(config: Config) -> list[str]:
 
 async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journal, budget: Budget) -> dict[str, Any]:
     """Run until something stops it; the statistics of what was made."""
-    generate = config.generate
+    generate, in_flight = config.generate, config.engine.max_in_flight
+    if in_flight * 8 > generate.window:
+        log.warning("generate: a window under %d lets slow answers hold up the engine", in_flight * 8)
     async with open_engine(config, run.dir) as engine:
         journal.start_clock()
         maker = RequestMaker(config, seeds, engine.tokenizer, engine.max_model_len)
@@ -80,7 +82,7 @@ async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journa
                 commit=session.commit,
                 may_ask=budget.may_ask,
                 window=generate.window,
-                in_flight=config.engine.max_in_flight,
+                in_flight=in_flight,
             )
     return dataset_stats(
         pool.tally,

@@ -89,7 +89,7 @@ class Match(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The nearest pool text ("" in an empty pool), its F, and the mean F over the pool."""
+    """The nearest pool text ("" where none shares a token), its F, and the mean F over the pool."""
 
     nearest_id: str
     nearest: float
@@ -161,7 +161,8 @@ class NoveltyIndex:
         if not len(scores):
             return Neighbours("", 0.0, 0.0)
         best = int(scores.argmax())
-        return Neighbours(self._ids[best], float(scores[best]), float(scores.mean()))
+        nearest = float(scores[best])
+        return Neighbours(self._ids[best] if nearest else "", nearest, float(scores.mean()))
 
     def _encode(self, text: str) -> str:
         return "".join([self._vocabulary.get(token, _UNSEEN) for token in tokenize(text, stemmer=False)])

@@ -52,7 +52,7 @@ def encode_prompts(tokenizer: Tokenizer, prompts: list[str]) -> list[list[int]]:
     if not prompts:
         return []
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    encoded: list[list[int]] = tokenizer(prompts, split_special_tokens=True)["input_ids"]
+    encoded: list[list[int]] = tokenizer(prompts, split_special_tokens=True, verbose=False)["input_ids"]
     for ids in encoded:
         while len(ids) > 1 and bos is not None and ids[0] == ids[1] == bos:
             del ids[0]
@@ -69,5 +69,5 @@ def encode_responses(tokenizer: Tokenizer, responses: list[str]) -> list[list[in
     """
     if not responses:
         return []
-    ids: list[list[int]] = tokenizer(responses, split_special_tokens=True, add_special_tokens=False)["input_ids"]
+    ids: list[list[int]] = tokenizer(responses, split_special_tokens=True, add_special_tokens=False, verbose=False)["input_ids"]
     return ids

@@ -20,8 +20,7 @@ from typing import Any
 Prompt = tuple[int, ...]
 
 VERBS = ["Describe", "List", "Explain", "Rewrite", "Compare", "Classify", "Name", "Summarise"]
-TOPICS = ["rivers", "prime numbers", "winter meals", "train journeys", "old maps", "bees", "tax forms", "night shifts"]
-TWISTS = ["for a child", "in one sentence", "with two examples", "as a question", "without adjectives", "in verse"]
+SYLLABLES = ["ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "te"]
 
 
 def list_answer(prompt: Prompt, seed: int | None) -> tuple[str, str]:
@@ -29,8 +28,13 @@ def list_answer(prompt: Prompt, seed: int | None) -> tuple[str, str]:
     draw = random.Random(hashlib.sha256(json.dumps([prompt, seed]).encode()).hexdigest())
     items = []
     for number in range(4, 12):
-        words = [draw.choice(VERBS), draw.choice(TOPICS), draw.choice(TWISTS), f"number {draw.randrange(10_000)}"]
-        instruction = " ".join(words[: draw.choice([2, 4, 4, 4])])
+        nouns = ["".join(draw.choices(SYLLABLES, k=3)) for _ in range(4)]
+        kinds = [
+            "Name a lake.",
+            "Describe one lake in the north of the land.",
+            f"{draw.choice(VERBS)} {' '.join(nouns)}.",
+        ]
+        instruction = draw.choices(kinds, weights=[1, 1, 6])[0]
         items.append(f" {instruction}\n{number}. Input:\n<noinput>\n{number}. Output:\nAnswer {draw.random()}\n")
     text = "###\n".join(f"{number}. Instruction:{item}" for number, item in enumerate(items, 4))
     text = text.removeprefix("4. Instruction:")

@@ -193,6 +193,17 @@ def test_an_interrupted_evaluation_asks_only_for_what_is_missing(
     evaluate(config)
     assert asked == []
 
+    # An answer to a prompt that is no longer the one to ask is asked for again, and counted once.
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(read_records(path, Prediction)[3].prompt_sha256, "0" * 64, 1),
+        encoding="utf-8",
+    )
+    (folder / "strong" / "scores.json").unlink()
+    asked.clear()
+    evaluate(config)
+    assert asked == ["strong"]
+    assert scores(folder / "strong") == whole
+
 
 def test_a_retrained_adapter_under_the_old_name_is_evaluated_anew(
     tiny_base: Path,

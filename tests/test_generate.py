@@ -30,6 +30,7 @@ from pacos.records import DatasetRow, JsonlWriter, Rejection, Response, read_rec
 from pacos.runs import Run, read_manifest
 from tests.scripted_server import Prompt, ScriptedServer, list_answer
 
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -44,7 +45,7 @@ def seeds(tmp_path: Path) -> Path:
             "instances": [{"input": "", "output": word}],
             "is_classification": False,
         }
-        for number, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split())
+        for number, word in enumerate(NUMBERS)
     ]
     path = tmp_path / "seeds.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -138,9 +139,9 @@ def test_a_higher_target_goes_on_from_the_same_answers(tmp_path: Path, tiny_base
 WORKER = "import sys; from pacos.cli import main; sys.exit(main())"
 
 
-@pytest.mark.parametrize("in_flight", [1, 8])
+@pytest.mark.parametrize(("in_flight", "kills"), [(1, [6]), (8, [5, 11])])
 def test_kill_9_and_the_same_command_give_the_same_bytes(
-    tmp_path: Path, tiny_base: Path, seeds: Path, in_flight: int
+    tmp_path: Path, tiny_base: Path, seeds: Path, in_flight: int, kills: list[int]
 ) -> None:
     with ScriptedServer(delay=jitter) as server:
         expected = generate(experiment(tmp_path, tiny_base, server.url, seeds, name="whole"))
@@ -149,7 +150,7 @@ def test_kill_9_and_the_same_command_give_the_same_bytes(
         file.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
         command = [sys.executable, "-c", WORKER, "generate", "--config", str(file)]
         answered: dict[int, Response] = {}
-        for kill_at in (5, 11):
+        for kill_at in kills:
             _run_until_arrival(command, server, kill_at)
             now = read_responses(config.run_dir / "dataset" / "responses.jsonl")
             assert answered.items() <= now.items()
@@ -578,15 +579,30 @@ def test_no_more_than_in_flight_are_asked_at_a_time() -> None:
 def test_an_interrupt_keeps_the_answers_that_came() -> None:
     known: dict[int, Response] = {}
 
-    async def ask(number: int) -> Response:
-        if number == 5:
-            raise KeyboardInterrupt
-        await asyncio.sleep(0)
-        return Response(number, "", "stop")
+    async def interrupted() -> None:
+        everything = asyncio.current_task()
+        assert everything is not None
 
-    with pytest.raises(KeyboardInterrupt):
-        schedule(ask, requests=10, window=10, in_flight=10, answered=known)
-    assert known.keys() <= set(range(10)) - {5}
+        async def ask(number: int) -> Response:
+            if number == 3:
+                await asyncio.sleep(60)
+            if number == 1:
+                everything.cancel()  # 0, 1 and 2 come in the same moment, before anyone could look
+            return Response(number, "", "stop")
+
+        await ask_ahead(
+            ask,
+            answered=known,
+            record=lambda answer: known.update({answer.request: answer}),
+            commit=lambda answer: True,
+            may_ask=lambda request: True,
+            window=8,
+            in_flight=4,
+        )
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    assert set(known) == {0, 1, 2}
 
 
 def test_the_example_format_is_the_answer_format(seeds: Path) -> None:

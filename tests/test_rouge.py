@@ -106,7 +106,7 @@ def test_neighbours_are_those_among_the_texts_before(pool: list[str]) -> None:
     for position, found in enumerate(index.neighbours()):
         scores = [rouge_l(pool[position], text, stemmer=False) for text in pool[:position]]
         assert found.nearest == max(scores, default=0.0)
-        assert found.nearest_id == (str(scores.index(max(scores))) if scores else "")
+        assert found.nearest_id == (str(scores.index(max(scores))) if any(scores) else "")
         assert found.mean == pytest.approx(sum(scores) / len(scores) if scores else 0.0, abs=1e-12)
 
 

@@ -155,11 +155,11 @@ def broken_at(base: Path, word: str, folder: Path) -> Path:
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path, tiny_base):
     tasks = write_tasks(tmp_path / "tasks.jsonl", 24)
     lines = tasks.read_text().splitlines()
-    lines[16] = json.dumps({"instruction": "Say it.", "output": "~ the quick brown fox jumps over"})
+    lines[16] = json.dumps({"instruction": "Say it to a lazy dog and a fox.", "output": "~ the quick brown fox"})
     tasks.write_text("\n".join(lines) + "\n")
     base = broken_at(tiny_base, "~", tmp_path / "broken")
     config = training_config(tmp_path, base, tasks)
-    with pytest.raises(TrainingError, match=r"caused by tasks\.jsonl:17$"):
+    with pytest.raises(TrainingError, match=r"caused by tasks\.jsonl:17\n"):
         train_here(config)
     assert not (config.run_dir / "train" / "adapter").exists()
     assert not list((config.run_dir / "train").glob("checkpoints/step-*"))
@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path, tin
 
 def test_a_base_that_is_broken_to_begin_with_is_refused(tmp_path, tiny_base, tasks):
     base = broken_at(tiny_base, "Below", tmp_path / "broken")
-    with pytest.raises(TrainingError, match="before any training"):
+    with pytest.raises(TrainingError, match=r"not finite on tasks\.jsonl:\d+, untrained"):
         train_here(training_config(tmp_path, base, tasks))
 
 

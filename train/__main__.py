@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pacos.errors import PacosError
 from pacos.runs import Run
 from pacos.train import sft
 from pacos.train.arguments import parse_arguments
+from pacos.train.world import ERROR_FILE
 
 USAGE = """\
 Trains a LoRA adapter on instructions.
@@ -38,9 +40,19 @@ def main(arguments: Sequence[str]) -> int:
             with Run.open(config) as run:
                 sft.main(config, run)
     except PacosError as error:
-        print(f"pacos: {error}" if process == 0 else f"pacos: process {process}: {error.what}", file=sys.stderr)
+        report(error, process)
         return 2
     return 0
+
+
+def report(error: PacosError, process: int) -> None:
+    """Hand the error to `pacos train`, which prints it last, below what accelerate and torch say of the exit."""
+    if process > 0:
+        print(f"pacos: process {process}: {error.what}", file=sys.stderr)
+    elif file := os.environ.get(ERROR_FILE):
+        Path(file).write_bytes(pickle.dumps(error))
+    else:
+        print(f"pacos: {error}", file=sys.stderr)
 
 
 def shipped_configs() -> str:

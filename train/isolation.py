@@ -35,13 +35,14 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> flo
         packed = model(
             input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
         ).logits[0, : width - 3]
-        alone = torch.cat(
-            [model(input_ids=torch.tensor([probe.ids], device=device), use_cache=False).logits[0] for probe in probes]
-        )
+        apart = [
+            model(input_ids=torch.tensor([probe.ids], device=device), use_cache=False).logits[0] for probe in probes
+        ]
     model.train(was_training)
-    if not torch.isfinite(alone).all():
-        rows = ", ".join(probe.row for probe in probes)
-        raise TrainingError(f"before any training its logits are not finite on {rows}", where=model.name_or_path)
+    for probe, logits in zip(probes, apart, strict=True):
+        if not torch.isfinite(logits).all():
+            raise TrainingError(f"gives logits that are not finite on {probe.row}, untrained", where=model.name_or_path)
+    alone = torch.cat(apart)
     error = float((packed - alone).float().pow(2).mean().sqrt() / alone.float().pow(2).mean().sqrt())
     tolerance = TOLERANCE[str(alone.dtype).removeprefix("torch.")]
     if not error <= tolerance:

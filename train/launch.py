@@ -2,9 +2,11 @@
 
 import logging
 import os
+import pickle
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -18,7 +20,7 @@ from pacos.train.batches import total_steps
 from pacos.train.data import load_dataset, source_paths
 from pacos.train.model import add_lora, base_name
 from pacos.train.sft import is_done
-from pacos.train.world import EXPECTED_PROCESSES, launch_flags
+from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, launch_flags
 
 log = logging.getLogger("pacos")
 
@@ -26,7 +28,7 @@ log = logging.getLogger("pacos")
 def main(config: Config) -> None:
     """Train in processes of their own and wait for them. The run must not be open in this process.
 
-    Raises TrainingError when they fail; their own message has been printed by then.
+    Raises the PacosError that stopped them, or TrainingError where they ended without one.
     """
     with Run.open(config) as run:
         if is_done(config, run):
@@ -35,7 +37,12 @@ def main(config: Config) -> None:
     processes = process_count(config)
     command = launch_command(config, processes)
     log.info("train: %s", shlex.join(command))
-    code = subprocess.run(command, env=launch_environment(processes), check=False).returncode
+    with tempfile.TemporaryDirectory() as scratch:
+        error_file = Path(scratch) / "error"
+        environment = launch_environment(processes) | {ERROR_FILE: str(error_file)}
+        code = subprocess.run(command, env=environment, check=False).returncode
+        if error_file.exists():
+            raise pickle.loads(error_file.read_bytes())
     if code:
         raise TrainingError(
             f"the training processes ended with exit code {code}; what went wrong is said above",

@@ -13,8 +13,10 @@ from pacos.errors import TrainingError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# Set by `pacos train` for the processes it launches, where train.processes says only "auto".
+# Environment that `pacos train` gives the processes it launches: how many they must be, where train.processes
+# says only "auto", and the file in which the main one leaves the error that stopped it.
 EXPECTED_PROCESSES = "PACOS_TRAIN_PROCESSES"
+ERROR_FILE = "PACOS_TRAIN_ERROR"
 
 
 def open_accelerator(config: Config, tracked: dict[str, Any]) -> "Accelerator":

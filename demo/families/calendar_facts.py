@@ -2,14 +2,14 @@
 
 from random import Random
 
-from demo.families.family import Family, Slots, lookup
+from demo.families.family import Family, Slots, lookup, words_of
 from demo.families.lexicon import DAYS, MONTHS, NUMBER_WORDS
 
 _DAY_AFTER = dict(zip(DAYS, DAYS[1:] + DAYS[:1], strict=True))
 _DAY_BEFORE = {after: before for before, after in _DAY_AFTER.items()}
 _MONTH_AFTER = dict(zip(MONTHS, MONTHS[1:] + MONTHS[:1], strict=True))
 _MONTH_BEFORE = {after: before for before, after in _MONTH_AFTER.items()}
-_SEASONS = dict(zip(MONTHS, "winter winter spring spring spring summer summer summer".split(), strict=False)) | {
+_SEASONS = dict(zip(MONTHS, words_of("winter winter spring spring spring summer summer summer"), strict=False)) | {
     "September": "autumn",
     "October": "autumn",
     "November": "autumn",

@@ -1,13 +1,14 @@
 """One of two: kinds, sizes, true or false."""
 
+from collections.abc import Callable
 from random import Random
 
-from demo.families.family import Family, Slots, distinct
-from demo.families.lexicon import ANIMALS, CATEGORIES, CATEGORY_OF, CITIES, FRUITS, NAMES, SPARE, THINGS, TOOLS
+from demo.families.family import Family, Slots, distinct, words_of
+from demo.families.lexicon import ANIMALS, CATEGORIES, CATEGORY_OF, CITIES, NAMES, SPARE, THINGS, TOOLS
 
-_BY_SIZE = "ant bee mouse hen cat fox sheep lion cow elephant whale".split()
-_COUNTRIES = "France Italy Spain Germany England Austria Portugal Norway Egypt Japan Greece Peru India Cuba".split()
-_ALIVE = {word: "yes" for word in (*ANIMALS, *FRUITS[:0])} | {word: "no" for word in (*THINGS, *TOOLS)}
+_BY_SIZE = words_of("ant bee mouse hen cat fox sheep lion cow elephant whale")
+_COUNTRIES = words_of("France Italy Spain Germany England Austria Portugal Norway Egypt Japan Greece Peru India Cuba")
+_ALIVE = dict.fromkeys(ANIMALS, "yes") | dict.fromkeys((*THINGS, *TOOLS), "no")
 
 
 def _draw_kind(rng: Random) -> Slots:
@@ -26,7 +27,7 @@ def _draw_kind_claim(rng: Random) -> Slots:
     return {"kind": shown, "word": rng.choice(CATEGORIES[kind])}
 
 
-def _claim(holds: str, fails: str):
+def _claim(holds: str, fails: str) -> Callable[[Slots], str | None]:
     def solve(slots: Slots) -> str | None:
         if slots["word"] not in CATEGORY_OF or slots["kind"] not in CATEGORIES:
             return None
@@ -35,7 +36,7 @@ def _claim(holds: str, fails: str):
     return solve
 
 
-def _by_size(pick):
+def _by_size(pick: Callable[..., str]) -> Callable[[Slots], str | None]:
     def solve(slots: Slots) -> str | None:
         both = (slots["a"], slots["b"])
         return pick(both, key=_BY_SIZE.index) if set(both) <= set(_BY_SIZE) else None
@@ -64,7 +65,10 @@ FAMILIES = (
     ),
     Family(
         "name_kind",
-        ("What kind of thing is a {word}: animal, fruit, color, tool, vehicle or garment?", "Classify the word {word}."),
+        (
+            "What kind of thing is a {word}: animal, fruit, color, tool, vehicle or garment?",
+            "Classify the word {word}.",
+        ),
         lambda rng: {"word": rng.choice(tuple(CATEGORY_OF))},
         lambda slots: CATEGORY_OF.get(slots["word"]),
     ),

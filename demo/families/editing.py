@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from demo.families.family import Family, Slots
+from demo.families.family import Family, Slots, words_of
 from demo.families.lexicon import ANIMALS, CITIES, COLORS, FOODS, MEN, NAMES, PLACES, SPARE, THINGS, WOMEN
 
 # base form, third person, past
@@ -20,7 +20,7 @@ _VERBS = (
 _BASE_OF = {third: base for base, third, _ in _VERBS}
 _PAST_OF = {third: past for _, third, past in _VERBS}
 _COMMANDS = {
-    word.capitalize(): word for word in "open close bring take find clean carry hold wash move paint fix".split()
+    word.capitalize(): word for word in words_of("open close bring take find clean carry hold wash move paint fix")
 }
 _WORDS_AROUND = (
     "The {a} and the {b} are near the {c}.",
@@ -85,8 +85,8 @@ def _word_changed(slots: Slots) -> str | None:
 
 def _draw_removal(rng: Random) -> Slots:
     word = rng.choice(("very", "really", "so", "rather", "too"))
-    noun, quality = rng.choice(SPARE), rng.choice("big old cold new clean loud dark heavy".split())
-    return {"sentence": f"The {noun} is {word} {quality} today.", "word": word}
+    noun, quality = rng.choice(SPARE), rng.choice(words_of("big old cold new clean loud dark heavy"))
+    return {"sentence": f"They say that the {noun} is {word} {quality} today.", "word": word}
 
 
 def _removed(slots: Slots) -> str | None:
@@ -109,7 +109,7 @@ def _colored(slots: Slots) -> str | None:
 
 def _draw_two_people(rng: Random) -> Slots:
     one, two = rng.sample(NAMES, 2)
-    verb = rng.choice("calls helps thanks knows visits follows teaches meets".split())
+    verb = rng.choice(words_of("calls helps thanks knows visits follows teaches meets"))
     return {"sentence": f"{one} {verb} {two}."}
 
 

@@ -82,6 +82,16 @@ def distinct(rng: Random, words: Sequence[str], *slots: str) -> Slots:
     return dict(zip(slots, rng.sample(words, len(slots)), strict=True))
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a table that is written as one string."""
+    return tuple(text.split())
+
+
+def table_of(pairs: str) -> dict[str, str]:
+    """A table that is written as `question-answer` pairs."""
+    return dict(pair.split("-") for pair in pairs.split())
+
+
 def items_of(text: str) -> list[str]:
     """The items of a comma-separated list."""
     return [item.strip() for item in text.split(",") if item.strip()]

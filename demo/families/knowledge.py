@@ -1,61 +1,55 @@
 """Small facts about the world, each a table."""
 
-from demo.families.family import lookup
+from demo.families.family import lookup, table_of
 
-
-def _table(pairs: str) -> dict[str, str]:
-    return dict(pair.split("-") for pair in pairs.split())
-
-
-_SOUNDS = _table(
+_SOUNDS = table_of(
     "dog-bark cat-meow cow-moo sheep-baa horse-neigh lion-roar duck-quack pig-oink wolf-howl mouse-squeak "
     "bee-buzz owl-hoot snake-hiss"
 )
-_CAPITALS = _table(
+_CAPITALS = table_of(
     "France-Paris Italy-Rome Spain-Madrid Germany-Berlin England-London Austria-Vienna Portugal-Lisbon "
     "Ireland-Dublin Norway-Oslo Egypt-Cairo Japan-Tokyo Greece-Athens Peru-Lima India-Delhi Cuba-Havana "
     "Kenya-Nairobi"
 )
-_CONTINENTS = _table(
+_CONTINENTS = table_of(
     "France-Europe Italy-Europe Norway-Europe Greece-Europe Egypt-Africa Kenya-Africa Ghana-Africa Japan-Asia "
     "India-Asia China-Asia Peru-America Brazil-America Mexico-America Cuba-America"
 )
-_COLORS = _table(
+_COLORS = table_of(
     "grass-green snow-white blood-red coal-black sky-blue milk-white lemon-yellow carrot-orange chocolate-brown "
     "cherry-red banana-yellow elephant-gray"
 )
-_HOMES = _table(
+_HOMES = table_of(
     "fish-water bird-nest bee-hive dog-kennel horse-stable spider-web cow-barn lion-den rabbit-burrow camel-desert "
     "monkey-jungle whale-ocean"
 )
-_WORKPLACES = _table(
+_WORKPLACES = table_of(
     "teacher-school doctor-hospital farmer-farm baker-bakery cook-kitchen judge-court sailor-ship pilot-plane "
     "gardener-garden waiter-restaurant actor-theater banker-bank"
 )
-_USES = _table(
+_USES = table_of(
     "knife-cut pen-write broom-sweep hammer-hit shovel-dig needle-sew oven-bake telescope-look ladder-climb "
     "soap-wash brush-paint key-unlock"
 )
-_LEGS = _table("dog-four hen-two spider-eight ant-six cat-four duck-two horse-four bee-six snake-zero fish-zero")
-_MATERIALS = _table(
+_LEGS = table_of("dog-four hen-two spider-eight ant-six cat-four duck-two horse-four bee-six snake-zero fish-zero")
+_MATERIALS = table_of(
     "window-glass book-paper ring-gold sweater-wool tire-rubber candle-wax shirt-cotton chair-wood nail-iron "
     "bottle-plastic bag-leather brick-clay"
 )
-_SOURCES = _table("milk-cow egg-hen wool-sheep honey-bee silk-worm apple-tree bread-flour cheese-milk wine-grape")
-_TASTES = _table("lemon-sour honey-sweet sugar-sweet chips-salty coffee-bitter candy-sweet vinegar-sour pepper-hot")
-_SENSES = _table("see-eyes hear-ears smell-nose taste-tongue walk-legs chew-teeth clap-hands think-brain kick-foot")
-_WORN_ON = _table(
-    "hat-head glove-hand sock-foot scarf-neck ring-finger belt-waist shoe-foot watch-wrist glasses-face "
-    "earring-ear"
+_SOURCES = table_of("milk-cow egg-hen wool-sheep honey-bee silk-worm apple-tree bread-flour cheese-milk wine-grape")
+_TASTES = table_of("lemon-sour honey-sweet sugar-sweet chips-salty coffee-bitter candy-sweet vinegar-sour pepper-hot")
+_SENSES = table_of("see-eyes hear-ears smell-nose taste-tongue walk-legs chew-teeth clap-hands think-brain kick-foot")
+_WORN_ON = table_of(
+    "hat-head glove-hand sock-foot scarf-neck ring-finger belt-waist shoe-foot watch-wrist glasses-face earring-ear"
 )
-_TRAVELS = _table("boat-water ship-water car-road bus-road train-rails plane-air balloon-air taxi-road sled-snow")
-_MEALS = _table("breakfast-morning lunch-noon dinner-evening snack-afternoon supper-evening")
-_PARTS = _table(
+_TRAVELS = table_of("boat-water ship-water car-road bus-road train-rails plane-air balloon-air taxi-road sled-snow")
+_MEALS = table_of("breakfast-morning lunch-noon dinner-evening snack-afternoon supper-evening")
+_PARTS = table_of(
     "finger-hand toe-foot page-book wheel-car leaf-tree roof-house wing-bird petal-flower tail-dog key-piano "
     "letter-word day-week"
 )
-_SPORTS = _table("ball-football racket-tennis glove-boxing skates-hockey board-surfing bat-baseball bike-cycling")
-_WEATHER = _table("umbrella-rain sunglasses-sun scarf-cold sled-snow kite-wind lantern-dark fan-heat")
+_SPORTS = table_of("ball-football racket-tennis glove-boxing skates-hockey board-surfing bat-baseball bike-cycling")
+_WEATHER = table_of("umbrella-rain sunglasses-sun scarf-cold sled-snow kite-wind lantern-dark fan-heat")
 
 FAMILIES = (
     lookup(

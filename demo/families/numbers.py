@@ -51,7 +51,12 @@ def _sum(slots: Slots) -> str | None:
 
 
 def _small_sum(rng: Random) -> Slots:
-    return {"a": str(rng.randint(1, 5)), "b": str(rng.randint(1, 5)), "name": rng.choice(NAMES), "thing": rng.choice(FRUITS)}
+    return {
+        "a": str(rng.randint(1, 5)),
+        "b": str(rng.randint(1, 5)),
+        "name": rng.choice(NAMES),
+        "thing": rng.choice(FRUITS),
+    }
 
 
 def _draw_count(rng: Random) -> Slots:

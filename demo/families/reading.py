@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from demo.families.family import Family, Slots
+from demo.families.family import Family, Slots, words_of
 from demo.families.lexicon import CITIES, COLORS, DAYS, JOBS, NAMES, NUMBER_WORDS, SPARE, THINGS
 
 _SCENES = (
@@ -19,9 +19,9 @@ _TRADES = (
     "The {job} is called {name}. There are {count} {animals} at home.",
     "We met {name}, a {job} with {count} {animals}.",
 )
-_ANIMALS = "dogs cats cows horses sheep pigs hens ducks goats rabbits".split()
-_GOOD = "great lovely tasty warm clean friendly fresh wonderful".split()
-_BAD = "awful dirty cold rude broken stale noisy terrible".split()
+_ANIMALS = words_of("dogs cats cows horses sheep pigs hens ducks goats rabbits")
+_GOOD = words_of("great lovely tasty warm clean friendly fresh wonderful")
+_BAD = words_of("awful dirty cold rude broken stale noisy terrible")
 
 
 def _scene_patterns(templates: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
@@ -75,7 +75,7 @@ def _mentions(slots: Slots) -> str:
 
 def _draw_opinion(rng: Random) -> Slots:
     quality = rng.choice(_GOOD if rng.random() < 0.5 else _BAD)
-    noun, city = rng.choice("soup hotel room bus cake trip waiter coffee bread bed".split()), rng.choice(CITIES)
+    noun, city = rng.choice(words_of("soup hotel room bus cake trip waiter coffee bread bed")), rng.choice(CITIES)
     template = rng.choice(("The {n} in {c} was {q}.", "What a {q} {n} we had in {c}!", "I found the {n} {q}."))
     return {"text": template.format(n=noun, c=city, q=quality)}
 

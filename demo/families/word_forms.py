@@ -1,98 +1,59 @@
 """One word in, one word out: opposites, plurals, verb forms and their like."""
 
-from demo.families.family import lookup
+from demo.families.family import lookup, table_of
 
-_OPPOSITES = dict(
-    pair.split("-")
-    for pair in (
-        "hot-cold big-small fast-slow happy-sad old-new long-short hard-soft full-empty high-low rich-poor "
-        "open-closed early-late strong-weak light-dark clean-dirty wet-dry loud-quiet sweet-bitter near-far day-night"
-    ).split()
+_OPPOSITES = table_of(
+    "hot-cold big-small fast-slow happy-sad old-new long-short hard-soft full-empty high-low rich-poor "
+    "open-closed early-late strong-weak light-dark clean-dirty wet-dry loud-quiet sweet-bitter near-far day-night"
 )
-_SYNONYMS = dict(
-    pair.split("-")
-    for pair in (
-        "big-large fast-quick begin-start end-finish glad-happy smart-clever tired-sleepy shout-yell home-house "
-        "present-gift small-little rich-wealthy stone-rock road-street scared-afraid easy-simple"
-    ).split()
+_SYNONYMS = table_of(
+    "big-large fast-quick begin-start end-finish glad-happy smart-clever tired-sleepy shout-yell home-house "
+    "present-gift small-little rich-wealthy stone-rock road-street scared-afraid easy-simple"
 )
-_PLURALS = dict(
-    pair.split("-")
-    for pair in (
-        "mouse-mice child-children foot-feet tooth-teeth man-men woman-women goose-geese knife-knives leaf-leaves "
-        "box-boxes bus-buses dish-dishes city-cities baby-babies wolf-wolves book-books chair-chairs dog-dogs "
-        "apple-apples lamp-lamps"
-    ).split()
+_PLURALS = table_of(
+    "mouse-mice child-children foot-feet tooth-teeth man-men woman-women goose-geese knife-knives leaf-leaves "
+    "box-boxes bus-buses dish-dishes city-cities baby-babies wolf-wolves book-books chair-chairs dog-dogs "
+    "apple-apples lamp-lamps"
 )
-_PAST = dict(
-    pair.split("-")
-    for pair in (
-        "go-went eat-ate see-saw buy-bought run-ran take-took give-gave write-wrote drink-drank sing-sang come-came "
-        "make-made find-found sleep-slept swim-swam walk-walked play-played cook-cooked open-opened help-helped"
-    ).split()
+_PAST = table_of(
+    "go-went eat-ate see-saw buy-bought run-ran take-took give-gave write-wrote drink-drank sing-sang come-came "
+    "make-made find-found sleep-slept swim-swam walk-walked play-played cook-cooked open-opened help-helped"
 )
-_ING = dict(
-    pair.split("-")
-    for pair in (
-        "run-running swim-swimming make-making write-writing take-taking sit-sitting play-playing walk-walking "
-        "sing-singing eat-eating drink-drinking cook-cooking sleep-sleeping dance-dancing read-reading"
-    ).split()
+_ING = table_of(
+    "run-running swim-swimming make-making write-writing take-taking sit-sitting play-playing walk-walking "
+    "sing-singing eat-eating drink-drinking cook-cooking sleep-sleeping dance-dancing read-reading"
 )
-_COMPARATIVES = dict(
-    pair.split("-")
-    for pair in (
-        "tall-taller big-bigger small-smaller fast-faster slow-slower hot-hotter cold-colder good-better bad-worse "
-        "happy-happier easy-easier strong-stronger old-older young-younger cheap-cheaper long-longer"
-    ).split()
+_COMPARATIVES = table_of(
+    "tall-taller big-bigger small-smaller fast-faster slow-slower hot-hotter cold-colder good-better bad-worse "
+    "happy-happier easy-easier strong-stronger old-older young-younger cheap-cheaper long-longer"
 )
-_SUPERLATIVES = dict(
-    pair.split("-")
-    for pair in (
-        "tall-tallest big-biggest small-smallest fast-fastest slow-slowest hot-hottest cold-coldest good-best "
-        "bad-worst happy-happiest easy-easiest strong-strongest old-oldest young-youngest cheap-cheapest long-longest"
-    ).split()
+_SUPERLATIVES = table_of(
+    "tall-tallest big-biggest small-smallest fast-fastest slow-slowest hot-hottest cold-coldest good-best "
+    "bad-worst happy-happiest easy-easiest strong-strongest old-oldest young-youngest cheap-cheapest long-longest"
 )
-_YOUNG = dict(
-    pair.split("-")
-    for pair in (
-        "dog-puppy cat-kitten cow-calf horse-foal sheep-lamb pig-piglet hen-chick duck-duckling lion-cub goat-kid "
-        "kangaroo-joey"
-    ).split()
+_YOUNG = table_of(
+    "dog-puppy cat-kitten cow-calf horse-foal sheep-lamb pig-piglet hen-chick duck-duckling lion-cub goat-kid "
+    "kangaroo-joey"
 )
-_DOERS = dict(
-    pair.split("-")
-    for pair in (
-        "teach-teacher bake-baker sing-singer write-writer drive-driver paint-painter farm-farmer dance-dancer "
-        "run-runner swim-swimmer read-reader play-player build-builder hunt-hunter"
-    ).split()
+_DOERS = table_of(
+    "teach-teacher bake-baker sing-singer write-writer drive-driver paint-painter farm-farmer dance-dancer "
+    "run-runner swim-swimmer read-reader play-player build-builder hunt-hunter"
 )
-_ADVERBS = dict(
-    pair.split("-")
-    for pair in (
-        "quick-quickly slow-slowly quiet-quietly loud-loudly happy-happily sad-sadly easy-easily soft-softly "
-        "kind-kindly brave-bravely calm-calmly warm-warmly"
-    ).split()
+_ADVERBS = table_of(
+    "quick-quickly slow-slowly quiet-quietly loud-loudly happy-happily sad-sadly easy-easily soft-softly "
+    "kind-kindly brave-bravely calm-calmly warm-warmly"
 )
-_RHYMES = dict(
-    pair.split("-")
-    for pair in (
-        "cat-hat dog-fog house-mouse tree-bee boat-goat ring-king cake-lake light-night ball-wall moon-spoon "
-        "rain-train bear-chair sock-clock fox-box"
-    ).split()
+_RHYMES = table_of(
+    "cat-hat dog-fog house-mouse tree-bee boat-goat ring-king cake-lake light-night ball-wall moon-spoon "
+    "rain-train bear-chair sock-clock fox-box"
 )
-_COUNTERPARTS = dict(
-    pair.split("-")
-    for pair in (
-        "king-queen prince-princess father-mother brother-sister uncle-aunt son-daughter husband-wife boy-girl "
-        "man-woman actor-actress nephew-niece waiter-waitress"
-    ).split()
+_COUNTERPARTS = table_of(
+    "king-queen prince-princess father-mother brother-sister uncle-aunt son-daughter husband-wife boy-girl "
+    "man-woman actor-actress nephew-niece waiter-waitress"
 )
-_ADJECTIVES = dict(
-    pair.split("-")
-    for pair in (
-        "sun-sunny rain-rainy wind-windy cloud-cloudy snow-snowy noise-noisy salt-salty luck-lucky dust-dusty "
-        "sleep-sleepy sand-sandy storm-stormy"
-    ).split()
+_ADJECTIVES = table_of(
+    "sun-sunny rain-rainy wind-windy cloud-cloudy snow-snowy noise-noisy salt-salty luck-lucky dust-dusty "
+    "sleep-sleepy sand-sandy storm-stormy"
 )
 
 FAMILIES = (

@@ -2,15 +2,12 @@
 
 from random import Random
 
-from demo.families.family import Family, Slots, lookup
+from demo.families.family import Family, Slots, lookup, table_of
 from demo.families.lexicon import ANIMALS, CITIES, COLORS, DAYS, EVENTS, FOODS, GARMENTS, JOBS, NAMES, PLACES, THINGS
 
-_SIMILES = dict(
-    pair.split("-")
-    for pair in (
-        "cold-ice white-snow busy-bee sweet-honey free-bird light-feather hard-stone quiet-mouse brave-lion "
-        "black-coal strong-ox sly-fox blind-bat green-grass"
-    ).split()
+_SIMILES = table_of(
+    "cold-ice white-snow busy-bee sweet-honey free-bird light-feather hard-stone quiet-mouse brave-lion "
+    "black-coal strong-ox sly-fox blind-bat green-grass"
 )
 _WORDS = {
     "name": NAMES,

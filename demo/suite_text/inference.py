@@ -12,20 +12,24 @@ TASKS = (
         "You are given two sentences. If the first sentence makes it certain that the second one is true, answer "
         '"Yes". Otherwise answer "No".',
         """
-Sentence 1: The museum closed its doors at noon. ~ Sentence 2: Nobody can enter the museum in the evening. => Yes
+Sentence 1: The museum closed its doors at noon. ~ Sentence 2: Nobody can enter the museum in the evening.
+=> Yes
 Sentence 1: My sister plays chess. ~ Sentence 2: My sister won a chess prize. => No
 """,
         ("Maybe", "Only the two answers of the definition are allowed."),
         """
-Sentence 1: The baker sold every loaf before ten. ~ Sentence 2: At eleven there was no loaf left to buy. => Yes
+Sentence 1: The baker sold every loaf before ten. ~ Sentence 2: At eleven there was no loaf left to buy.
+=> Yes
 Sentence 1: A man is washing his car. ~ Sentence 2: The car belongs to his brother. => No
 Sentence 1: Two children are asleep on the train. ~ Sentence 2: There are children on the train. => Yes
 Sentence 1: The lake was frozen all winter. ~ Sentence 2: People swam in the lake in January. => No
 Sentence 1: Our neighbor bought a second dog. ~ Sentence 2: Our neighbor has more than one dog. => Yes
 Sentence 1: A woman reads the newspaper in a cafe. ~ Sentence 2: The woman is drinking coffee. => No
-Sentence 1: The orchestra played without a pause for two hours. ~ Sentence 2: The orchestra played for an hour. => Yes
+Sentence 1: The orchestra played without a pause for two hours. ~ Sentence 2: The orchestra played for an hour.
+=> Yes
 Sentence 1: The bridge is being repaired. ~ Sentence 2: The bridge will open again on Monday. => No
-Sentence 1: She left the office after everybody else. ~ Sentence 2: She was the last to leave the office. => Yes
+Sentence 1: She left the office after everybody else. ~ Sentence 2: She was the last to leave the office.
+=> Yes
 Sentence 1: The letter arrived on a rainy day. ~ Sentence 2: The letter was from a friend. => No
 Sentence 1: He ate nothing the whole day. ~ Sentence 2: He skipped lunch. => Yes
 Sentence 1: The team scored three goals. ~ Sentence 2: The team won the match. => No

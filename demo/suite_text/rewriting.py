@@ -91,7 +91,7 @@ The judge read the the long report. => The judge read the long report.
         "Question Rewriting",
         "Commonsense Reasoning",
         "Dialogue",
-        "Somebody asks a question and corrects himself while speaking. Write the question that he means, without "
+        "Somebody asks a question and changes one word while speaking. Write the question that is meant, without "
         "the slip.",
         """
 Where is the bank, no, the post office? => Where is the post office?

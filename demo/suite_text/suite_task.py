@@ -7,7 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SuiteTask:
-    """`examples` and `instances` hold a line each: `input => reference || reference`; `~` breaks the input's line."""
+    """A task of the suite.
+
+    `examples` and `instances` hold a line each: `input => reference || reference`; `~` breaks the input's line.
+    The references of a long line follow below it.
+    """
 
     number: int
     name: str
@@ -56,7 +60,7 @@ class SuiteTask:
 
 def _pairs(block: str) -> list[tuple[str, list[str]]]:
     pairs = []
-    for line in block.strip().splitlines():
+    for line in block.strip().replace("\n=> ", " => ").splitlines():
         given, _, references = line.partition(" => ")
         pairs.append(("\n".join(part.strip() for part in given.split("~")), references.strip().split(" || ")))
     return pairs
