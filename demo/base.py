@@ -21,11 +21,11 @@ from demo.model import CONTEXT, new_model
 from demo.tokenizer import train_tokenizer
 from pacos.generate.prompts import list_prompt
 
-STEPS = 270
-BATCH_TOKENS = 4_096
+STEPS = 500
+BATCH_TOKENS = 2_048
 SHORT_ROW = 128
 # The last part of the training reads whole lists at full length; before, short rows teach more in the same time.
-LONG_SHARE = 0.25
+LONG_SHARE = 0.2
 MATRIX_RATE, OTHER_RATE = 1.2e-2, 8e-3
 
 

@@ -70,11 +70,13 @@ async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journa
     async with open_engine(config, run.dir) as engine:
         journal.start_clock()
         maker = RequestMaker(config, seeds, engine.tokenizer, engine.max_model_len)
+        for answer in journal.answers.values():
+            _check_same_prompt(answer, maker.make(answer.request), journal.path)
         with (
             Pool(run.dataset, seeds, generate.filters, generate.target) as pool,
             bar("generate", generate.target, "tasks") as progress,
         ):
-            session = _Session(engine, maker, journal, pool, budget, progress, earlier=frozenset(journal.answers))
+            session = _Session(engine, maker, journal, pool, budget, progress)
             await ask_ahead(
                 session.ask,
                 answered=journal.answers,
@@ -97,7 +99,7 @@ async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journa
 
 @dataclass
 class _Session:
-    """What asking and committing share. `earlier` requests were answered before this session."""
+    """What asking and committing share."""
 
     engine: Engine
     maker: RequestMaker
@@ -105,7 +107,6 @@ class _Session:
     pool: Pool
     budget: Budget
     progress: Any
-    earlier: frozenset[int]
     stopped_by: StoppedBy | None = None
 
     async def ask(self, number: int) -> Response:
@@ -123,8 +124,6 @@ class _Session:
         )
 
     def commit(self, answer: Response) -> bool:
-        if answer.request in self.earlier:
-            _check_same_prompt(answer, self.maker.make(answer.request), self.journal.path)
         self.pool.commit_answer(answer)
         self.stopped_by = self.budget.stopped_by(self.pool.tally)
         self._show()

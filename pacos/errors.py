@@ -4,6 +4,7 @@
     ├── ConfigError    an experiment's YAML or a key=value override
     ├── DataError      seeds, datasets, SuperNI folders, predictions: names the file and line
     ├── ModelError     a model, tokenizer or adapter that is missing, gated or does not fit
+    │   └── HubOutOfReach   not in the local cache, and no network to look it up
     ├── EngineError    the model server: does not start, refuses, or died too often
     ├── RunError       the run directory: another run's, locked, out of step with the config, disk full
     └── TrainingError  a training run that must not go on: non-finite loss, wrong process count, bad adapter
@@ -44,6 +45,10 @@ class DataError(PacosError, ValueError):
 
 
 class ModelError(PacosError, ValueError):
+    pass
+
+
+class HubOutOfReach(ModelError):
     pass
 
 

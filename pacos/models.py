@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pacos.config import ModelConfig
-from pacos.errors import ModelError
+from pacos.errors import HubOutOfReach, ModelError
 
 # Ranks that vLLM has kernels for (vllm/config/lora.py).
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -18,7 +18,7 @@ def load_tokenizer(name: str, config: ModelConfig) -> Any:
 
     check_local(name)
     try:
-        return AutoTokenizer.from_pretrained(name, revision=config.revision, trust_remote_code=config.trust_remote_code)
+        return AutoTokenizer.from_pretrained(name, **_loading(name, config))
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
 
@@ -32,30 +32,41 @@ def load_model_config(name: str, config: ModelConfig) -> Any:
 
     check_local(name)
     try:
-        return AutoConfig.from_pretrained(name, revision=config.revision, trust_remote_code=config.trust_remote_code)
+        return AutoConfig.from_pretrained(name, **_loading(name, config))
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
+
+
+def _loading(name: str, config: ModelConfig) -> dict[str, Any]:
+    """`model.revision` is one of `model.base`; another model has revisions of its own."""
+    revision = config.revision if name == config.base else None
+    return {"revision": revision, "trust_remote_code": config.trust_remote_code}
 
 
 def model_sha256(name: str, config: ModelConfig) -> str:
     """Fingerprint of a model's files: every weight's name, type and shape, and the first 4 KiB of its values.
 
-    Tells another architecture, fine-tune or revision without reading gigabytes; "" where no files are at hand.
+    Tells another architecture, fine-tune or revision without reading gigabytes; "" for a hub model that is not
+    downloaded yet. The network is not used.
     """
-    from transformers.utils import cached_file
-
     check_local(name)
-    try:
-        found = cached_file(name, "config.json", revision=config.revision)
-    except OSError as failure:
-        raise model_error(name, failure) from failure
     weights: dict[str, bytes] = {}
-    for path in Path(str(found)).parent.glob("*.safetensors"):
-        weights |= _weight_heads(path)
+    if folder := _local_files(name, config):
+        for path in folder.glob("*.safetensors"):
+            weights |= _weight_heads(path)
     digest = hashlib.sha256()
     for weight in sorted(weights):
         digest.update(weight.encode() + b"\0" + weights[weight])
     return digest.hexdigest() if weights else ""
+
+
+def _local_files(name: str, config: ModelConfig) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
+    cached = try_to_load_from_cache(name, "config.json", revision=_loading(name, config)["revision"])
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _weight_heads(path: Path) -> dict[str, bytes]:
@@ -93,7 +104,7 @@ def model_error(name: str, failure: Exception) -> ModelError:
         )
     if "offline" in text.lower() or "connect" in text.lower() or "resolve" in text.lower():
         todo = "connect, or point `model.base` to a local copy"
-        return ModelError("the model is not in the local cache and the hub is out of reach", where=name, todo=todo)
+        return HubOutOfReach("the model is not in the local cache and the hub is out of reach", where=name, todo=todo)
     return ModelError(f"cannot be loaded: {text.splitlines()[0]}", where=name, todo="check `model.base`")
 
 

@@ -69,5 +69,6 @@ def encode_responses(tokenizer: Tokenizer, responses: list[str]) -> list[list[in
     """
     if not responses:
         return []
-    ids: list[list[int]] = tokenizer(responses, split_special_tokens=True, add_special_tokens=False, verbose=False)["input_ids"]
+    options = {"split_special_tokens": True, "add_special_tokens": False, "verbose": False}
+    ids: list[list[int]] = tokenizer(responses, **options)["input_ids"]
     return ids

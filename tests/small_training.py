@@ -8,7 +8,23 @@ from typing import Any
 from pacos.config import Config, parse_config
 from pacos.runs import Run
 
-WORDS = "the quick brown fox jumps over a lazy dog red and round apple fruit name is 1 2 3".split()
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "red",
+    "round",
+    "apple",
+    "fruit",
+    "1",
+    "2",
+]
 
 
 def write_tasks(path: Path, count: int = 40, *, seed: int = 0) -> Path:

@@ -281,15 +281,16 @@ def test_a_stricter_filter_is_applied_to_the_same_answers(tmp_path: Path, tiny_b
 def test_a_changed_prompt_is_noticed_answer_by_answer(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
     with ScriptedServer() as server:
         config = experiment(tmp_path, tiny_base, server.url, seeds)
-        generate(config)
+        before = generate(config)
         folder = config.run_dir / "dataset"
         (folder / "journal.json").unlink()
         journal = folder / "responses.jsonl"
         changed = journal.read_text(encoding="utf-8").replace('"prompt_sha256": "', '"prompt_sha256": "0')
         journal.write_text(changed, encoding="utf-8")
-        with pytest.raises(RunError, match="the answer to request 0 belongs to another prompt"):
+        with pytest.raises(RunError, match=r"the answer to request \d+ belongs to another prompt"):
             generate(config)
     assert journal.read_text(encoding="utf-8") == changed
+    assert derived(config) == before
 
 
 def stop_at(limit: dict[str, Any]) -> dict[str, Any]:

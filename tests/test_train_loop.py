@@ -167,6 +167,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path, tin
     assert json.loads((config.run_dir / "manifest.json").read_text())["stages"]["train"]["status"] == "failed"
 
 
+def test_too_little_memory_is_an_error_with_a_way_out(tmp_path, tiny_base, tasks, monkeypatch):
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("pacos.train.loop.summed_loss", fail)
+    with pytest.raises(TrainingError, match=r"train\.pack_tokens=256 or train\.checkpointing=true"):
+        train_here(training_config(tmp_path, tiny_base, tasks))
+
+
 def test_a_base_that_is_broken_to_begin_with_is_refused(tmp_path, tiny_base, tasks):
     base = broken_at(tiny_base, "Below", tmp_path / "broken")
     with pytest.raises(TrainingError, match=r"not finite on tasks\.jsonl:\d+, untrained"):

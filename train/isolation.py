@@ -19,7 +19,7 @@ TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 5e-2}
 def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> float:
     """Compare logits of examples packed into one row with those of each alone; returns the relative error.
 
-    The longest example is among those compared, so that a sliding attention window that a row would outgrow
+    The longest example is among those compared, so that a sliding attention window that it would outgrow
     shows. Raises TrainingError when they differ by more than rounding, or are not finite to begin with.
     """
     import torch

@@ -95,6 +95,8 @@ def train_loop(
     Writes `metrics.jsonl` and `checkpoints/` there. Raises TrainingError for a non-finite loss or gradient, and
     RunError where the checkpoints belong to another run.
     """
+    import torch
+
     train, examples, main = config.train, dataset.examples, accelerator.is_main_process
     total, per_epoch = total_steps(len(examples), train), steps_per_epoch(len(examples), train)
     optimizer = build_optimizer(model, train, accelerator)
@@ -108,7 +110,10 @@ def train_loop(
             began = time.monotonic()
             work = prepare_step(examples, config, step, pad_id, accelerator)
             seed_dropout(config.seed, step, accelerator.process_index)
-            loss, norm = backward(wrapped, work, train.max_grad_norm, accelerator)
+            try:
+                loss, norm = backward(wrapped, work, train.max_grad_norm, accelerator)
+            except torch.OutOfMemoryError as failure:
+                raise out_of_memory(work, train) from failure
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise_non_finite(wrapped, work, pad_id, accelerator, what=f"step {step + 1}: loss {loss}, norm {norm}")
             rate = learning_rate(step, total, train)
@@ -223,6 +228,17 @@ def update(optimizer: "torch.optim.Optimizer", rate: float) -> None:
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad()
+
+
+def out_of_memory(work: StepWork, train: TrainConfig) -> TrainingError:
+    largest = max(batch.ids.numel() for batch in work.passes)
+    ways = [f"train.pack_tokens={max(train.max_length, train.pack_tokens // 2)}"]
+    ways += [] if train.checkpointing else ["train.checkpointing=true"]
+    return TrainingError(
+        f"the device's memory does not hold a pass of {largest:,} tokens",
+        where="train.pack_tokens",
+        todo=f"try {' or '.join(ways)}: neither changes what is learnt, and the run goes on from its checkpoint",
+    )
 
 
 def raise_non_finite(wrapped: Any, work: StepWork, pad_id: int, accelerator: "Accelerator", *, what: str) -> NoReturn:

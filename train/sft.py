@@ -40,13 +40,12 @@ def main(config: Config, run: Run | None) -> None:
     accelerator = open_accelerator(config, tracked=recipe(config))
     done = [run is not None and is_done(config, run)]
     broadcast_object_list(done)
-    if done[0]:
-        if run:
-            log.info("train: done already, nothing has changed: %s", run.adapter)
-        return
-    decides = (recipe(config), base_sha256(config))
-    with run.stage("train", *decides, inputs=source_paths(config)) if run else contextlib.nullcontext() as stage:
-        train(config, accelerator, stage)
+    if not done[0]:
+        decides = (recipe(config), base_sha256(config))
+        with run.stage("train", *decides, inputs=source_paths(config)) if run else contextlib.nullcontext() as stage:
+            train(config, accelerator, stage)
+    elif run:
+        log.info("train: done already, nothing has changed: %s", run.adapter)
     accelerator.end_training()
 
 

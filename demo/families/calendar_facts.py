@@ -50,14 +50,6 @@ FAMILIES = (
         "Name the month that follows {month}.",
     ),
     lookup(
-        "month_before",
-        "month",
-        _MONTH_BEFORE,
-        "Which month comes before {month}?",
-        "It is {month} now. What was the last month?",
-        "Name the month just ahead of {month}.",
-    ),
-    lookup(
         "season",
         "month",
         _SEASONS,
@@ -71,14 +63,6 @@ FAMILIES = (
         {day: "yes" if day in ("Saturday", "Sunday") else "no" for day in DAYS},
         "Is {day} part of the weekend? Answer yes or no.",
         "Say yes if {day} is a weekend day and no if not.",
-    ),
-    lookup(
-        "hour_later",
-        "hour",
-        _HOUR_AFTER,
-        "It is {hour} now. What time is it in an hour?",
-        "The lesson starts at {hour} and takes one hour. When does it end?",
-        "Add one hour to {hour} on the clock.",
     ),
     Family(
         "shop_open",

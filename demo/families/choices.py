@@ -64,25 +64,10 @@ FAMILIES = (
         _kind,
     ),
     Family(
-        "name_kind",
-        (
-            "What kind of thing is a {word}: animal, fruit, color, tool, vehicle or garment?",
-            "Classify the word {word}.",
-        ),
-        lambda rng: {"word": rng.choice(tuple(CATEGORY_OF))},
-        lambda slots: CATEGORY_OF.get(slots["word"]),
-    ),
-    Family(
         "is_kind",
         ("Is {word} a kind of {kind}? Answer yes or no.", "Say yes if {word} is a {kind} and no otherwise."),
         _draw_kind_claim,
         _claim("yes", "no"),
-    ),
-    Family(
-        "kind_claim",
-        ("True or false: {word} is a kind of {kind}.", "We read that {word} is a {kind}. Is that true or false?"),
-        _draw_kind_claim,
-        _claim("true", "false"),
     ),
     Family(
         "alive",
@@ -95,12 +80,6 @@ FAMILIES = (
         ("Which animal is bigger, the {a} or the {b}?", "A {a} meets a {b}. Name the bigger one."),
         lambda rng: distinct(rng, _BY_SIZE, "a", "b"),
         _by_size(max),
-    ),
-    Family(
-        "smaller_animal",
-        ("Which animal is smaller, the {a} or the {b}?", "Next to a {a} stands a {b}. Name the smaller one."),
-        lambda rng: distinct(rng, _BY_SIZE, "a", "b"),
-        _by_size(min),
     ),
     Family(
         "city_or_country",

@@ -43,7 +43,37 @@ def _word(rng: Random) -> Slots:
     return {"word": coined(rng) if rng.random() < 0.5 else rng.choice(SPARE)}
 
 
+def _row(rng: Random) -> Slots:
+    pick = (lambda: coined(rng)) if rng.random() < 0.5 else (lambda: rng.choice((*NOUNS, *SPARE)))
+    return {"row": " ".join(pick() for _ in range(rng.randint(3, 6)))}
+
+
 FAMILIES = (
+    Family(
+        "copy_row",
+        (
+            "Write the line again.",
+            "Repeat the words of the input in the same order.",
+            "Copy this row without a change.",
+        ),
+        _row,
+        lambda slots: slots["row"],
+        input="{row+}",
+    ),
+    Family(
+        "copy_row_twice",
+        ("Write the line two times, with and in between.", "Say the row, then and, then the row again."),
+        _row,
+        lambda slots: "{row} and {row}".format(**slots),
+        input="{row+}",
+    ),
+    Family(
+        "quote_row",
+        ("Put the line in quotation marks.", "Write the words as a quote."),
+        _row,
+        lambda slots: '"{row}"'.format(**slots),
+        input="{row+}",
+    ),
     Family(
         "code_meaning",
         (
@@ -61,15 +91,6 @@ FAMILIES = (
         ),
         _draw_pair,
         lambda slots: slots["code"],
-    ),
-    Family(
-        "two_codes",
-        (
-            "If {one} is {first} and {two} is {second}, what is {code}?",
-            "A key says {one} = {first}, {two} = {second}. Read {code} with it.",
-        ),
-        _draw_two_pairs,
-        _meaning,
     ),
     Family(
         "record_field",
@@ -110,11 +131,5 @@ FAMILIES = (
         ("Put the word {word} in brackets.", "Write {word} between round brackets."),
         _word,
         lambda slots: f"({slots['word']})",
-    ),
-    Family(
-        "hashtag",
-        ("Make a hashtag from the word {word}.", "Write {word} as a tag with the # sign."),
-        _word,
-        lambda slots: f"#{slots['word']}",
     ),
 )

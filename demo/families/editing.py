@@ -124,17 +124,21 @@ def _draw_liking(rng: Random) -> Slots:
 
 FAMILIES = (
     Family(
+        "copy_sentence",
+        (
+            "Write the sentence again as it is.",
+            "Nothing is wrong here. Repeat the sentence.",
+            "Say the same once more.",
+        ),
+        lambda rng: {"sentence": rng.choice((_scene, _trip, _having))(rng)},
+        lambda slots: slots["sentence"],
+        input="{sentence+}",
+    ),
+    Family(
         "first_word",
         ("Write the first word of the sentence.", "With which word does the sentence begin?"),
         lambda rng: {"sentence": _scene(rng)},
         lambda slots: _words(slots["sentence"])[0],
-        input="{sentence+}",
-    ),
-    Family(
-        "last_word",
-        ("Write the last word of the sentence.", "With which word does the sentence end?"),
-        lambda rng: {"sentence": _scene(rng)},
-        lambda slots: _words(slots["sentence"])[-1],
         input="{sentence+}",
     ),
     Family(
@@ -180,13 +184,6 @@ FAMILIES = (
         input="{sentence+}",
     ),
     Family(
-        "change_word",
-        ("Replace the word {old} with {new} in the sentence.", "Rewrite the sentence with {new} where it has {old}."),
-        _draw_word_change,
-        _word_changed,
-        input="{sentence+}",
-    ),
-    Family(
         "remove_word",
         ("Take the word {word} out of the sentence.", "Rewrite the sentence without the word {word}."),
         _draw_removal,
@@ -198,13 +195,6 @@ FAMILIES = (
         ("Add the color {color} before the word {thing}.", "Say in the sentence that the {thing} is {color}."),
         _draw_colored,
         _colored,
-        input="{sentence+}",
-    ),
-    Family(
-        "swap_names",
-        ("Swap the two names in the sentence.", "Let the two people change places in the sentence."),
-        _draw_two_people,
-        _rewrite(r"(\w+) (\w+) (\w+)\.", lambda m: f"{m[3]} {m[2]} {m[1]}."),
         input="{sentence+}",
     ),
     Family(

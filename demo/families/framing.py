@@ -1,27 +1,30 @@
 """Who asks, and where: a frame set around an instruction.
 
-A frame does not change the answer. It varies the wording of the list, as people do, and it must come off again
-before a family can read its slots. A frame ends in a colon, so what follows keeps its capital letter.
+A frame does not change the answer. It varies the wording of a list, as people do, and must come off again before a
+family can read its slots. It ends in a colon, so that what follows keeps its capital letter, and its words are in
+no other table, so that they cannot be mistaken for a slot's.
 """
 
 import re
 from random import Random
 
-from demo.families.lexicon import CITIES, JOBS, NAMES, PLACES
+from demo.families.family import words_of
 
+_ASKERS = words_of("aunt boss coach cousin friend grandmother guide landlord librarian mentor neighbor roommate uncle")
+_MOODS = words_of("busy careful cheerful curious kind patient polite quiet sleepy worried")
+_SPOTS = words_of("airport balcony classroom clinic corridor elevator farmhouse gym lobby meadow terrace tunnel")
+_TIMES = words_of("afternoon evening morning night noon weekend")
 _FRAMES = (
-    "{name} asks: {ask}",
-    "{name} from {city} asks: {ask}",
-    "{name} the {job} wants to know: {ask}",
-    "In the {place}, {name} asked {other}: {ask}",
-    "Help {name} the {job} with this: {ask}",
-    "A note from {name} in {city} says: {ask}",
-    "{name} and {other} are in {city} and ask: {ask}",
-    "A task for {name} at the {place}: {ask}",
-    "Please do this for {name} and {other}: {ask}",
-    "Today at the {place}: {ask}",
+    "My {asker} asks: {ask}",
+    "My {mood} {asker} wants to know: {ask}",
+    "In the {spot}, a {mood} {asker} asked me: {ask}",
+    "Help my {asker} at the {spot} with this: {ask}",
+    "A note in the {spot} says: {ask}",
+    "This {time} our {asker} said: {ask}",
+    "For the {mood} {asker} in the {spot}: {ask}",
+    "A {time} task from the {spot}: {ask}",
 )
-_WORDS = {"name": NAMES, "other": NAMES, "city": CITIES, "job": JOBS, "place": PLACES}
+_WORDS = {"asker": _ASKERS, "mood": _MOODS, "spot": _SPOTS, "time": _TIMES}
 _BARE_SHARE = 0.4
 
 

@@ -69,14 +69,6 @@ FAMILIES = (
         "Which city does the government of {country} sit in?",
     ),
     lookup(
-        "country_of_capital",
-        "city",
-        {city: country for country, city in _CAPITALS.items()},
-        "{city} is the capital of which country?",
-        "In which country is {city}?",
-        "A plane lands in {city}. Name the country.",
-    ),
-    lookup(
         "continent",
         "country",
         _CONTINENTS,
@@ -173,14 +165,6 @@ FAMILIES = (
         "A {vehicle} starts its trip. On what does it move?",
     ),
     lookup(
-        "meal_time",
-        "meal",
-        _MEALS,
-        "When do people eat {meal}?",
-        "At what time of the day is {meal}?",
-        "Tell me the usual time for {meal}.",
-    ),
-    lookup(
         "part_of",
         "part",
         _PARTS,
@@ -195,13 +179,5 @@ FAMILIES = (
         "In which sport do you need a {thing}?",
         "Name a sport played with a {thing}.",
         "I have a {thing}. Which sport can I do?",
-    ),
-    lookup(
-        "weather_item",
-        "thing",
-        _WEATHER,
-        "What is the {thing} used against or in?",
-        "Which weather makes people take a {thing}?",
-        "Today I need a {thing}. What is outside?",
     ),
 )

@@ -90,35 +90,6 @@ FAMILIES = (
         input="{items+}",
     ),
     Family(
-        "last_item",
-        ("Write the last item of the list.", "Which word ends this list?", "Name the final item of the row."),
-        _listed,
-        _item(-1),
-        input="{items+}",
-    ),
-    Family(
-        "second_item",
-        ("Write the second item of the list.", "Which word is number two in this list?"),
-        _listed,
-        _item(1),
-        input="{items+}",
-    ),
-    Family(
-        "middle_word",
-        (
-            "Which word is in the middle: {a}, {b}, {c}?",
-            "From left to right lie {a}, {b} and {c}. What is in between?",
-        ),
-        _three,
-        lambda slots: slots["b"],
-    ),
-    Family(
-        "reverse_three",
-        ("Write {a}, {b}, {c} in reverse order.", "Turn the row {a}, {b}, {c} around."),
-        _three,
-        lambda slots: "{c}, {b}, {a}".format(**slots),
-    ),
-    Family(
         "join_two",
         (
             "Join {a} and {b} with a plus sign.",
@@ -126,21 +97,6 @@ FAMILIES = (
         ),
         _two,
         lambda slots: "{a} + {b}".format(**slots),
-    ),
-    Family(
-        "join_three",
-        (
-            "Write the words {a}, {b}, {c} with or before the last one.",
-            "Offer a choice of {a}, {b}, {c} as a list with or.",
-        ),
-        _three,
-        lambda slots: "{a}, {b} or {c}".format(**slots),
-    ),
-    Family(
-        "odd_one_out",
-        ("Which one does not belong: {a}, {b}, {c}?", "Find the odd one out of {a}, {b} and {c}."),
-        _draw_odd,
-        _odd,
     ),
     Family(
         "pick_kind",
@@ -152,37 +108,10 @@ FAMILIES = (
         _picked,
     ),
     Family(
-        "append_item",
-        ("Add {word} to the end of the list.", "Write the list again with {word} as its last item."),
-        lambda rng: {**_listed(rng), "word": rng.choice(_WORDS)},
-        lambda slots: f"{slots['items']}, {slots['word']}",
-        input="{items+}",
-    ),
-    Family(
-        "remove_item",
-        ("Remove {word} from the list.", "Write the list again but leave out {word}."),
-        _draw_removal,
-        _without,
-        input="{items+}",
-    ),
-    Family(
-        "replace_item",
-        ("Replace {old} with {new} in the list.", "Write the list with {new} in place of {old}."),
-        _draw_swap,
-        _swapped,
-        input="{items+}",
-    ),
-    Family(
         "list_member",
         ("Is {word} in the list? Answer yes or no.", "Does this list hold the word {word}, yes or no?"),
         _draw_member,
         lambda slots: "yes" if slots["word"] in items_of(slots["items"]) else "no",
         input="{items+}",
-    ),
-    Family(
-        "bullets",
-        ("Write {a}, {b} and {c} as bullet points.", "Make a shopping list with a dash before {a}, {b} and {c}."),
-        _three,
-        lambda slots: "- {a}\n- {b}\n- {c}".format(**slots),
     ),
 )

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from demo.families.family import Family, Slots, items_of, lookup
+from demo.families.family import Family, Slots, lookup
 from demo.families.lexicon import FRUITS, NAMES, NOUNS, NUMBER_WORDS, ORDINALS, SPARE
 
 _WORD_OF = dict(zip(map(str, range(1, 21)), NUMBER_WORDS, strict=True))
@@ -85,16 +85,6 @@ FAMILIES = (
         _smaller,
     ),
     Family(
-        "older",
-        (
-            "{one} is {a} years old and {two} is {b} years old. Who is older?",
-            "{one} has {a} coins and {two} has {b} coins. Who has more?",
-            "In the game {one} got {a} points and {two} got {b} points. Who won?",
-        ),
-        _ages,
-        _older,
-    ),
-    Family(
         "greater_or_not",
         (
             "Is {a} greater than {b}? Answer yes or no.",
@@ -102,22 +92,6 @@ FAMILIES = (
         ),
         _two,
         _is_greater,
-    ),
-    lookup(
-        "next_number",
-        "number",
-        {str(n): str(n + 1) for n in range(1, 31)},
-        "Which number comes after {number}?",
-        "Count one step up from {number}.",
-        "The bus before ours has number {number}. What number follows?",
-    ),
-    lookup(
-        "previous_number",
-        "number",
-        {str(n): str(n - 1) for n in range(1, 31)},
-        "Which number comes before {number}?",
-        "Count one step down from {number}.",
-        "We start on page {number} and turn back one page. Which page is it?",
     ),
     lookup(
         "number_to_word",
@@ -149,26 +123,5 @@ FAMILIES = (
         {str(n): "odd" if n % 2 else "even" for n in range(1, 21)},
         "Is the number {number} even or odd?",
         "Label {number} as even or odd.",
-    ),
-    Family(
-        "small_sum",
-        (
-            "What is {a} plus {b}?",
-            "{name} has {a} {thing} cakes and buys {b} more. How many are there now?",
-            "Add the numbers {a} and {b}.",
-        ),
-        _small_sum,
-        _sum,
-    ),
-    Family(
-        "count_items",
-        (
-            "How many items are in the list?",
-            "Count the words in the list and write the number.",
-            "Give the length of this list as a number.",
-        ),
-        _draw_count,
-        lambda slots: str(len(items_of(slots["items"]))),
-        input="{items+}",
     ),
 )

@@ -169,13 +169,6 @@ FAMILIES = (
         input="{text+}",
     ),
     Family(
-        "name_and_city",
-        ("Write the name and the city with a comma between them.", "Give person and city, separated by a comma."),
-        _draw_scene,
-        lambda slots: "{name}, {city}".format(**facts) if (facts := _facts(slots["text"], _SCENE_PATTERNS)) else None,
-        input="{text+}",
-    ),
-    Family(
         "opinion",
         (
             "Is this opinion positive or negative?",

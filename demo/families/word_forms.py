@@ -106,14 +106,6 @@ FAMILIES = (
         "Give the form of {word} that goes before than.",
     ),
     lookup(
-        "superlative",
-        "word",
-        _SUPERLATIVES,
-        "What is the superlative of {word}?",
-        "Which form of {word} describes the top of all?",
-        "Complete with a form of {word}: it is the ... of all.",
-    ),
-    lookup(
         "young_animal",
         "animal",
         _YOUNG,
@@ -144,21 +136,5 @@ FAMILIES = (
         "Find a word that rhymes with {word}.",
         "A poem has a line with {word} at its end. Suggest a rhyme.",
         "What sounds like {word} at the end?",
-    ),
-    lookup(
-        "counterpart",
-        "word",
-        _COUNTERPARTS,
-        "What is the female form of {word}?",
-        "Which word names the woman when {word} names the man?",
-        "Change {word} to the word for a girl or woman.",
-    ),
-    lookup(
-        "noun_to_adjective",
-        "noun",
-        _ADJECTIVES,
-        "Make an adjective from the noun {noun}.",
-        "Which adjective describes something with much {noun}?",
-        "Write the adjective that belongs to {noun}.",
     ),
 )

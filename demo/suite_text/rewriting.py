@@ -124,7 +124,7 @@ How deep is the river, no, the lake? => How deep is the lake?
 Who teaches history, sorry, geography? => Who teaches geography?
 Is the museum on the left, no, on the right? => Is the museum on the right?
 When were you in Spain, I mean, in Greece? => When were you in Greece?
-Which bus goes to the zoo, no, to the beach? => Which bus goes to the beach?
+Which bus goes to the zoo, no, to the stadium? => Which bus goes to the stadium?
 """,
     ),
     SuiteTask(
