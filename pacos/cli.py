@@ -128,7 +128,8 @@ def evaluate(
     adapter: Annotated[list[str] | None, typer.Option(help="NAME=PATH of one more adapter; may be repeated.")] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Base and adapters on one engine → SuperNI predictions, scores, comparison."""
+    """Base and adapters on one engine → SuperNI predictions, scores, comparison, report."""
+    from pacos import report as reporting
     from pacos.config import Contestant, load_config
     from pacos.evaluate import pipeline
     from pacos.runs import Run
@@ -142,6 +143,7 @@ def evaluate(
         return
     with Run.open(experiment) as directory:
         pipeline.main(experiment, directory)
+    typer.echo(f"report: {reporting.render(experiment.run_dir)}")
 
 
 @app.command()

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pacos.config import Config
 from pacos.errors import PacosError
 from pacos.runs import Run
-from pacos.train import sft
+from pacos.train import launch, sft
 from pacos.train.arguments import parse_arguments
 from pacos.train.world import ERROR_FILE
 
@@ -20,7 +21,7 @@ Trains a LoRA adapter on instructions.
   accelerate launch train.py --model_name_or_path MODEL --data_path TASKS.jsonl --output_dir runs/NAME
 
 On several GPUs:  accelerate launch --config_file configs/accelerate/ddp.yaml train.py --config CONFIG.yaml
-Every key is in pacos/config.py; `pacos train --config CONFIG.yaml --dry-run` shows the plan.
+Every key is in pacos/config.py; --dry-run shows the plan and starts nothing.
 """
 
 
@@ -33,16 +34,24 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="pacos: %(message)s", level=logging.WARNING)
     logging.getLogger("pacos").setLevel(logging.INFO if process == 0 else logging.WARNING)
     try:
-        config = parse_arguments(arguments)
-        if process > 0:
-            sft.main(config, None)
-        else:
-            with Run.open(config) as run:
-                sft.main(config, run)
+        config = parse_arguments([word for word in arguments if word != "--dry-run"])
+        if "--dry-run" not in arguments:
+            train(config, process)
+        elif process == 0:
+            print("\n".join(launch.plan(config)))
     except PacosError as error:
         report(error, process)
         return 2
     return 0
+
+
+def train(config: Config, process: int) -> None:
+    """The main process holds the run directory; the others only compute."""
+    if process > 0:
+        sft.main(config, None)
+        return
+    with Run.open(config) as run:
+        sft.main(config, run)
 
 
 def report(error: PacosError, process: int) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 import pacos
 from pacos.config import Config
-from pacos.errors import ConfigError, ModelError, TrainingError
+from pacos.errors import ConfigError, HubOutOfReach, ModelError, TrainingError
 from pacos.models import VLLM_LORA_RANKS, load_model_config, load_tokenizer
 from pacos.runs import Run
 from pacos.train.batches import total_steps
@@ -90,10 +90,26 @@ def launch_environment(processes: int) -> dict[str, str]:
 def plan(config: Config) -> list[str]:
     """Lines for --dry-run: data, steps, trainable weights, warnings. Loads no weights and uses no GPU.
 
-    Raises as training would: ConfigError, DataError, ModelError.
+    Raises as training would: ConfigError, DataError, ModelError. A hub model that cannot be looked up just now
+    leaves its figures out.
     """
-    train = config.train
-    lines = [f"base {base_name(config)}, LoRA r={train.lora.r} alpha={train.lora.alpha} on {train.lora.targets}"]
+    lora = config.train.lora
+    lines = [f"base {base_name(config)}, LoRA r={lora.r} alpha={lora.alpha} on {lora.targets}"]
+    try:
+        lines += _planned_work(config)
+    except HubOutOfReach as unknown:
+        lines.append(f"no figures yet: {unknown.what}")
+    if lora.r > max(VLLM_LORA_RANKS):
+        lines.append(f"warning: vLLM serves no rank above {max(VLLM_LORA_RANKS)}: this adapter could not be evaluated")
+    elif lora.r not in VLLM_LORA_RANKS:
+        served = next(rank for rank in VLLM_LORA_RANKS if rank > lora.r)
+        lines.append(f"warning: vLLM has no rank {lora.r} and serves it as {served}, at {served}'s cost")
+    processes = process_count(config)
+    return [*lines, f"command: {shlex.join(launch_command(config, processes))}"]
+
+
+def _planned_work(config: Config) -> list[str]:
+    train, lines = config.train, []
     if train.data or source_paths(config)[0].is_file():
         dataset = load_dataset(config, load_tokenizer(base_name(config), config.model))
         steps = total_steps(len(dataset.examples), train)
@@ -105,14 +121,7 @@ def plan(config: Config) -> list[str]:
             lines.append(f"train.max_steps = {steps} ends it before {train.epochs:g} epochs may be over")
     else:
         lines.append(f"data {source_paths(config)[0]}: not there yet, the generate stage writes it")
-    lines.append(f"{trainable_count(config):,} trainable weights in float32")
-    if train.lora.r > max(VLLM_LORA_RANKS):
-        lines.append(f"warning: vLLM serves no rank above {max(VLLM_LORA_RANKS)}: this adapter could not be evaluated")
-    elif train.lora.r not in VLLM_LORA_RANKS:
-        served = next(rank for rank in VLLM_LORA_RANKS if rank > train.lora.r)
-        lines.append(f"warning: vLLM has no rank {train.lora.r} and serves it as {served}, at {served}'s cost")
-    processes = process_count(config)
-    return [*lines, f"command: {shlex.join(launch_command(config, processes))}"]
+    return [*lines, f"{trainable_count(config):,} trainable weights in float32"]
 
 
 def trainable_count(config: Config) -> int:

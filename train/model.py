@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config, LoraConfig
@@ -123,43 +122,6 @@ def flops_per_token(model: Any) -> int:
         id(module.weight): module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)
     }
     return 4 * sum(linear.values())
-
-
-def base_sha256(config: Config) -> str:
-    """Fingerprint of the base's files: every weight's name, type and shape, and the first 4 KiB of its values.
-
-    Tells another architecture, fine-tune or revision without reading gigabytes; "" where no files are at hand.
-    """
-    from transformers.utils import cached_file
-
-    name = base_name(config)
-    check_local(name)
-    try:
-        found = cached_file(name, "config.json", revision=config.model.revision)
-    except OSError as failure:
-        raise model_error(name, failure) from failure
-    weights: dict[str, bytes] = {}
-    for path in Path(str(found)).parent.glob("*.safetensors"):
-        weights |= _weight_heads(path)
-    digest = hashlib.sha256()
-    for weight in sorted(weights):
-        digest.update(weight.encode() + b"\0" + weights[weight])
-    return digest.hexdigest() if weights else ""
-
-
-def _weight_heads(path: Path) -> dict[str, bytes]:
-    """{name: type, shape and first bytes} of a safetensors file (its header: 8 bytes of length, then JSON)."""
-    heads = {}
-    with path.open("rb") as content:
-        size = int.from_bytes(content.read(8), "little")
-        header = json.loads(content.read(size))
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            start, end = entry["data_offsets"]
-            content.seek(8 + size + start)
-            heads[name] = json.dumps([entry["dtype"], entry["shape"]]).encode() + content.read(min(4096, end - start))
-    return heads
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import ModelError
-from pacos.models import load_tokenizer
+from pacos.models import load_tokenizer, model_sha256
 from pacos.records import read_jsonl
 from pacos.runs import Run, Stage
 from pacos.templates import ALPACA_SHA256
@@ -18,7 +18,7 @@ from pacos.train.data import Dataset, load_dataset, source_paths
 from pacos.train.export import export_adapter
 from pacos.train.isolation import check_isolation
 from pacos.train.loop import train_loop
-from pacos.train.model import base_name, base_sha256, load_model, tokenizer_sha256, trainable_parameters
+from pacos.train.model import base_name, load_model, tokenizer_sha256, trainable_parameters
 from pacos.train.world import open_accelerator
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main(config: Config, run: Run | None) -> None:
     done = [run is not None and is_done(config, run)]
     broadcast_object_list(done)
     if not done[0]:
-        decides = (recipe(config), base_sha256(config))
+        decides = (recipe(config), model_sha256(base_name(config), config.model))
         with run.stage("train", *decides, inputs=source_paths(config)) if run else contextlib.nullcontext() as stage:
             train(config, accelerator, stage)
     elif run:
@@ -58,7 +58,7 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
     error = check_isolation(model, dataset.examples, pad_id)
     provenance = {
         "base": base_name(config),
-        "base_sha256": base_sha256(config),
+        "base_sha256": model_sha256(base_name(config), config.model),
         "template": config.train.template,
         "template_sha256": ALPACA_SHA256,
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
@@ -78,7 +78,7 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
 
 
 def is_done(config: Config, run: Run) -> bool:
-    return run.is_done("train", recipe(config), base_sha256(config))
+    return run.is_done("train", recipe(config), model_sha256(base_name(config), config.model))
 
 
 def recipe(config: Config) -> dict[str, Any]:
