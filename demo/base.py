@@ -12,11 +12,11 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from demo.corpus import NEW_TASKS, SEEDS, SHOWN, Amounts, Document, seed_tasks, stretches, whole_lists
+from demo.corpus import NEW_TASKS, SEEDS, SHOWN, Amounts, seed_tasks, single_items, stretches, whole_lists
 from demo.model import CONTEXT, new_model
 from demo.tokenizer import train_tokenizer
 from pacos.generate.prompts import list_prompt
@@ -24,9 +24,12 @@ from pacos.generate.prompts import list_prompt
 STEPS = 500
 BATCH_TOKENS = 2_048
 SHORT_ROW = 128
-# The last part of the training reads whole lists at full length; before, short rows teach more in the same time.
+# Single items first, whole lists at full length last: short rows teach more in the same time.
+SINGLE_SHARE = 0.5
 LONG_SHARE = 0.2
 MATRIX_RATE, OTHER_RATE = 1.2e-2, 8e-3
+
+Tokens = list[tuple[int, float]]
 
 
 def main() -> None:
@@ -55,7 +58,7 @@ def build(out: Path, *, seconds: float, steps: int, seed: int, threads: int | No
     tokenizer = train_tokenizer(seed)
     model = new_model(tokenizer)
     print(f"base: {model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer):,} tokens", flush=True)
-    figures = _train(model, Rows(tokenizer, seed), seconds=seconds, steps=steps)
+    figures = _train(model, Batches(tokenizer, seed), seconds=seconds, steps=steps)
 
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
@@ -74,42 +77,57 @@ def amounts_seen(base: Path) -> Amounts:
     return Amounts(**json.loads((base / "demo.json").read_text(encoding="utf-8"))["documents"])
 
 
-class Rows:
-    """Rows of token ids with each id's weight in the loss. A row begins with a document; its last one is cut."""
+class Batches:
+    """Batches of token ids with each id's weight in the loss, about `BATCH_TOKENS` each, for the three phases."""
 
     def __init__(self, tokenizer: Any, seed: int) -> None:
         self._encode = tokenizer.backend_tokenizer.encode
         self._bos, self._eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self._seed = seed
-        self._stretches, self._whole_lists = stretches(seed), whole_lists(seed)
-        self._taken = [0, 0]
+        self._rng = Random(seed)
+        self._sources = (single_items(seed), stretches(seed), whole_lists(seed))
+        self._taken = [0, 0, 0]
+        self._ready: list[list[Tokens]] = []
 
-    def short(self) -> tuple[list[int], list[float]]:
-        return self._filled([], SHORT_ROW)
-
-    def long(self) -> tuple[list[int], list[float]]:
-        self._taken[1] += 1
-        return self._filled(self._tokens(next(self._whole_lists)), CONTEXT)
+    def at(self, progress: float) -> list[Tokens]:
+        """The batch for this moment of the training: rows of one length."""
+        if progress < SINGLE_SHARE:
+            return self._items()
+        if progress < 1 - LONG_SHARE:
+            return [self._filled([], SHORT_ROW) for _ in range(BATCH_TOKENS // SHORT_ROW)]
+        return [self._filled(self._document(2), CONTEXT) for _ in range(BATCH_TOKENS // CONTEXT)]
 
     @property
     def taken(self) -> Amounts:
         return Amounts(self._seed, *self._taken)
 
-    def _filled(self, tokens: list[tuple[int, float]], length: int) -> tuple[list[int], list[float]]:
-        while len(tokens) < length:
-            self._taken[0] += 1
-            tokens += self._tokens(next(self._stretches))
-        ids, weights = zip(*tokens[:length], strict=True)
-        return list(ids), list(weights)
+    def _items(self) -> list[Tokens]:
+        """Items one to a row, with others of nearly their length, so that little is spent on padding."""
+        if not self._ready:
+            rows = sorted((self._document(0) for _ in range(1_024)), key=len)
+            while rows:
+                longest = len(rows[-1])
+                count = max(1, BATCH_TOKENS // longest)
+                batch, rows = rows[-count:], rows[:-count]
+                self._ready.append([row + [(self._eos, 0.0)] * (longest - len(row)) for row in batch])
+            self._rng.shuffle(self._ready)
+        return self._ready.pop()
 
-    def _tokens(self, document: Document) -> list[tuple[int, float]]:
+    def _filled(self, tokens: Tokens, length: int) -> Tokens:
+        """A row that begins with a document; its last document is cut."""
+        while len(tokens) < length:
+            tokens = [*tokens, *self._document(1)]
+        return tokens[:length]
+
+    def _document(self, kind: int) -> Tokens:
+        self._taken[kind] += 1
         tokens = [(self._bos, 0.0)]
-        for text, weight in document.spans():
+        for text, weight in next(self._sources[kind]).spans():
             tokens += [(id, weight) for id in self._encode(text, add_special_tokens=False).ids]
         return [*tokens, (self._eos, 1.0)]
 
 
-def _train(model: Any, rows: Rows, *, seconds: float, steps: int) -> dict[str, Any]:
+def _train(model: Any, batches: Batches, *, seconds: float, steps: int) -> dict[str, Any]:
     """Train for `steps`, or for as many as fit in `seconds`: the schedule reaches its end either way."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -127,9 +145,9 @@ def _train(model: Any, rows: Rows, *, seconds: float, steps: int) -> dict[str, A
     progress, step, loss_mean = 0.0, 0, math.nan
     with tqdm(total=steps, desc="base", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {postfix}") as bar:
         while progress < 1:
-            batch = list(_batch(rows, long=progress >= 1 - LONG_SHARE))
-            ids = torch.tensor([row_ids for row_ids, _ in batch])
-            weights = torch.tensor([row_weights for _, row_weights in batch])[:, 1:].flatten()
+            batch = batches.at(progress)
+            ids = torch.tensor([[id for id, _ in row] for row in batch])
+            weights = torch.tensor([[weight for _, weight in row] for row in batch])[:, 1:].flatten()
             with torch.autocast("cpu", torch.bfloat16):
                 logits = model(ids, use_cache=False).logits[:, :-1]
             losses = cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
@@ -144,14 +162,9 @@ def _train(model: Any, rows: Rows, *, seconds: float, steps: int) -> dict[str, A
             loss_mean = loss.item() if math.isnan(loss_mean) else 0.95 * loss_mean + 0.05 * loss.item()
             elapsed = time.monotonic() - started
             progress = max(step / steps, elapsed / seconds)
-            bar.set_postfix_str(f"loss {loss_mean:.3f}, {step * BATCH_TOKENS / elapsed:,.0f} tokens/s", refresh=False)
+            bar.set_postfix_str(f"loss {loss_mean:.3f}, {step / elapsed:.1f} steps/s", refresh=False)
             bar.update(min(steps, round(progress * steps)) - bar.n)
-    return {"loss": loss_mean, "steps": step, "seconds": elapsed, "documents": rows.taken._asdict()}
-
-
-def _batch(rows: Rows, *, long: bool) -> Iterator[tuple[list[int], list[float]]]:
-    take, length = (rows.long, CONTEXT) if long else (rows.short, SHORT_ROW)
-    return (take() for _ in range(BATCH_TOKENS // length))
+    return {"loss": loss_mean, "steps": step, "seconds": elapsed, "documents": batches.taken._asdict()}
 
 
 def _rate(progress: float) -> float:

@@ -1,7 +1,8 @@
 """The base model's text: numbered task lists, composed from the families.
 
-Most documents are short stretches out of the middle of a list; the rest are whole lists as the pipeline asks for
-them, with its prompt and three seed tasks in front. Both are endless, and the same for the same seed.
+There are three kinds of documents: single items, short stretches out of the middle of a list, and whole lists as the
+pipeline asks for them, with its prompt and three seed tasks in front. A model learns to take words from the item it
+is writing best where there is no other. Each kind is endless, and the same for the same seed.
 """
 
 import json
@@ -56,6 +57,7 @@ class Amounts(NamedTuple):
     """How many documents of each kind a base model has seen: enough to compose its text again."""
 
     seed: int
+    single_items: int
     stretches: int
     whole_lists: int
 
@@ -69,6 +71,13 @@ def seed_tasks() -> tuple[Task, ...]:
         for row in rows
         for instance in row["instances"][:1]
     )
+
+
+def single_items(seed: int) -> Iterator[Document]:
+    """One item each, under any number that a list has."""
+    rng = Random(f"{seed} single items")
+    while True:
+        yield Document("", rng.randint(1, SHOWN + NEW_TASKS), _tasks(rng, 1))
 
 
 def stretches(seed: int) -> Iterator[Document]:
@@ -91,6 +100,8 @@ def whole_lists(seed: int) -> Iterator[Document]:
 
 def tasks_of(amounts: Amounts) -> Iterator[Task]:
     """Every composed task that a base model has seen."""
+    for document in islice(single_items(amounts.seed), amounts.single_items):
+        yield from document.tasks
     for document in islice(stretches(amounts.seed), amounts.stretches):
         yield from document.tasks
     for document in islice(whole_lists(amounts.seed), amounts.whole_lists):

@@ -6,12 +6,14 @@ each, in turn.
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
 from pacos.config import Config, SuiteConfig
+from pacos.engine import price_per_hour
 from pacos.errors import ConfigError
 from pacos.evaluate.baselines import copy_input
 from pacos.evaluate.compare import compare, table
@@ -41,7 +43,9 @@ def main(config: Config, run: Run) -> None:
     inputs = [path for _, suite in suites for path in suite.files]
     inputs += sorted({job.contestant.adapter for job in jobs if job.contestant.adapter})
     with run.stage("evaluate", *decides, inputs=inputs) as stage:
+        began = time.monotonic()
         asyncio.run(_predict_all(config, run.dir, jobs, stage))
+        stage.cost = round((time.monotonic() - began) * price_per_hour(config) / 3600, 4)
         for suite_config, suite in suites:
             folders = [job.folder for job in jobs if job.suite_config is suite_config]
             copies = run.eval / label(COPY_INPUT, suite_config, config)

@@ -3,9 +3,9 @@
 from enum import StrEnum
 
 from pacos.config import Config
+from pacos.engine import price_per_hour
 from pacos.generate.journal import Journal
 from pacos.generate.pool import RECENT_ITEMS, Tally
-from pacos.runs import hardware
 
 
 class StoppedBy(StrEnum):
@@ -61,18 +61,3 @@ class Budget:
         if self._limits.money is not None and self.cost >= self._limits.money:
             return StoppedBy.MONEY
         return None
-
-
-def price_per_hour(config: Config) -> float:
-    """Of the whole engine, in the currency of engine.price_per_gpu_hour; 0 where no price is given.
-
-    A server at `engine.url` counts as data_parallel × tensor_parallel_size GPUs, one unless given.
-    """
-    engine = config.engine
-    if engine.price_per_gpu_hour is None:
-        return 0.0
-    if engine.data_parallel == "auto":
-        gpus = 1 if engine.url else max(1, len(hardware()["gpus"]))
-    else:
-        gpus = engine.data_parallel * int(engine.args.get("tensor_parallel_size", 1))
-    return engine.price_per_gpu_hour * gpus

@@ -21,7 +21,7 @@ from typing import Any
 from pacos.config import Config
 from pacos.errors import EngineError
 from pacos.models import load_tokenizer, read_adapter_config
-from pacos.runs import file_sha256
+from pacos.runs import file_sha256, hardware
 from pacos.server import ManagedServer, ask
 
 log = logging.getLogger("pacos")
@@ -252,6 +252,21 @@ async def open_engine(
             await engine.close()
     finally:
         await asyncio.to_thread(server.stop)
+
+
+def price_per_hour(config: Config) -> float:
+    """Of the whole engine, in the currency of engine.price_per_gpu_hour; 0 where no price is given.
+
+    A server at `engine.url` counts as data_parallel × tensor_parallel_size GPUs, one unless given.
+    """
+    engine = config.engine
+    if engine.price_per_gpu_hour is None:
+        return 0.0
+    if engine.data_parallel == "auto":
+        gpus = 1 if engine.url else max(1, len(hardware()["gpus"]))
+    else:
+        gpus = engine.data_parallel * int(engine.args.get("tensor_parallel_size", 1))
+    return engine.price_per_gpu_hour * gpus
 
 
 def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str, Any]:

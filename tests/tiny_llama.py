@@ -1,4 +1,7 @@
-"""A random-weight Llama small enough for every test (heads of 32, the least vLLM takes on a CPU), saved like any model from the hub."""
+"""A random-weight Llama small enough for every test, saved like any model from the hub.
+
+Its heads are 32 wide, the least that vLLM takes on a CPU.
+"""
 
 from pathlib import Path
 
