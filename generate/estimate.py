@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pacos.config import Config
-from pacos.generate.budget import price_per_hour
+from pacos.engine import price_per_hour
 from pacos.generate.prompts import list_prompt
 from pacos.generate.request import new_tasks
 from pacos.generate.seeds import Seed
