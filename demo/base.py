@@ -1,6 +1,6 @@
 """Builds the demonstration's base model: `python -m demo.base --out DIR [--seconds 215] [--seed 0]`.
 
-A Llama of 4.6 million parameters learns, in minutes on two CPU cores, to continue the task lists of `demo.corpus`.
+A Llama of 4.4 million parameters learns, in minutes on two CPU cores, to continue the task lists of `demo.corpus`.
 It knows their phrasings and a few hundred words, and nothing else. It has never seen the Alpaca training template:
 following an instruction given in that form is what the pipeline then teaches it.
 """
@@ -21,12 +21,14 @@ from demo.model import CONTEXT, new_model
 from demo.tokenizer import train_tokenizer
 from pacos.generate.prompts import list_prompt
 
-STEPS = 500
+STEPS = 430
 BATCH_TOKENS = 2_048
-SHORT_ROW = 128
-# Single items first, whole lists at full length last: short rows teach more in the same time.
-SINGLE_SHARE = 0.5
-LONG_SHARE = 0.2
+# Single items first, then rows of growing length: short rows teach more in the same time, but a model must also learn
+# to look past a whole list of other items. Shares of the steps; the rest goes to rows of full length.
+SINGLE_SHARE = 0.35
+MIDDLE_SHARE = 0.2
+MIDDLE_ROW = 512
+WHOLE_LISTS = 0.5  # of the rows of full length; the others hold stretches of lists, where every token teaches
 MATRIX_RATE, OTHER_RATE = 1.2e-2, 8e-3
 
 Tokens = list[tuple[int, float]]
@@ -93,9 +95,10 @@ class Batches:
         """The batch for this moment of the training: rows of one length."""
         if progress < SINGLE_SHARE:
             return self._items()
-        if progress < 1 - LONG_SHARE:
-            return [self._filled([], SHORT_ROW) for _ in range(BATCH_TOKENS // SHORT_ROW)]
-        return [self._filled(self._document(2), CONTEXT) for _ in range(BATCH_TOKENS // CONTEXT)]
+        if progress < SINGLE_SHARE + MIDDLE_SHARE:
+            return [self._filled([], MIDDLE_ROW) for _ in range(BATCH_TOKENS // MIDDLE_ROW)]
+        opening = self._document(2) if self._rng.random() < WHOLE_LISTS else []
+        return [self._filled(opening, CONTEXT)]
 
     @property
     def taken(self) -> Amounts:
@@ -185,11 +188,11 @@ def _sampled_list(model: Any, tokenizer: Any) -> str:
 
 
 def _sources_sha256() -> str:
-    """Of all that decides the model: the demonstration's code, the list prompt and the seeds."""
+    """Of all that decides the model: the code that composes and trains, the list prompt and the seeds."""
+    demo = Path(__file__).parent
+    composing = [demo / f"{name}.py" for name in ("base", "corpus", "model", "tokenizer")]
     digest = hashlib.sha256()
-    for path in (*sorted(Path("demo").glob("*.py")), *sorted(Path("demo/families").glob("*.py"))):
-        digest.update(path.read_bytes())
-    for path in (Path("generate/prompts.py"), SEEDS):
+    for path in (*composing, *sorted((demo / "families").glob("*.py")), Path("generate/prompts.py"), SEEDS):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -16,7 +16,7 @@ _COPY_SCALE = 0.7
 
 
 def new_model(tokenizer: Any) -> Any:
-    """A Llama of 4.6 million parameters with a tied head."""
+    """A Llama of 4.4 million parameters with a tied head."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(

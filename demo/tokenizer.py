@@ -9,7 +9,7 @@ from demo.families import FAMILIES, compose
 from pacos.generate.prompts import format_item, list_prompt
 
 BOS, EOS = "<s>", "</s>"
-SIZE = 3_072
+SIZE = 2_560
 
 # The labels of a list item are one token each, so that a context of 2,048 tokens holds a whole list. Any other
 # text is cut into words with their leading space, numbers, and runs of punctuation.

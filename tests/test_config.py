@@ -22,6 +22,14 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
     assert load_config(path).model.base
 
 
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp2"])
+def test_every_shipped_accelerate_config_is_one_for_accelerate(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    settings = load_config_from_file(str(ROOT / "configs" / "accelerate" / f"{name}.yaml"))
+    assert settings.mixed_precision == "no"
+
+
 def test_the_name_defaults_to_the_file(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "model: {base: x}")).name == "experiment"
 

@@ -75,14 +75,14 @@ def test_an_accelerate_file_decides_the_number_of_processes(tmp_path, tiny_base,
         launch.process_count(training_config(tmp_path, tiny_base, tasks, accelerate="nowhere.yaml"))
 
 
-@pytest.mark.parametrize("name", ["single", "ddp"])
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp2"])
 def test_the_shipped_accelerate_files_are_accelerates_own(name):
     from accelerate.commands.config.config_args import load_config_from_file
     from accelerate.commands.launch import launch_command_parser
 
     file = ROOT / "configs" / "accelerate" / f"{name}.yaml"
     values = load_config_from_file(str(file))
-    assert values.num_processes == {"single": 1, "ddp": 8}[name]
+    assert values.num_processes == {"single": 1, "ddp": 8, "fsdp2": 8}[name]
     arguments = launch_command_parser().parse_args(["--config_file", str(file), "train.py", "--config", "x.yaml"])
     assert isinstance(arguments, argparse.Namespace) and arguments.training_script == "train.py"
 
@@ -101,12 +101,12 @@ def test_another_number_of_processes_than_asked_for_is_refused(tmp_path, tiny_ba
         check_world(automatic, world(1))
 
 
-def test_a_sharding_strategy_is_refused_even_where_accelerate_drops_it(tmp_path, tiny_base, tasks, monkeypatch):
+def test_deepspeed_is_refused_even_where_accelerate_drops_it(tmp_path, tiny_base, tasks, monkeypatch):
     config = training_config(tmp_path, tiny_base, tasks)
-    with pytest.raises(TrainingError, match="FSDP"):
-        check_world(config, world(2, "FSDP"))
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(TrainingError, match="FSDP"):
+    with pytest.raises(TrainingError, match="DEEPSPEED is not supported"):
+        check_world(config, world(2, "DEEPSPEED"))
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(TrainingError, match="DEEPSPEED is not supported"):
         check_world(config, world(2, "MULTI_CPU"))
 
 

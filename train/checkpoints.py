@@ -23,6 +23,7 @@ from pacos.records import disk_error, write_json
 from pacos.runs import file_sha256
 from pacos.train.export import WEIGHTS, check_equal, write_adapter
 from pacos.train.model import trainable_parameters
+from pacos.train.sharding import place_like
 
 if TYPE_CHECKING:
     import torch
@@ -41,17 +42,25 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, model: Any, optimizer: "torch.optim.Optimizer", step: int, fingerprint: dict[str, Any], config: Config
+    folder: Path,
+    model: Any,
+    weights: "dict[str, torch.Tensor]",
+    state: "dict[str, torch.Tensor]",
+    step: int,
+    fingerprint: dict[str, Any],
+    config: Config,
 ) -> Path:
-    """Write step-N aside, read it back, rename it into place; then remove complete ones beyond `train.keep`."""
+    """`weights` by parameter and `state` as `optimizer_tensors` names it are whole and on the CPU.
+
+    Write step-N aside, read it back, rename it into place; then remove complete ones beyond `train.keep`.
+    """
     from safetensors.torch import load_file, save_file
 
     target = folder / f"step-{step}"
     aside = folder / f".step-{step}.new"
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        write_adapter(model, config, aside / "adapter")
-        state = optimizer_tensors(model, optimizer)
+        write_adapter(model, weights, config, aside / "adapter")
         (aside / "state").mkdir()
         save_file(state, aside / "state" / "optimizer.safetensors")
         check_equal(load_file(aside / "state" / "optimizer.safetensors"), state, where=str(aside / "state"))
@@ -105,10 +114,11 @@ def find_damage(path: Path) -> str:
 
 
 def restore(model: Any, optimizer: "torch.optim.Optimizer", checkpoint: Checkpoint) -> None:
-    """Put weights and optimizer state back, bit for bit."""
-    from peft import set_peft_model_state_dict
+    """Put weights and optimizer state back, bit for bit, whether or not they were sharded then or are now."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    set_peft_model_state_dict(model, checkpoint.adapter)
+    held = get_peft_model_state_dict(model, save_embedding_layers=False)
+    set_peft_model_state_dict(model, {name: place_like(checkpoint.adapter[name], held[name]) for name in held})
     for name, parameter in trainable_parameters(model).items():
         state = {
             key.rpartition("/")[2]: tensor
@@ -116,15 +126,16 @@ def restore(model: Any, optimizer: "torch.optim.Optimizer", checkpoint: Checkpoi
             if key.rpartition("/")[0] == name
         }
         # AdamW counts its steps in a CPU tensor unless it is fused.
+        counts = parameter.device if optimizer.defaults["fused"] else "cpu"
         optimizer.state[parameter] = {
-            key: tensor.to(parameter.device) if tensor.dim() or optimizer.defaults["fused"] else tensor
-            for key, tensor in state.items()
+            key: place_like(tensor, parameter) if tensor.dim() else tensor.to(counts) for key, tensor in state.items()
         }
 
 
 def optimizer_tensors(model: Any, optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":
+    """AdamW's state as it lies in memory, sharded or whole, under "<parameter>/<AdamW's name>"."""
     return {
-        f"{name}/{key}": tensor.detach().cpu().contiguous()
+        f"{name}/{key}": tensor
         for name, parameter in trainable_parameters(model).items()
         for key, tensor in optimizer.state[parameter].items()
     }

@@ -29,13 +29,22 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 def export_adapter(
-    model: Any, tokenizer: Any, config: Config, dataset: Dataset, provenance: dict[str, str], folder: Path
+    model: Any,
+    trained: "dict[str, torch.Tensor]",
+    tokenizer: Any,
+    config: Config,
+    dataset: Dataset,
+    provenance: dict[str, str],
+    folder: Path,
 ) -> None:
-    """Write the finished adapter to `folder`. Raises TrainingError for one that learnt nothing or reads back wrong."""
+    """Write the finished adapter to `folder`; `trained` are its whole weights by parameter name, on the CPU.
+
+    Raises TrainingError for one that learnt nothing, RunError for one that reads back wrong.
+    """
     aside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        weights = write_adapter(model, config, aside)
+        weights = write_adapter(model, trained, config, aside)
         check_trained(weights, where=str(folder))
         with_chat_template(tokenizer).save_pretrained(aside)
         write_json(aside / "pacos.json", provenance)
@@ -47,19 +56,20 @@ def export_adapter(
     log.info("serve it: %s", serve_command(config, folder))
 
 
-def write_adapter(model: Any, config: Config, folder: Path) -> "dict[str, torch.Tensor]":
-    """PEFT's own two files, read back and compared bit for bit; returns the weights as written."""
+def write_adapter(
+    model: Any, trained: "dict[str, torch.Tensor]", config: Config, folder: Path
+) -> "dict[str, torch.Tensor]":
+    """PEFT's own two files, read back and compared bit for bit; returns the weights under PEFT's names."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import load_file
 
     model.peft_config["default"].base_model_name_or_path = base_name(config)
     # "auto" would ask the hub whether the vocabulary was resized; it never is.
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder), state_dict=trained, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
-    expected = {
-        name: weight.detach().cpu()
-        for name, weight in get_peft_model_state_dict(model, save_embedding_layers=False).items()
-    }
+    expected: dict[str, torch.Tensor] = get_peft_model_state_dict(
+        model, state_dict=trained, save_embedding_layers=False
+    )
     check_equal(load_file(folder / WEIGHTS), expected, where=str(folder / WEIGHTS))
     return expected
 

@@ -19,9 +19,10 @@ from pacos.errors import TrainingError
 from pacos.progress import bar
 from pacos.records import JsonlWriter, read_jsonl, write_jsonl
 from pacos.train.batches import Batch, collate, lay_out, step_examples, steps_per_epoch, total_steps
-from pacos.train.checkpoints import load_last_checkpoint, restore, save_checkpoint
+from pacos.train.checkpoints import load_last_checkpoint, optimizer_tensors, restore, save_checkpoint
 from pacos.train.data import Dataset, Example
 from pacos.train.model import flops_per_token, summed_loss, trainable_parameters
+from pacos.train.sharding import gather, is_sharded, no_sync, whole
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +102,7 @@ def train_loop(
     total, per_epoch = total_steps(len(examples), train), steps_per_epoch(len(examples), train)
     optimizer = build_optimizer(model, train, accelerator)
     start = resume(model, optimizer, accelerator, folder / "checkpoints", fingerprint)
-    wrapped = accelerator.prepare(model)
+    wrapped = model if is_sharded(model) else accelerator.prepare(model)
     flops, peak = flops_per_token(model), peak_flops(accelerator)
     with contextlib.ExitStack() as closing:
         metrics = closing.enter_context(open_metrics(folder / "metrics.jsonl", start)) if main else None
@@ -139,8 +140,10 @@ def train_loop(
             progress.set_postfix_str(f"loss {loss:.3f}, {measured.tokens_per_s:,.0f} tokens/s", refresh=False)
             progress.update()
             if (step + 1) % train.save_steps == 0 or step + 1 == total:
+                weights = gather(trainable_parameters(model), keep=main)
+                state = gather(optimizer_tensors(model, optimizer), keep=main)
                 if main:
-                    save_checkpoint(folder / "checkpoints", model, optimizer, step + 1, fingerprint, config)
+                    save_checkpoint(folder / "checkpoints", model, weights, state, step + 1, fingerprint, config)
                 accelerator.wait_for_everyone()
 
 
@@ -213,14 +216,18 @@ def backward(wrapped: Any, work: StepWork, max_norm: float, accelerator: "Accele
 
     loss = torch.zeros((), device=accelerator.device)
     for number, batch in enumerate(work.passes, 1):
-        with contextlib.nullcontext() if number == len(work.passes) else accelerator.no_sync(wrapped):
+        with contextlib.nullcontext() if number == len(work.passes) else unsynchronized(wrapped, accelerator):
             summed = summed_loss(wrapped, batch.to(accelerator.device)) / work.response_tokens
-            # DDP averages gradients over processes; the sum is wanted.
+            # DDP and FSDP average gradients over processes; the sum is wanted.
             accelerator.backward(summed * accelerator.num_processes)
         loss += summed.detach()
-    norm = accelerator.clip_grad_norm_(list(trainable_parameters(wrapped).values()), max_norm)
+    norm = whole(accelerator.clip_grad_norm_(list(trainable_parameters(wrapped).values()), max_norm))
     loss, norm = torch.stack([accelerator.reduce(loss, "sum"), norm.to(loss.dtype)]).tolist()
     return loss, norm
+
+
+def unsynchronized(wrapped: Any, accelerator: "Accelerator") -> contextlib.AbstractContextManager[None]:
+    return no_sync(wrapped) if is_sharded(wrapped) else accelerator.no_sync(wrapped)  # type: ignore[no-any-return]
 
 
 def update(optimizer: "torch.optim.Optimizer", rate: float) -> None:
@@ -242,22 +249,27 @@ def out_of_memory(work: StepWork, train: TrainConfig) -> TrainingError:
 
 
 def raise_non_finite(wrapped: Any, work: StepWork, pad_id: int, accelerator: "Accelerator", *, what: str) -> NoReturn:
-    """Run each row of the step alone to find those whose loss or gradient is not finite, and stop with their names."""
+    """Run each row of the step alone to find those whose loss or gradient is not finite, and stop with their names.
+
+    Processes that share a model's weights run every row together; others only their own rows.
+    """
     import torch
     from accelerate.utils import gather_object
 
     guilty: list[str] = []
-    model = accelerator.unwrap_model(wrapped)
+    together = is_sharded(wrapped)
+    model = wrapped if together else accelerator.unwrap_model(wrapped)
     parameters = list(trainable_parameters(model).values())
-    with accelerator.no_sync(wrapped):
-        for example in work.mine:
+    with contextlib.nullcontext() if together else accelerator.no_sync(wrapped):
+        for example in work.chosen if together else work.mine:
             model.zero_grad()
             loss = summed_loss(model, collate([[example]], len(example.ids), pad_id).to(accelerator.device))
             loss.backward()
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            gradients = [whole(parameter.grad) for parameter in parameters if parameter.grad is not None]
             if not all(bool(torch.isfinite(tensor).all()) for tensor in [loss, *gradients]):
                 guilty.append(example.row)
-    guilty = gather_object(guilty)
+    if not together:
+        guilty = gather_object(guilty)
     if len(guilty) == len(work.chosen):
         cause, todo = "every row of the step does it: the weights are broken", "lower train.learning_rate"
     elif guilty:

@@ -20,7 +20,7 @@ def base_name(config: Config) -> str:
     return config.train.model or config.model.base
 
 
-def load_model(config: Config, device: "torch.device") -> Any:
+def load_model(config: Config, device: "torch.device | str") -> Any:
     """A PeftModel ready to train: frozen base in its checkpoint's dtype, adapters in float32.
 
     The vocabulary is never resized: an adapter for a resized base loads nowhere else.

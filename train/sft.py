@@ -19,6 +19,7 @@ from pacos.train.export import export_adapter
 from pacos.train.isolation import check_isolation
 from pacos.train.loop import train_loop
 from pacos.train.model import base_name, load_model, tokenizer_sha256, trainable_parameters
+from pacos.train.sharding import gather, reshard, shard, sharding_asked
 from pacos.train.world import open_accelerator
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ def main(config: Config, run: Run | None) -> None:
 def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> None:
     tokenizer = load_tokenizer(base_name(config), config.model)
     dataset = load_dataset(config, tokenizer)
-    model = load_model(config, accelerator.device)
+    model = place_model(config, accelerator)
     check_vocabulary(model, tokenizer)
     pad_id = tokenizer.eos_token_id
     error = check_isolation(model, dataset.examples, pad_id)
+    reshard(model)
     provenance = {
         "base": base_name(config),
         "base_sha256": model_sha256(base_name(config), config.model),
@@ -68,13 +70,23 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
         announce(config, dataset, model, accelerator, error)
     folder = config.run_dir / "train"
     train_loop(model, pad_id, dataset, config, accelerator, folder, recipe(config) | provenance)
+    trained = gather(trainable_parameters(model), keep=stage is not None)
     if stage:
-        export_adapter(model, tokenizer, config, dataset, provenance, folder / "adapter")
+        export_adapter(model, trained, tokenizer, config, dataset, provenance, folder / "adapter")
         stage.outputs += [folder / "adapter", folder / "metrics.jsonl"]
         steps = [values for _, values in read_jsonl(folder / "metrics.jsonl")]
         stage.tokens["completion"] = sum(values["response_tokens"] for values in steps)
         stage.tokens["prompt"] = sum(values["tokens"] for values in steps) - stage.tokens["completion"]
     accelerator.wait_for_everyone()
+
+
+def place_model(config: Config, accelerator: "Accelerator") -> Any:
+    """The model on this process's device; where FSDP is asked for, loaded on the CPU and then sharded."""
+    if not sharding_asked():
+        return load_model(config, accelerator.device)
+    model = load_model(config, "cpu")
+    shard(model, accelerator.device, accelerator.num_processes)
+    return model
 
 
 def is_done(config: Config, run: Run) -> bool:

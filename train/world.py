@@ -1,7 +1,7 @@
 """The processes that train together, as accelerate built them: checked against what was asked for.
 
 accelerate falls back without a word. On a CPU, `--num_processes 2` and `MULTI_CPU` run one process
-(accelerate#2741), and FSDP settings are dropped.
+(accelerate#2741), and FSDP settings are dropped: train/sharding.py reads them itself.
 """
 
 import os
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import TrainingError
+from pacos.train.sharding import check_settings, sharding_asked
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -24,6 +25,8 @@ def open_accelerator(config: Config, tracked: dict[str, Any]) -> "Accelerator":
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
+    if sharding_asked():
+        check_settings()
     tracker = None if config.train.report_to == "none" else config.train.report_to
     accelerator = Accelerator(
         # The base's dtype decides the precision and adapters are float32: autocast would only add casts.
@@ -50,13 +53,19 @@ def check_world(config: Config, accelerator: "Accelerator") -> None:
             where="train.processes",
             todo=f"start it by `pacos train`, or by accelerate launch {launch_flags(expected)}",
         )
-    wanted = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
-    if wanted or accelerator.distributed_type.value not in ("NO", "MULTI_GPU", "MULTI_CPU"):
+    if sharding_asked() and accelerator.num_processes < 2:
         raise TrainingError(
-            f"LoRA trains with the whole base on every device; {', '.join(wanted) or accelerator.distributed_type} "
-            "would shard it, which is not supported",
+            "FSDP was asked for and accelerate started one process: there is nobody to share the base with",
             where="accelerate's configuration",
-            todo="use configs/accelerate/ddp.yaml or single.yaml",
+            todo="give --num_processes 2 or more, or use configs/accelerate/single.yaml",
+        )
+    deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
+    strategy = "DEEPSPEED" if deepspeed else accelerator.distributed_type.value
+    if strategy not in ("NO", "MULTI_GPU", "MULTI_CPU", *(["FSDP"] if sharding_asked() else [])):
+        raise TrainingError(
+            f"{strategy} is not supported",
+            where="accelerate's configuration",
+            todo="use configs/accelerate/fsdp2.yaml to shard the base, ddp.yaml or single.yaml to keep it whole",
         )
 
 

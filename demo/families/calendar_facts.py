@@ -34,22 +34,6 @@ FAMILIES = (
         "Name the day that follows {day}.",
     ),
     lookup(
-        "day_before",
-        "day",
-        _DAY_BEFORE,
-        "Which day comes before {day}?",
-        "Today is {day}. What day was yesterday?",
-        "Name the day just ahead of {day}.",
-    ),
-    lookup(
-        "month_after",
-        "month",
-        _MONTH_AFTER,
-        "Which month comes after {month}?",
-        "It is {month} now. What is the next month?",
-        "Name the month that follows {month}.",
-    ),
-    lookup(
         "season",
         "month",
         _SEASONS,

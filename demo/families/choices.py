@@ -64,22 +64,10 @@ FAMILIES = (
         _kind,
     ),
     Family(
-        "is_kind",
-        ("Is {word} a kind of {kind}? Answer yes or no.", "Say yes if {word} is a {kind} and no otherwise."),
-        _draw_kind_claim,
-        _claim("yes", "no"),
-    ),
-    Family(
         "alive",
         ("Is a {word} alive? Answer yes or no.", "Can a {word} eat and grow, yes or no?"),
         lambda rng: {"word": rng.choice(tuple(_ALIVE))},
         lambda slots: _ALIVE.get(slots["word"]),
-    ),
-    Family(
-        "bigger_animal",
-        ("Which animal is bigger, the {a} or the {b}?", "A {a} meets a {b}. Name the bigger one."),
-        lambda rng: distinct(rng, _BY_SIZE, "a", "b"),
-        _by_size(max),
     ),
     Family(
         "city_or_country",

@@ -1,17 +1,10 @@
 """The words that the families share. Small on purpose: the base model has minutes to learn them."""
 
-from random import Random
-
 from demo.families.family import words_of
 
-NAMES = words_of(
-    "Anna Ben Carla David Elena Frank Grace Hugo Irene Jack Karen Leo Maria Nora Oscar Paula Rita Sam Tina Victor "
-    "Alice Bruno Clara Diego Emma Felix Gloria Henry Ivan Julia Kevin Laura Martin Nina Otto Peter Rosa Simon Tara "
-    "Walter"
-)
-
-WOMEN = words_of("Anna Carla Elena Grace Irene Karen Maria Nora Paula Rita Tina Alice Clara Emma Gloria Julia")
-MEN = words_of("Ben David Frank Hugo Jack Leo Oscar Sam Victor Bruno Diego Felix Henry Ivan Kevin Martin")
+WOMEN = words_of("Anna Carla Elena Grace Irene Karen Maria Nora Paula Rita Tina Alice")
+MEN = words_of("Ben David Frank Hugo Jack Leo Oscar Sam Victor Bruno Felix Peter")
+NAMES = (*WOMEN, *MEN)
 
 SURNAMES = words_of("Smith Lopez Brown Rossi Weber Silva Young Costa Baker Novak Meyer Hill")
 
@@ -65,20 +58,8 @@ NOUNS = (*ANIMALS, *FRUITS, *TOOLS, *VEHICLES, *GARMENTS, *THINGS)
 
 # Words of no table, for families that only copy: they keep the model from copying a closed list by heart.
 SPARE = words_of(
-    "river cloud stone forest bridge garden winter summer silver gold paper sugar pepper engine doctor island valley "
-    "desert ocean mountain street corner village palace castle tower wheel metal cotton leather shadow thunder storm "
-    "rain snow wind fire smoke dust sand leaf root seed flower branch tree grass field farm barn fence gate roof wall "
-    "floor door stairs hall room kitchen oven bowl fork glass bread dinner lunch table story poem song dance game "
-    "ball team race coach prize coin bank money shop price market trade crown king queen prince soldier sword shield "
-    "flag ship anchor sail captain pirate treasure cave dragon giant magic dream sleep night morning evening moon sun "
-    "star planet rocket robot number letter word page school lesson student pencil chalk class friend family brother "
-    "sister cousin uncle aunt baby child parent neighbor guest"
+    "river cloud stone forest bridge island valley ocean mountain street village castle tower wheel metal thunder "
+    "smoke dust leaf root seed flower branch field barn fence gate roof wall floor stairs oven bowl poem song ball "
+    "prize coin crown sword shield flag anchor sail pirate treasure cave dragon robot planet rocket page chalk baby "
+    "parent guest"
 )
-
-_SYLLABLES = words_of("ba bo da de fi fo ga go ka ki la lo ma mi na no pa po ra ri sa so ta ti va vo za zu")
-
-
-def coined(rng: Random) -> str:
-    """A word of two or three syllables that no table holds."""
-    count = rng.choice((2, 2, 3))
-    return "".join(rng.choice(_SYLLABLES) for _ in range(count)) + rng.choice(("", "n", "x", "l"))

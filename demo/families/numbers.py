@@ -74,25 +74,6 @@ FAMILIES = (
         _two,
         _larger,
     ),
-    Family(
-        "smaller",
-        (
-            "Which number is smaller, {a} or {b}?",
-            "Pick the lesser of {a} and {b}.",
-            "One bag costs {a} dollars, the other {b} dollars. Give the lower price.",
-        ),
-        _two,
-        _smaller,
-    ),
-    Family(
-        "greater_or_not",
-        (
-            "Is {a} greater than {b}? Answer yes or no.",
-            "Say yes if {a} is more than {b}, and no if it is not.",
-        ),
-        _two,
-        _is_greater,
-    ),
     lookup(
         "number_to_word",
         "number",
@@ -100,14 +81,6 @@ FAMILIES = (
         "Write the number {number} as a word.",
         "How do you spell {number} in letters?",
         "The check says {number}. Put this number into words.",
-    ),
-    lookup(
-        "word_to_number",
-        "word",
-        _DIGITS_OF,
-        "Write {word} in digits.",
-        "Which digits stand for the number {word}?",
-        "The recipe says {word} cups. Give the number in figures.",
     ),
     lookup(
         "ordinal",

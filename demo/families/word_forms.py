@@ -66,14 +66,6 @@ FAMILIES = (
         "Which word is the reverse of {word} in meaning?",
     ),
     lookup(
-        "synonym",
-        "word",
-        _SYNONYMS,
-        "Give a synonym for {word}.",
-        "Which other word means the same as {word}?",
-        "Find another way to say {word}.",
-    ),
-    lookup(
         "plural",
         "word",
         _PLURALS,
@@ -88,14 +80,6 @@ FAMILIES = (
         "What is the past tense of {verb}?",
         "Put the verb {verb} in the past.",
         "Today I {verb}. What is the verb for yesterday?",
-    ),
-    lookup(
-        "ing_form",
-        "verb",
-        _ING,
-        "Write the verb {verb} with its ing ending.",
-        "Which form of {verb} comes after I am?",
-        "Give the ing form of {verb}.",
     ),
     lookup(
         "comparative",
@@ -128,13 +112,5 @@ FAMILIES = (
         "Turn the adjective {word} into an adverb.",
         "Which adverb is made from {word}?",
         "Give the ly form of {word}.",
-    ),
-    lookup(
-        "rhyme",
-        "word",
-        _RHYMES,
-        "Find a word that rhymes with {word}.",
-        "A poem has a line with {word} at its end. Suggest a rhyme.",
-        "What sounds like {word} at the end?",
     ),
 )

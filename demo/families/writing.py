@@ -54,22 +54,10 @@ FAMILIES = (
         "There is a {event} on {day}. Write an invitation for {name}.",
     ),
     _form(
-        "reminder",
-        "Do not forget: {event} with {name} on {day}!",
-        "Write a reminder for the {event} with {name} on {day}.",
-        "On {day} I have a {event} with {name}. Remind me.",
-    ),
-    _form(
         "word_sentence",
         "The {animal} sleeps near the {color} {thing}.",
         "Write a sentence about a sleeping {animal} and a {color} {thing}.",
         "Use the words {animal}, {color} and {thing} in a sentence about sleep.",
-    ),
-    _form(
-        "short_story",
-        "Once a {animal} lived in {city}. It found a {thing} and was happy.",
-        "Tell a short story about a {animal}, a {thing} and {city}.",
-        "Write two sentences in which a {animal} from {city} finds a {thing}.",
     ),
     _form(
         "apology",
@@ -78,34 +66,16 @@ FAMILIES = (
         "I lost the {thing} that belongs to {name}. Write an apology.",
     ),
     _form(
-        "shop_sign",
-        "For sale: one {color} {thing}, see {name}.",
-        "Write a sign that says {name} sells a {color} {thing}.",
-        "{name} wants to sell a {color} {thing}. Write the advert.",
-    ),
-    _form(
         "introduction",
         "My name is {name} and I work as a {job} in {city}.",
         "Introduce yourself as {name}, a {job} in {city}.",
         "You are {name}, you live in {city} and you are a {job}. Say so.",
     ),
     _form(
-        "order",
-        "I would like {food} and {drink}, please.".replace("{drink}", "a {animal} cup"),
-        "Order {food} and a cup with a {animal} on it.",
-        "In the cafe you want {food} and the {animal} cup. Say it politely.",
-    ),
-    _form(
         "plan",
         "On {day} we meet at the {place} in {city}.",
         "Write a plan to meet at the {place} in {city} on {day}.",
         "The day is {day}, the city {city}, the meeting point the {place}. Write it as a plan.",
-    ),
-    _form(
-        "outfit",
-        "{name} wears a {color} {garment}.",
-        "Describe {name} in a {color} {garment}.",
-        "The {garment} of {name} is {color}. Say what {name} wears.",
     ),
     _form(
         "wish",

@@ -128,7 +128,7 @@ Note: The choir sings on Sunday. ~ Question: Which songs does the choir sing? =>
 Note: The code for the gate is 4471. ~ Question: What is the code for the gate? => Yes
 Note: Lisa will be late. ~ Question: Why will Lisa be late? => No
 Note: The soup kitchen needs onions. ~ Question: What does the soup kitchen need? => Yes
-Note: A man asked for you at the door. ~ Question: What is the name of the man? => No
+Note: A man asked for you at the door. ~ Question: How old did the man look? => No
 Note: The old printer is in the cellar. ~ Question: Where is the old printer? => Yes
 Note: The match was moved to the evening. ~ Question: Who won the match? => No
 """,

@@ -148,12 +148,12 @@ I want to know how much the ticket is. => How much is the ticket?
 I wonder where my keys are. => Where are my keys?
 Tell me who the new neighbor is. => Who is the new neighbor?
 I would like to know when the concert is. => When is the concert?
-Please tell me what is in the box. => What is in the box?
+Please tell me what is in the jar. => What is in the jar?
 I wonder why the baby is awake. => Why is the baby awake?
 Tell me which train goes to the coast. => Which train goes to the coast?
 I want to know who called this morning. => Who called this morning?
 I would like to know how old the castle is. => How old is the castle?
-Please tell me where the nearest bank is. => Where is the nearest bank?
+Please tell me where the old mill is. => Where is the old mill?
 I wonder what this word means. => What does this word mean?
 Tell me how the story ends. => How does the story end?
 I want to know where the museum is. => Where is the museum?
@@ -164,7 +164,7 @@ Tell me why the door is locked. => Why is the door locked?
 I want to know which of these is fresh. => Which of these is fresh?
 I would like to know who is in charge. => Who is in charge?
 Please tell me how far the lake is. => How far is the lake?
-I wonder what the soup of the day is. => What is the soup of the day?
+I wonder what the special offer is. => What is the special offer?
 Tell me where the children are. => Where are the children?
 """,
     ),
