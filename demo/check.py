@@ -21,6 +21,8 @@ from pacos.records import Task, read_tasks, write_json
 
 _LISTED = 10
 
+CORRECT_GOAL = 0.5
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -35,7 +37,8 @@ def main() -> None:
     with console.status("looking for the suite's texts in the training text"):
         overlap = suite_overlap(tasks, amounts_seen(options.base))
     console.print(_overlap_table(overlap))
-    write_json(options.run / "checks.json", {"correctness": correctness, "overlap": overlap})
+    checks = report_lines(correctness, overlap)
+    write_json(options.run / "checks.json", {"checks": checks, "correctness": correctness, "overlap": overlap})
     console.print(f"written: {options.run / 'checks.json'}")
 
 
@@ -74,6 +77,23 @@ def suite_overlap(dataset: Iterable[Task], amounts: Amounts) -> dict[str, Any]:
             "examples": [overlap._asdict() for overlap in found[:_LISTED]],
         }
     return report
+
+
+def report_lines(correctness: dict[str, Any], overlap: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the run's report.html shows of it: name, passed, detail."""
+    share = correctness["correct_share"]
+    lines = [
+        {
+            "name": "accepted tasks with a correct answer",
+            "passed": share >= CORRECT_GOAL,
+            "detail": f"{correctness['correct']} of {correctness['rows']} ({share:.0%}; the goal is {CORRECT_GOAL:.0%})",
+        }
+    ]
+    for source, counts in overlap.items():
+        found = counts["exact"] + counts["run"] + counts["rougeL"]
+        detail = f"{found} texts overlap" if found else "no text of five words or more overlaps"
+        lines.append({"name": f"{source} text against the suite's", "passed": not found, "detail": detail})
+    return lines
 
 
 def _correctness_table(report: dict[str, Any]) -> Table:

@@ -1,14 +1,16 @@
 """Proof that every adapter is really served: it must change what the base makes of some prompts.
 
 Servers have ignored adapters without a word (lm-evaluation-harness #2432, oumi #389), and the base was then
-scored under the adapter's name.
+scored under the adapter's name. Or the other way round: vLLM 0.32's CPU build answers for the base with an adapter
+when the two share a batch and every adapter slot is taken.
 """
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 
-from pacos.engine import Engine
-from pacos.errors import ModelError
+from pacos.engine import Engine, Sampling
+from pacos.errors import EngineError, ModelError
 from pacos.evaluate.evaluation import Proof
 
 PROBES = 4
@@ -18,6 +20,9 @@ PROBE_TOKENS = 256
 BASE_READS = 3
 # The difference must stand clear of the noise: a server shared with others rounds otherwise in each batch.
 TIMES_NOISE = 4
+# Prompts and tokens of the answers that are compared, asked for alone and in mixed company.
+MIXED_PROBES = 8
+MIXED_TOKENS = 16
 # Nats; float32 repeats itself to about 1e-6, and one step of training moves more than this.
 FLOOR = 1e-4
 
@@ -25,7 +30,8 @@ FLOOR = 1e-4
 async def prove(engine: Engine, adapters: Sequence[str], prompts: Sequence[list[int]]) -> dict[str, Proof]:
     """{adapter: its proof}, from the same probes read by the base, several times over, and by each adapter.
 
-    Raises ModelError for an adapter that answers as the base does.
+    Raises ModelError for an adapter that answers as the base does, and EngineError for a server that answers for
+    one of them with another.
     """
     if not adapters:
         return {}
@@ -37,7 +43,38 @@ async def prove(engine: Engine, adapters: Sequence[str], prompts: Sequence[list[
         difference = largest_difference(by_base[0], await _read(engine, probes, name))
         proofs[name] = Proof(difference, noise, tokens=len(by_base[0]))
         check(name, proofs[name])
+    await _check_company(engine, [None, *adapters], prompts[:: max(1, len(prompts) // MIXED_PROBES)][:MIXED_PROBES])
     return proofs
+
+
+async def _check_company(engine: Engine, names: Sequence[str | None], prompts: Sequence[list[int]]) -> None:
+    """Each must answer beside the others as it answers alone (`None` is the base)."""
+
+    async def answers(asked: Sequence[tuple[str | None, list[int]]]) -> list[str]:
+        wanted = [engine.complete(ids, Sampling(MIXED_TOKENS), adapter=name) for name, ids in asked]
+        return [completion.text for completion in await asyncio.gather(*wanted)]
+
+    alone = {name: await answers([(name, ids) for ids in prompts]) for name in names}
+    mixed = await answers([(name, ids) for ids in prompts for name in names])
+    beside = {name: mixed[at :: len(names)] for at, name in enumerate(names)}
+    for name, other in itertools.permutations(names, 2):
+        check_own_voice(name or "base", other or "base", alone[name], alone[other], beside[name])
+
+
+def check_own_voice(name: str, other: str, own: Sequence[str], others: Sequence[str], beside: Sequence[str]) -> None:
+    """`beside` are `name`'s answers in mixed batches: mostly its own, not those that `other` gives alone.
+
+    Single answers may turn where a batch rounds otherwise; the other's very words, more often than not, are no chance.
+    Raises EngineError.
+    """
+    telling = [(mine, theirs, heard) for mine, theirs, heard in zip(own, others, beside, strict=True) if mine != theirs]
+    crossed = sum(heard == theirs for _, theirs, heard in telling)
+    if 2 * crossed > len(telling):
+        raise EngineError(
+            f"the server mixes its models up: beside {other!r}, {name!r} gave {other!r}'s answer to {crossed} of "
+            f"{len(telling)} prompts",
+            todo="start the server with more --max-loras than there are adapters, or evaluate them one at a time",
+        )
 
 
 async def _read(engine: Engine, probes: Sequence[list[int]], adapter: str | None) -> list[float]:

@@ -142,8 +142,10 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path]) -> Flags:
         flags |= {
             "enable-lora": True,
             "max-lora-rank": served_lora_rank(list(adapters)),
-            "max-loras": min(len(adapters), 8),
-            "max-cpu-loras": max(len(adapters), 8),
+            # vLLM 0.32's CPU kernels read slot -1, the last one, for a request without adapter that shares a batch
+            # with others: one slot more than there are adapters leaves zeros there.
+            "max-loras": len(adapters) + 1 if runs_on_cpu() else min(len(adapters), 8),
+            "max-cpu-loras": len(adapters) + 1,
         }
     if runs_on_cpu():
         asked = config.engine.args.get("max_model_len")

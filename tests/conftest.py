@@ -33,7 +33,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def live_engine_config(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineConfig]:
     """A real vLLM that serves `tiny_base` and takes LoRA adapters up to rank 16; one for the whole session."""
     pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
-    args = {"max_model_len": 2048, "enable_lora": True, "max_lora_rank": 16, "max_loras": 4}
+    args = {"max_model_len": 2048, "enable_lora": True, "max_lora_rank": 16, "max_loras": 16}
     config = Config(
         name="live", model=ModelConfig(base=str(tiny_base), dtype="float32"), engine=EngineConfig(args=args)
     )

@@ -1,5 +1,6 @@
 """The evaluation stage, whole: the real vLLM serves the tiny base and its adapters, on tasks in SuperNI's layout."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any
 import pytest
 
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
-from pacos.engine import Completion, Engine
-from pacos.errors import ConfigError, DataError, ModelError
+from pacos.engine import Completion, Engine, Sampling, open_engine
+from pacos.errors import ConfigError, DataError, EngineError, ModelError
 from pacos.evaluate.contestants import contestants
 from pacos.evaluate.evaluation import Proof
 from pacos.evaluate.pipeline import main, plan
 from pacos.evaluate.prompts import CUT, cut_middle, fit_prompts
-from pacos.evaluate.proof import check
+from pacos.evaluate.proof import MIXED_TOKENS, check, check_own_voice
 from pacos.models import load_tokenizer, model_sha256
 from pacos.records import Prediction, read_records
 from pacos.runs import Run, read_manifest
@@ -82,13 +83,14 @@ def scores(folder: Path) -> Any:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
-    """The adapter of each completion that the engine was asked for."""
+    """The adapter of each completion that the engine was asked for, besides those of the proof."""
     names: list[str | None] = []
     complete = Engine.complete
 
-    async def counted(self: Engine, *arguments: Any, adapter: str | None = None) -> Completion:
-        names.append(adapter)
-        return await complete(self, *arguments, adapter=adapter)
+    async def counted(self: Engine, ids: list[int], sampling: Sampling, *, adapter: str | None = None) -> Completion:
+        if sampling.max_tokens != MIXED_TOKENS:
+            names.append(adapter)
+        return await complete(self, ids, sampling, adapter=adapter)
 
     monkeypatch.setattr(Engine, "complete", counted)
     yield names
@@ -344,3 +346,31 @@ def test_no_suites_and_the_same_suite_twice_are_refused(tiny_base: Path, suite: 
         plan(experiment(tiny_base, EngineConfig(), tmp_path, []))
     with pytest.raises(ConfigError, match="there twice"):
         plan(experiment(tiny_base, EngineConfig(), tmp_path, twice))
+
+
+def test_a_base_that_speaks_with_an_adapters_voice_is_found_out() -> None:
+    own, others = ["a", "b", "c", "d"], ["a", "x", "y", "z"]
+    check_own_voice("base", "tuned", own, others, own)
+    check_own_voice("base", "tuned", own, others, ["a", "x", "c", "?"])  # rounding turned two answers
+    with pytest.raises(EngineError, match=r"'base' gave 'tuned''s answer to 3 of 3"):
+        check_own_voice("base", "tuned", own, others, others)
+
+
+def test_base_and_adapter_in_one_batch_answer_as_they_do_alone(tiny_base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
+    adapter = write_adapter(tiny_base, tmp_path / "loud", scale=1.0, seed=3)
+    config = Config(name="mixed", model=ModelConfig(base=str(tiny_base), dtype="float32"))
+
+    async def work() -> tuple[list[str], list[str]]:
+        async with open_engine(config, tmp_path, adapters={"loud": adapter}) as engine:
+            prompts = [[1, 30 + at, 40 + at, 50 + at] for at in range(12)]
+
+            async def ask(name: str | None, ids: list[int]) -> str:
+                return (await engine.complete(ids, Sampling(16), adapter=name)).text
+
+            alone = [await ask(None, ids) for ids in prompts]
+            mixed = await asyncio.gather(*(ask(name, ids) for ids in prompts for name in (None, "loud")))
+            return alone, list(mixed[::2])
+
+    alone, beside = asyncio.run(work())
+    assert alone == beside
