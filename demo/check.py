@@ -86,7 +86,7 @@ def report_lines(correctness: dict[str, Any], overlap: dict[str, Any]) -> list[d
         {
             "name": "accepted tasks with a correct answer",
             "passed": share >= CORRECT_GOAL,
-            "detail": f"{correctness['correct']} of {correctness['rows']} ({share:.0%}; the goal is {CORRECT_GOAL:.0%})",
+            "detail": f"{correctness['correct']} of {correctness['rows']}: {share:.0%}, the goal is {CORRECT_GOAL:.0%}",
         }
     ]
     for source, counts in overlap.items():
