@@ -29,7 +29,7 @@ def pacos(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def quickstart(runs: Path, name: str, base: Path, *overrides: str) -> list[str]:
-    small = ["generate.target=60", "train.epochs=2", "generate.budget.requests=200"]
+    small = ["generate.target=60", "train.epochs=1", "generate.budget.requests=200"]
     config = ["--config", "configs/quickstart.yaml", f"name={name}", f"runs_dir={runs}", f"model.base={base}"]
     return ["run", *config, *small, *overrides]
 
