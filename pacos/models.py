@@ -18,7 +18,7 @@ def load_tokenizer(name: str, config: ModelConfig) -> Any:
 
     check_local(name)
     try:
-        return AutoTokenizer.from_pretrained(name, **_loading(name, config))
+        return AutoTokenizer.from_pretrained(name, **loading_options(name, config))
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
 
@@ -32,13 +32,13 @@ def load_model_config(name: str, config: ModelConfig) -> Any:
 
     check_local(name)
     try:
-        return AutoConfig.from_pretrained(name, **_loading(name, config))
+        return AutoConfig.from_pretrained(name, **loading_options(name, config))
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
 
 
-def _loading(name: str, config: ModelConfig) -> dict[str, Any]:
-    """`model.revision` is one of `model.base`; another model has revisions of its own."""
+def loading_options(name: str, config: ModelConfig) -> dict[str, Any]:
+    """What `from_pretrained` needs besides the name. `model.revision` is one of `model.base`; others have their own."""
     revision = config.revision if name == config.base else None
     return {"revision": revision, "trust_remote_code": config.trust_remote_code}
 
@@ -65,7 +65,7 @@ def _local_files(name: str, config: ModelConfig) -> Path | None:
 
     if Path(name).expanduser().is_dir():
         return Path(name).expanduser()
-    cached = try_to_load_from_cache(name, "config.json", revision=_loading(name, config)["revision"])
+    cached = try_to_load_from_cache(name, "config.json", revision=loading_options(name, config)["revision"])
     return Path(cached).parent if isinstance(cached, str) else None
 
 

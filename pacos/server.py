@@ -21,7 +21,7 @@ from pathlib import Path
 from pacos import guard
 from pacos.config import Config
 from pacos.errors import EngineError
-from pacos.models import load_model_config, served_lora_rank
+from pacos.models import load_model_config, loading_options, served_lora_rank
 from pacos.progress import bar
 
 log = logging.getLogger("pacos")
@@ -136,8 +136,8 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path]) -> Flags:
         "generation-config": "vllm",
         "trust-remote-code": config.model.trust_remote_code,
     }
-    if config.model.revision and model == config.model.base:
-        flags["revision"] = config.model.revision
+    if revision := loading_options(model, config.model)["revision"]:
+        flags["revision"] = revision
     if adapters:
         flags |= {
             "enable-lora": True,

@@ -5,7 +5,14 @@ import pytest
 
 from pacos.config import ModelConfig
 from pacos.errors import ModelError
-from pacos.models import load_model_config, load_tokenizer, model_error, read_adapter_config, served_lora_rank
+from pacos.models import (
+    load_model_config,
+    load_tokenizer,
+    loading_options,
+    model_error,
+    read_adapter_config,
+    served_lora_rank,
+)
 
 
 def adapter(folder: Path, **config: object) -> Path:
@@ -57,3 +64,9 @@ def test_an_adapter_without_weights_is_refused(tmp_path: Path) -> None:
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match="weights"):
         read_adapter_config(folder)
+
+
+def test_the_bases_revision_is_asked_of_no_other_model() -> None:
+    config = ModelConfig(base="owner/teacher", revision="v2")
+    assert loading_options("owner/teacher", config)["revision"] == "v2"
+    assert loading_options("owner/student", config)["revision"] is None

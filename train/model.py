@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config, LoraConfig
 from pacos.errors import ModelError
-from pacos.models import check_local, load_model_config, model_error
+from pacos.models import check_local, load_model_config, loading_options, model_error
 from pacos.train.batches import Batch
 
 if TYPE_CHECKING:
@@ -31,10 +31,6 @@ def load_model(config: Config, device: "torch.device | str") -> Any:
 
     name = base_name(config)
     check_local(name)
-    options: dict[str, Any] = {
-        "revision": config.model.revision,
-        "trust_remote_code": config.model.trust_remote_code,
-    }
     dtype = training_dtype(config)
     try:
         base = AutoModelForCausalLM.from_pretrained(
@@ -43,7 +39,7 @@ def load_model(config: Config, device: "torch.device | str") -> Any:
             attn_implementation="sdpa",
             device_map={"": device},
             use_safetensors=True,
-            **options,
+            **loading_options(name, config.model),
         )
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
