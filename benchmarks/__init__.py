@@ -1,1 +1,1 @@
-"""One command per headline number: `python -m benchmarks.<name>` prints JSON and writes `benchmarks/results/<name>.json`."""
+"""One command per headline number: `python -m benchmarks.<name>` prints JSON; `--save` keeps it in `results/`."""
