@@ -97,14 +97,38 @@ class LoraConfig(Section):
 
 
 class DataSource(Section):
-    path: str = Field(description="Alpaca-format .json or .jsonl, or a pacos dataset folder.")
-    limit: Count | None = None
+    """One of `path`, `hub` and `superni`; several sources are a mixture."""
+
+    path: str | None = Field(None, description="Alpaca-format .json or .jsonl, or a pacos dataset folder.")
+    hub: str | None = Field(None, description="Id of a dataset with Alpaca's columns on the hub.")
+    revision: str | None = Field(None, description="Revision of `hub`.")
+    split: str = Field("train", description="Split of `hub`.")
+    superni: str | None = Field(None, description="A SuperNI folder, of which the training split is taken.")
+    per_task: Count | None = Field(None, description="First instances of each task of `superni`; 100 at most.")
+    limit: Count | None = Field(None, description="First rows that are taken.")
+    weight: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="How often an epoch takes each row; 0.5 takes a drawn half."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "DataSource":
+        if sum(place is not None for place in (self.path, self.hub, self.superni)) != 1:
+            raise ValueError("a source is one of path, hub and superni")
+        if self.per_task and not self.superni:
+            raise ValueError("per_task counts the instances of superni's tasks; use limit")
+        return self
+
+    @property
+    def name(self) -> str:
+        return self.path or self.hub or self.superni or ""
 
 
 class TrainConfig(Section):
     model: str | None = Field(None, description="The model to tune; `model.base` unless given.")
     data: list[DataSource] = Field(default_factory=list, description="The run's own dataset unless given.")
-    template: Literal["alpaca"] = "alpaca"
+    template: Literal["alpaca", "self-instruct"] = Field(
+        "alpaca", description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13."
+    )
     method: Literal["lora"] = "lora"
     objective: Literal["sft"] = "sft"
     lora: LoraConfig = LoraConfig()
@@ -118,7 +142,8 @@ class TrainConfig(Section):
     batch_size: Count = Field(128, description="Examples per optimizer step, over all processes.")
     max_length: Count = Field(512, description="Tokens per example; longer responses are cut, and counted.")
     pack_tokens: Count = Field(8192, description="Most tokens, padding included, in one forward pass.")
-    mask_prompt: bool = True
+    mask_prompt: bool = Field(True, description="Learn responses alone; false learns prompts as well.")
+    append_eos: bool = Field(True, description="Teach to stop; false repeats alpaca-lora's default, which runs on.")
     checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     save_steps: Count = 200
     keep: Count = 2

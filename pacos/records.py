@@ -141,7 +141,7 @@ def read_tasks(path: Path) -> list[Task]:
         label = "row "
     else:
         rows, label = read_jsonl(path), ""
-    tasks = [_task(values, where=f"{path}:{label}{number}") for number, values in rows]
+    tasks = [parse_task(values, where=f"{path}:{label}{number}") for number, values in rows]
     if not tasks:
         raise DataError("holds no tasks", where=str(path), todo="generate some first, or point to another file")
     return tasks
@@ -159,7 +159,8 @@ def _read_json_list(path: Path) -> list[Any]:
     return rows
 
 
-def _task(values: Any, *, where: str) -> Task:
+def parse_task(values: Any, *, where: str) -> Task:
+    """A task from a row with Alpaca's keys. Raises DataError for one that is not a task."""
     if not isinstance(values, dict):
         raise DataError("a task is a JSON object", where=where)
     texts = {}

@@ -88,15 +88,9 @@ def read_suite(path: Path, limit: int | None = None) -> Suite:
     Raises DataError: no split, no task of it present, a file that is not JSON or not a task, an instance
     without output, two instances of one id.
     """
-    tasks, split = _locate(path)
+    tasks, split = _locate(path, "test_tasks.txt")
     names = _read_split(split)
-    present = [name for name in names if (tasks / f"{name}.json").is_file()]
-    if not present:
-        raise DataError(
-            f"none of the {len(names)} tasks that {split} lists is here",
-            where=str(tasks),
-            todo="point `path` to a folder that holds tasks/<task>.json, e.g. natural-instructions",
-        )
+    present = _present(tasks, split, names)
     per_task = min(limit or INSTANCES_PER_TASK, INSTANCES_PER_TASK)
     instances, available = [], 0
     for name in present:
@@ -112,6 +106,17 @@ def read_suite(path: Path, limit: int | None = None) -> Suite:
         absent=absent,
         n_expected=official or available + INSTANCES_PER_TASK * len(absent),
     )
+
+
+def read_training_split(path: Path, per_task: int | None = None) -> tuple[list[Instance], int, int]:
+    """(instances, tasks present, tasks listed) of the training split: the first 100 of each task, or `per_task`.
+
+    `path` and errors are as for `read_suite`, the split is `train_tasks.txt`.
+    """
+    tasks, split = _locate(path, "train_tasks.txt")
+    names = _read_split(split)
+    present = _present(tasks, split, names)
+    return [row for name in present for row in read_task(tasks / f"{name}.json")[:per_task]], len(present), len(names)
 
 
 def read_task(path: Path) -> list[Instance]:
@@ -161,21 +166,32 @@ def _sentence(text: str) -> str:
     return text if text[-1] in string.punctuation else f"{text}."
 
 
-def _locate(path: Path) -> tuple[Path, Path]:
+def _present(tasks: Path, split: Path, names: list[str]) -> list[str]:
+    present = [name for name in names if (tasks / f"{name}.json").is_file()]
+    if not present:
+        raise DataError(
+            f"none of the {len(names)} tasks that {split} lists is here",
+            where=str(tasks),
+            todo="point `path` to a folder that holds tasks/<task>.json, e.g. natural-instructions",
+        )
+    return present
+
+
+def _locate(path: Path, split_name: str) -> tuple[Path, Path]:
     """(folder of task files, split file)."""
-    if path.name == "test_tasks.txt" and path.is_file():
+    if path.name == split_name and path.is_file():
         root, splits = path.absolute().parents[2], [path]
     else:
         # A folder of tasks has its splits beside it.
         homes = [path] if (path / "tasks").is_dir() else [path, path.parent]
         root = path
-        splits = [home / "splits" / track / "test_tasks.txt" for home in homes for track in ("default", "xlingual")]
+        splits = [home / "splits" / track / split_name for home in homes for track in ("default", "xlingual")]
     if not root.is_dir():
         raise DataError("no such folder", where=str(path), todo="point `path` to a SuperNI folder")
     found = [split for split in splits if split.is_file()]
     if not found:
         raise DataError(
-            "holds no test split: no splits/default/test_tasks.txt",
+            f"holds no {split_name.partition('_')[0]} split: no splits/default/{split_name}",
             where=str(path),
             todo="point `path` to the folder that holds tasks/ and splits/, e.g. natural-instructions",
         )

@@ -5,7 +5,10 @@ trained elsewhere would compare otherwise. `### Response:` has no newline behind
 """
 
 import hashlib
+import random
 from typing import Any, Protocol
+
+from pacos.records import Task
 
 ALPACA_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -28,6 +31,37 @@ ALPACA_CHAT_TEMPLATE = (
     "### Instruction:\n{{ messages[-1]['content'] }}\n\n### Response:"
 )
 
+# Self-Instruct's encodings (self_instruct/prepare_for_finetuning.py): what the model reads, and what its answer
+# begins with. A row draws one; an empty input counts as none.
+SELF_INSTRUCT_WITH_INPUT = (
+    ("{instruction}\nInput: {input}\nOutput:", " "),
+    ("{instruction}\n\nInput: {input}\n\nOutput:", " "),
+    ("Task: {instruction}\nInput: {input}\nOutput:", " "),
+    ("{instruction}\n\n{input}\n\nOutput:", " "),
+    ("{instruction}\n\n{input}\n\n", ""),
+    ("{instruction}\n{input}\n\n", ""),
+    ("Task: {instruction}\n\n{input}\n\n", ""),
+)
+SELF_INSTRUCT_WITHOUT_INPUT = (
+    ("{instruction} Output:", " "),
+    ("{instruction}\nOutput:", " "),
+    ("{instruction}\n\nOutput:", " "),
+    ("{instruction}\n", ""),
+    ("{instruction}\n\n", ""),
+    ("Task: {instruction}\n\n", ""),
+)
+SELF_INSTRUCT_SHA256 = hashlib.sha256(
+    repr((SELF_INSTRUCT_WITH_INPUT, SELF_INSTRUCT_WITHOUT_INPUT)).encode()
+).hexdigest()
+
+# Self-Instruct's own evaluation without an input asks in this one of the thirteen.
+SELF_INSTRUCT_CHAT_TEMPLATE = "{{ bos_token }}{{ messages[-1]['content'] }}\nOutput:"
+
+# By `train.template`: hash of the format, chat template, and the prompt that the latter renders.
+TEMPLATE_SHA256 = {"alpaca": ALPACA_SHA256, "self-instruct": SELF_INSTRUCT_SHA256}
+CHAT_TEMPLATES = {"alpaca": ALPACA_CHAT_TEMPLATE, "self-instruct": SELF_INSTRUCT_CHAT_TEMPLATE}
+CHAT_PROMPTS = {"alpaca": ALPACA_WITHOUT_INPUT, "self-instruct": "{instruction}\nOutput:"}
+
 
 class Tokenizer(Protocol):
     """What this module needs of a transformers tokenizer."""
@@ -42,6 +76,16 @@ def alpaca_prompt(instruction: str, input: str = "") -> str:
     if input:
         return ALPACA_WITH_INPUT.format(instruction=instruction, input=input)
     return ALPACA_WITHOUT_INPUT.format(instruction=instruction)
+
+
+def training_text(template: str, task: Task, draw: str) -> tuple[str, str]:
+    """(prompt, response) of a task; where a template has several forms, `draw` seeds which one."""
+    if template == "alpaca":
+        return alpaca_prompt(task.instruction, task.input), task.output
+    input = task.input.strip()
+    forms = SELF_INSTRUCT_WITH_INPUT if input else SELF_INSTRUCT_WITHOUT_INPUT
+    prompt, start = random.Random(draw).choice(forms)
+    return prompt.format(instruction=task.instruction.strip(), input=input), start + task.output.strip()
 
 
 def encode_prompts(tokenizer: Tokenizer, prompts: list[str]) -> list[list[int]]:

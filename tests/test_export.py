@@ -85,14 +85,14 @@ def test_a_tokenizer_that_puts_no_bos_gets_a_template_without_one(tiny_base):
 
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
     tokenizer.backend_tokenizer.post_processor = processors.Sequence([])
-    assert "bos_token" not in with_chat_template(tokenizer).chat_template
+    assert "bos_token" not in with_chat_template(tokenizer, "alpaca").chat_template
     assert tokenizer.chat_template is None, "the caller's tokenizer stays as it was"
 
 
 def test_no_template_is_better_than_one_that_renders_another_prompt(tiny_base, monkeypatch, caplog):
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
-    monkeypatch.setattr(export, "ALPACA_CHAT_TEMPLATE", "{{ bos_token }}USER: {{ messages[-1]['content'] }}")
-    assert with_chat_template(tokenizer).chat_template is None
+    monkeypatch.setitem(export.CHAT_TEMPLATES, "alpaca", "{{ bos_token }}USER: {{ messages[-1]['content'] }}")
+    assert with_chat_template(tokenizer, "alpaca").chat_template is None
     assert "no chat template" in caplog.text
 
 

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacos.config import ModelConfig
+from pacos.config import ModelConfig, TrainConfig
 from pacos.errors import ConfigError, DataError, ModelError
 from pacos.models import load_tokenizer
 from pacos.records import Task
 from pacos.templates import alpaca_prompt
-from pacos.train.data import Dataset, Example, check_examples, encode_tasks, load_dataset
+from pacos.train.data import Dataset, Example, check_examples, encode_tasks
+from pacos.train.prepare import load_dataset
 from tests.small_training import training_config, write_tasks
 
 
@@ -36,7 +37,7 @@ def byte_tokenizer(merge_colon_quote: bool = False, bos: bool = True):
 
 def encode(tokenizer, *tasks: Task, max_length: int = 512, **options) -> Dataset:
     named = [(f"rows:{number}", task) for number, task in enumerate(tasks, 1)]
-    return encode_tasks(named, tokenizer, max_length=max_length, **options)
+    return encode_tasks(named, tokenizer, TrainConfig(max_length=max_length, **options))
 
 
 def test_a_row_is_the_prompt_as_served_then_the_learnt_response_and_eos(tokenizer):

@@ -11,9 +11,9 @@ from pacos.config import Config, TrainConfig
 from pacos.errors import TrainingError
 from pacos.models import load_tokenizer
 from pacos.train.batches import step_examples, total_steps
-from pacos.train.data import load_dataset
 from pacos.train.loop import learning_rate
 from pacos.train.model import load_model
+from pacos.train.prepare import load_dataset
 from tests.conftest import ROOT
 from tests.small_training import train_here, training_config, write_tasks
 

@@ -6,7 +6,7 @@ import yaml
 
 from pacos import __version__
 from pacos.config import Config
-from pacos.templates import ALPACA_WITHOUT_INPUT
+from pacos.templates import CHAT_PROMPTS
 from pacos.train.data import Dataset
 from pacos.train.model import base_name
 
@@ -54,7 +54,7 @@ def model_card(config: Config, dataset: Dataset, provenance: dict[str, str]) -> 
         "base_model": base_name(config),
         "library_name": "peft",
         "pipeline_tag": "text-generation",
-        "datasets": [source.path for source in train.data] or [f"{config.name}/dataset"],
+        "datasets": [source.name for source in train.data] or [f"{config.name}/dataset"],
         "tags": ["lora", "instruction-tuning", "pacos"],
     }
     figures = {
@@ -74,8 +74,8 @@ def model_card(config: Config, dataset: Dataset, provenance: dict[str, str]) -> 
         name=config.name,
         base=base_name(config),
         version=__version__,
-        sources="\n".join(f"- `{path.name}`" for path in dataset.sources),
+        sources="\n".join(f"- `{source.name}`" for source in train.data) or "- the run's own dataset",
         data=f"Of {dataset.rows:,} rows: {dataset} (sha256 of the token ids `{provenance['dataset_sha256'][:16]}…`)",
         table="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
-        prompt=ALPACA_WITHOUT_INPUT,
+        prompt=CHAT_PROMPTS[train.template],
     )

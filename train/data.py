@@ -6,15 +6,18 @@ identity, so that a pad, BOS or EOS id inside the text can neither hide nor reve
 """
 
 import hashlib
-import json
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from pacos.config import Config
-from pacos.errors import ConfigError, DataError, ModelError
-from pacos.records import Task, read_tasks
-from pacos.templates import Tokenizer, alpaca_prompt, encode_prompts, encode_responses
+from pacos.config import TrainConfig
+from pacos.errors import DataError, ModelError
+from pacos.progress import bar
+from pacos.templates import Tokenizer, encode_prompts, encode_responses, training_text
+from pacos.train.sources import NamedTasks
+
+# Rows that are tokenised at once: enough for all cores, few enough to show progress.
+CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,6 @@ class Dataset:
     truncated: int = 0
     dropped: int = 0
     empty: int = 0
-    sources: list[Path] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
@@ -55,7 +57,7 @@ class Dataset:
         """Hash of the token ids and learnt spans in order: data, template, tokenizer and truncation at once."""
         digest = hashlib.sha256()
         for example in self.examples:
-            digest.update(json.dumps([example.ids, example.learnt]).encode())
+            digest.update(array("q", [len(example.ids), example.learnt, *example.ids]).tobytes())
         return digest.hexdigest()
 
     def __str__(self) -> str:
@@ -68,74 +70,41 @@ class Dataset:
         return "; ".join([text, *(f"{count:,} {note}" for note, count in notes.items() if count)])
 
 
-def source_paths(config: Config) -> list[Path]:
-    """The files that `load_dataset` reads: `train.data`, or else the run's own dataset."""
-    paths = [Path(source.path) for source in config.train.data] or [config.run_dir / "dataset"]
-    return [path / "dataset.jsonl" if path.is_dir() or path.suffix == "" else path for path in paths]
-
-
-def load_tasks(config: Config) -> list[tuple[str, Task]]:
-    """(row name, task) of every source in order. Raises DataError for a file that is absent, broken or empty."""
-    limits = [source.limit for source in config.train.data] or [None]
-    named: list[tuple[str, Task]] = []
-    for path, limit in zip(source_paths(config), limits, strict=True):
-        if not config.train.data and not path.is_file():
-            raise DataError("this run has no dataset yet", where=str(path), todo="generate first, or set train.data")
-        tasks = read_tasks(path)[:limit]
-        named += [(f"{path.name}:{number}", task) for number, task in enumerate(tasks, 1)]
-    return named
-
-
-def load_dataset(config: Config, tokenizer: Tokenizer) -> Dataset:
-    """Read, encode and check what `config.train` asks for.
-
-    Raises DataError: nothing to train on, or a row that breaks a rule of `check_examples`. Raises ConfigError
-    where an example could not fit a pass, ModelError for a tokenizer without an end-of-sequence token.
-    """
-    train = config.train
-    if train.max_length > train.pack_tokens:
-        raise ConfigError(
-            f"an example of train.max_length ({train.max_length}) tokens does not fit in {train.pack_tokens}",
-            where="train.pack_tokens",
-        )
-    dataset = encode_tasks(load_tasks(config), tokenizer, max_length=train.max_length, mask_prompt=train.mask_prompt)
-    dataset.sources = source_paths(config)
-    if not dataset.examples:
-        raise DataError(
-            f"every one of the {dataset.rows:,} prompts fills train.max_length = {train.max_length} alone",
-            where=", ".join(map(str, dataset.sources)),
-            todo="raise train.max_length",
-        )
-    check_examples(dataset.examples, tokenizer)
-    return dataset
-
-
-def encode_tasks(
-    named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, *, max_length: int, mask_prompt: bool = True
-) -> Dataset:
+def encode_tasks(named: NamedTasks, tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
     """Tokenise tasks; a response that does not fit with its EOS is cut and gets none, so that the model never
     learns to stop in mid-sentence. A row whose prompt leaves no room for a response is left out."""
-    eos = tokenizer.eos_token_id
-    if eos is None:
+    if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-sequence token: the model could not learn to stop")
-    prompts = encode_prompts(tokenizer, [alpaca_prompt(task.instruction, task.input) for _, task in named])
-    responses = encode_responses(tokenizer, [task.output for _, task in named])
+    end = [tokenizer.eos_token_id] if train.append_eos else []
     dataset = Dataset([], rows=len(named))
-    for (row, _), prompt, response in zip(named, prompts, responses, strict=True):
-        room = max_length - len(prompt)
-        if room < 1:
-            dataset.dropped += 1
-            continue
-        truncated = len(response) + 1 > room
-        ids = prompt + (response[:room] if truncated else [*response, eos])
-        dataset.truncated += truncated
-        dataset.empty += not response
-        # The very first token has no context to be predicted from.
-        dataset.examples.append(Example(row, ids, len(prompt) if mask_prompt else 1, truncated))
+    with bar("tokenise", len(named), "rows", disable=len(named) < CHUNK) as progress:
+        for start in range(0, len(named), CHUNK):
+            chunk = named[start : start + CHUNK]
+            texts = [training_text(train.template, task, f"{seed}:{row}") for row, task in chunk]
+            prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
+            responses = encode_responses(tokenizer, [response for _, response in texts])
+            for (row, _), prompt, response in zip(chunk, prompts, responses, strict=True):
+                _add_example(dataset, row, prompt, response, end, train)
+            progress.update(len(chunk))
     return dataset
 
 
-def check_examples(examples: Sequence[Example], tokenizer: Tokenizer) -> None:
+def _add_example(
+    dataset: Dataset, row: str, prompt: list[int], response: list[int], end: list[int], train: TrainConfig
+) -> None:
+    room = train.max_length - len(prompt)
+    if room < 1 or not response + end:
+        dataset.dropped += 1
+        return
+    truncated = len(response) + len(end) > room
+    ids = prompt + (response[:room] if truncated else response + end)
+    dataset.truncated += truncated
+    dataset.empty += not response
+    # The very first token has no context to be predicted from.
+    dataset.examples.append(Example(row, ids, len(prompt) if train.mask_prompt else 1, truncated))
+
+
+def check_examples(examples: Sequence[Example], tokenizer: Tokenizer, *, ends_in_eos: bool = True) -> None:
     """The rules that a silent tokenizer change or template slip would break. Raises DataError naming the row.
 
     Every row learns something; a whole response ends in a learnt EOS; BOS stands first where the tokenizer
@@ -147,11 +116,11 @@ def check_examples(examples: Sequence[Example], tokenizer: Tokenizer) -> None:
         body = example.ids[1:] if starts_with_bos else example.ids
         if not 0 < example.learnt < len(example.ids):
             raise DataError("no token of this row would be learnt", where=example.row)
-        if not example.truncated and example.ids[-1] != eos:
+        if ends_in_eos and not example.truncated and example.ids[-1] != eos:
             raise DataError("the response does not end in EOS: the model would not learn to stop", where=example.row)
         if starts_with_bos and example.ids[0] != bos:
             raise DataError("the prompt does not start with the tokenizer's BOS", where=example.row)
-        inside = body if example.truncated else body[:-1]
+        inside = body[:-1] if ends_in_eos and not example.truncated else body
         if bos is not None and bos in inside:
             raise DataError("BOS stands inside the row, or twice at its start", where=example.row)
         if eos in inside:

@@ -15,7 +15,7 @@ from pacos.config import Config
 from pacos.errors import RunError, TrainingError
 from pacos.models import VLLM_LORA_RANKS
 from pacos.records import disk_error, write_json, write_text
-from pacos.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt, encode_prompts
+from pacos.templates import CHAT_PROMPTS, CHAT_TEMPLATES, encode_prompts
 from pacos.train.card import model_card
 from pacos.train.data import Dataset
 from pacos.train.model import base_name
@@ -46,7 +46,7 @@ def export_adapter(
     try:
         weights = write_adapter(model, trained, config, aside)
         check_trained(weights, where=str(folder))
-        with_chat_template(tokenizer).save_pretrained(aside)
+        with_chat_template(tokenizer, config.train.template).save_pretrained(aside)
         write_json(aside / "pacos.json", provenance)
         write_text(aside / "README.md", model_card(config, dataset, provenance))
         replace_folder(aside, folder)
@@ -105,7 +105,7 @@ def check_trained(weights: "dict[str, torch.Tensor]", *, where: str) -> None:
         )
 
 
-def with_chat_template(tokenizer: Any) -> Any:
+def with_chat_template(tokenizer: Any, template: str) -> Any:
     """A copy of the tokenizer whose chat template gives the very ids of the training prompt.
 
     Where none does (a tokenizer that treats text behind BOS otherwise), it has no template: better none
@@ -113,10 +113,10 @@ def with_chat_template(tokenizer: Any) -> Any:
     """
     tokenizer = copy.deepcopy(tokenizer)
     instruction = "Name two fruits.\nOne of them red: “<b>&amp;</b>”"
-    expected = encode_prompts(tokenizer, [alpaca_prompt(instruction)])[0]
-    bos, rest = "{{ bos_token }}", ALPACA_CHAT_TEMPLATE.removeprefix("{{ bos_token }}")
-    for template in (bos + rest, rest):
-        tokenizer.chat_template = template
+    expected = encode_prompts(tokenizer, [CHAT_PROMPTS[template].format(instruction=instruction)])[0]
+    bos, rest = "{{ bos_token }}", CHAT_TEMPLATES[template].removeprefix("{{ bos_token }}")
+    for text in (bos + rest, rest):
+        tokenizer.chat_template = text
         messages = [{"role": "user", "content": instruction}]
         if list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)) == expected:
             return tokenizer

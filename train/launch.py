@@ -17,9 +17,10 @@ from pacos.errors import ConfigError, HubOutOfReach, ModelError, TrainingError
 from pacos.models import VLLM_LORA_RANKS, load_model_config, load_tokenizer
 from pacos.runs import Run
 from pacos.train.batches import total_steps
-from pacos.train.data import load_dataset, source_paths
 from pacos.train.model import add_lora, base_name
+from pacos.train.prepare import load_dataset
 from pacos.train.sft import is_done
+from pacos.train.sources import source_names, source_paths
 from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, launch_flags
 
 log = logging.getLogger("pacos")
@@ -114,7 +115,7 @@ def _planned_work(config: Config) -> list[str]:
         dataset = load_dataset(config, load_tokenizer(base_name(config), config.model))
         steps = total_steps(len(dataset.examples), train)
         lines += [
-            f"data {', '.join(map(str, dataset.sources))}: {dataset}",
+            f"data {source_names(config)}: {dataset}",
             f"{steps:,} steps of {train.batch_size} examples, {dataset.tokens / len(dataset.examples):.0f} tokens each",
         ]
         if train.max_steps and train.max_steps == steps:

@@ -1,7 +1,5 @@
 """The base model as it lies on disk, with LoRA adapters in float32 on top."""
 
-import hashlib
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +116,3 @@ def flops_per_token(model: Any) -> int:
         id(module.weight): module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)
     }
     return 4 * sum(linear.values())
-
-
-def tokenizer_sha256(tokenizer: Any) -> str:
-    """Hash of everything that decides how text becomes ids: vocabulary, merges, rules, special tokens."""
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())
-    for per_call in ("truncation", "padding"):
-        rules.pop(per_call, None)
-    return hashlib.sha256(json.dumps([rules, tokenizer.special_tokens_map], sort_keys=True).encode()).hexdigest()

@@ -12,14 +12,16 @@ from pacos.errors import ModelError
 from pacos.models import load_tokenizer, model_sha256
 from pacos.records import read_jsonl
 from pacos.runs import Run, Stage
-from pacos.templates import ALPACA_SHA256
+from pacos.templates import TEMPLATE_SHA256
 from pacos.train.batches import total_steps
-from pacos.train.data import Dataset, load_dataset, source_paths
+from pacos.train.data import Dataset
 from pacos.train.export import export_adapter
 from pacos.train.isolation import check_isolation
 from pacos.train.loop import train_loop
-from pacos.train.model import base_name, load_model, tokenizer_sha256, trainable_parameters
+from pacos.train.model import base_name, load_model, trainable_parameters
+from pacos.train.prepare import load_dataset, tokenizer_sha256
 from pacos.train.sharding import gather, reshard, shard, sharding_asked
+from pacos.train.sources import source_paths
 from pacos.train.world import open_accelerator
 
 if TYPE_CHECKING:
@@ -38,16 +40,19 @@ def main(config: Config, run: Run | None) -> None:
     """
     from accelerate.utils import broadcast_object_list
 
-    accelerator = open_accelerator(config, tracked=recipe(config))
     done = [run is not None and is_done(config, run)]
-    broadcast_object_list(done)
-    if not done[0]:
-        decides = (recipe(config), model_sha256(base_name(config), config.model))
-        with run.stage("train", *decides, inputs=source_paths(config)) if run else contextlib.nullcontext() as stage:
+    decides = (recipe(config), model_sha256(base_name(config), config.model))
+    begun = run.stage("train", *decides, inputs=source_paths(config)) if run and not done[0] else None
+    with begun or contextlib.nullcontext() as stage:
+        if stage:
+            load_dataset(config, load_tokenizer(base_name(config), config.model), keep=True)
+        accelerator = open_accelerator(config, tracked=recipe(config))
+        broadcast_object_list(done)
+        if not done[0]:
             train(config, accelerator, stage)
-    elif run:
-        log.info("train: done already, nothing has changed: %s", run.adapter)
-    accelerator.end_training()
+        elif run:
+            log.info("train: done already, nothing has changed: %s", run.adapter)
+        accelerator.end_training()
 
 
 def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> None:
@@ -62,7 +67,7 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
         "base": base_name(config),
         "base_sha256": model_sha256(base_name(config), config.model),
         "template": config.train.template,
-        "template_sha256": ALPACA_SHA256,
+        "template_sha256": TEMPLATE_SHA256[config.train.template],
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
         "dataset_sha256": dataset.sha256,
     }
