@@ -10,7 +10,8 @@ from pacos.errors import DataError
 from pacos.evaluate.baselines import NO_PROMPT
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.intervals import CONFIDENCE, paired_difference
-from pacos.evaluate.score import coverage_note, first_line, mean, metrics, read_predictions
+from pacos.evaluate.postprocess import first_line
+from pacos.evaluate.score import coverage_note, mean, metrics, read_predictions
 from pacos.records import Prediction, write_json
 
 METRICS = ("rougeL", "exact_match", "first_line_rougeL")

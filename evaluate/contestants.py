@@ -13,6 +13,7 @@ from pacos.runs import file_sha256
 BASE = "base"
 TUNED = "tuned"
 COPY_INPUT = "copy-input"
+COPY_DEMONSTRATION = "copy-demonstration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,13 @@ def _contestant(name: str, base: str, base_sha256: str, adapter: Path | None) ->
 
 
 def _check_names(names: Sequence[str]) -> None:
-    reserved = [*names, COPY_INPUT]
+    reserved = [*names, COPY_INPUT, COPY_DEMONSTRATION]
     for name in names:
         if reserved.count(name) > 1:
             raise ConfigError(
                 f"the name {name!r} is taken",
                 where="evaluate.models",
-                todo=f"choose another; {BASE}, {TUNED} and {COPY_INPUT} are ours",
+                todo=f"choose another; {BASE}, {TUNED}, {COPY_INPUT} and {COPY_DEMONSTRATION} are ours",
             )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
+from pacos.evaluate.prompts import Shortened
 from pacos.records import write_json
 
 log = logging.getLogger("pacos")
@@ -48,7 +49,7 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     settings: Settings
-    truncated: int = 0
+    shortened: Shortened = field(default_factory=Shortened)
     proof: Proof = field(default_factory=Proof)
 
     @property
@@ -57,7 +58,8 @@ class Evaluation:
             "preset": self.settings.prompt,
             "sha256": self.settings.prompt_sha256,
             "trailing_space": "stripped",
-            "truncated": self.truncated,
+            "truncated": self.shortened.inputs,
+            "fewer_demonstrations": self.shortened.demonstrations,
             "decoding": {"temperature": 0.0, "max_tokens": self.settings.max_tokens},
             "postprocess": self.settings.postprocess,
         }
@@ -81,7 +83,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Evaluation(Settings(**values["settings"]), values["truncated"], Proof(**values["proof"]))
+        return Evaluation(Settings(**values["settings"]), Shortened(**values["shortened"]), Proof(**values["proof"]))
     except (json.JSONDecodeError, TypeError, KeyError) as broken:
         raise DataError(
             f"is not an evaluation's record: {broken}", where=str(path), todo="delete its folder and evaluate again"

@@ -15,15 +15,16 @@ from pathlib import Path
 from pacos.config import Config, SuiteConfig
 from pacos.engine import price_per_hour
 from pacos.errors import ConfigError
-from pacos.evaluate.baselines import copy_input
+from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table
-from pacos.evaluate.contestants import COPY_INPUT, Contestant, contestants
+from pacos.evaluate.contestants import Contestant, contestants
 from pacos.evaluate.evaluation import Settings
 from pacos.evaluate.predict import Job, predict
 from pacos.evaluate.score import score_file
 from pacos.models import load_tokenizer
 from pacos.runs import Run, Stage
-from pacos.superni import PROMPT_SHA256, Suite, read_suite, render
+from pacos.superni import Suite, read_suite
+from pacos.superni_prompts import preset_sha256, render
 from pacos.templates import encode_prompts
 
 log = logging.getLogger("pacos")
@@ -48,9 +49,10 @@ def main(config: Config, run: Run) -> None:
         stage.cost = round((time.monotonic() - began) * price_per_hour(config) / 3600, 4)
         for suite_config, suite in suites:
             folders = [job.folder for job in jobs if job.suite_config is suite_config]
-            copies = run.eval / label(COPY_INPUT, suite_config, config)
-            copy_input(suite_config, suite, copies)
-            stage.outputs += _conclude([*folders, copies], run.eval, label("comparison", suite_config, config))
+            for name in baselines(suite):
+                folders.append(run.eval / label(name, suite_config, config))
+                write_baseline(name, suite_config, suite, folders[-1])
+            stage.outputs += _conclude(folders, run.eval, label("comparison", suite_config, config))
 
 
 def plan(config: Config) -> list[str]:
@@ -126,8 +128,8 @@ def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, entrant: 
         suite_sha256=suite.sha256,
         n_expected=suite.n_expected,
         prompt=suite_config.prompt,
-        prompt_sha256=PROMPT_SHA256[suite_config.prompt],
-        max_tokens=suite_config.max_tokens,
+        prompt_sha256=preset_sha256(suite_config.prompt),
+        max_tokens=suite_config.answer_tokens,
         postprocess=suite_config.postprocess,
     )
 
@@ -154,7 +156,7 @@ def _conclude(folders: Sequence[Path], out: Path, name: str) -> list[Path]:
 
 def _prompt_lengths(config: Config, suite_config: SuiteConfig, suite: Suite, base: str) -> str:
     tokenizer = load_tokenizer(base, config.model)
-    prompts = [render(suite_config.prompt, one.definition, one.input) for one in suite.instances]
+    prompts = [render(suite_config.prompt, one) for one in suite.instances]
     lengths = sorted(len(ids) for ids in encode_prompts(tokenizer, prompts))
     median, longest = lengths[len(lengths) // 2], lengths[-1]
-    return f"prompts of {median} tokens (median) to {longest}, answers of up to {suite_config.max_tokens}"
+    return f"prompts of {median} tokens (median) to {longest}, answers of up to {suite_config.answer_tokens}"

@@ -16,9 +16,10 @@ from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import ConfigError
 from pacos.evaluate.contestants import Contestant
 from pacos.evaluate.evaluation import Evaluation, Proof, Settings, take_up_answers
-from pacos.evaluate.prompts import Prompt, fit_prompts
+from pacos.evaluate.postprocess import POSTPROCESS
+from pacos.evaluate.prompts import Prompt, count_shortened, fit_prompts
 from pacos.evaluate.proof import prove
-from pacos.evaluate.score import first_line, metrics
+from pacos.evaluate.score import metrics
 from pacos.progress import bar
 from pacos.records import JsonlWriter, Prediction, read_records, write_jsonl
 from pacos.runs import Stage
@@ -78,17 +79,16 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
         requests = []
         for job in jobs:
             own = prompts[job.suite_key]
-            truncated = sum(prompt.truncated for prompt in own)
-            Evaluation(job.settings, truncated, proofs.get(job.contestant.name, Proof())).write(job.folder)
+            Evaluation(job.settings, count_shortened(own), proofs.get(job.contestant.name, Proof())).write(job.folder)
             requests.append([Request(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
         await _answer(engine, _interleaved(requests), config.engine.max_in_flight, jobs, stage)
 
 
 def _prompts(engine: Engine, job: Job) -> list[Prompt]:
-    room = engine.max_model_len - job.suite_config.max_tokens
+    room = engine.max_model_len - job.suite_config.answer_tokens
     if room < 1:
         raise ConfigError(
-            f"max_tokens {job.suite_config.max_tokens} leave no room in the model's context of {engine.max_model_len}",
+            f"answers of {job.suite_config.answer_tokens} tokens fill the model's context of {engine.max_model_len}",
             where=f"evaluate.suites: {job.suite_config.name}",
             todo="lower max_tokens, or raise engine.args.max_model_len",
         )
@@ -142,10 +142,10 @@ def _keep_answers(job: Job, wanted: set[Key]) -> set[Key]:
 
 async def _predict_one(engine: Engine, request: Request, stage: Stage) -> Prediction:
     suite = request.job.suite_config
-    answer = await engine.complete(request.prompt.ids, Sampling(suite.max_tokens), adapter=request.job.adapter)
+    answer = await engine.complete(request.prompt.ids, Sampling(suite.answer_tokens), adapter=request.job.adapter)
     stage.tokens["prompt"] += answer.prompt_tokens
     stage.tokens["completion"] += answer.completion_tokens
-    text = answer.text.strip() if suite.postprocess == "none" else first_line(answer.text)
+    text = POSTPROCESS[suite.postprocess](answer.text)
     rouge, exact = metrics(text, request.instance.references)
     return Prediction(
         model=request.job.contestant.name,

@@ -1,16 +1,17 @@
 """Instances as token ids that fit the model's context, the answer's cue always whole.
 
-A prompt that is too long loses the middle of its input. Upstream cuts at the right, and with it the `Output:`
-that asks for the answer.
+What does not fit loses demonstrations first, as upstream, and then the middle of its input. Upstream cuts at the
+right, and with it the `Output:` that asks for the answer.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.superni import Instance, render
+from pacos.superni import Instance
+from pacos.superni_prompts import NONE, PRESETS, Demonstrations, render
 from pacos.templates import encode_prompts
 
 CUT = " [...] "
@@ -18,33 +19,73 @@ CUT = " [...] "
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
+    """`truncated`: the input has lost its middle. `dropped`: demonstrations left out."""
+
     text: str
     ids: list[int]
     truncated: bool = False
+    dropped: int = 0
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """What a suite's prompts lost so as to fit: prompts whose input was cut, prompts with fewer demonstrations."""
+
+    inputs: int = 0
+    demonstrations: int = 0
+
+
+def count_shortened(prompts: Iterable[Prompt]) -> Shortened:
+    prompts = list(prompts)
+    return Shortened(sum(prompt.truncated for prompt in prompts), sum(prompt.dropped > 0 for prompt in prompts))
+
+
 def fit_prompts(tokenizer: Any, preset: str, instances: Sequence[Instance], room: int) -> list[Prompt]:
     """One prompt per instance, of at most `room` tokens.
 
-    Raises DataError for an instance that does not fit even without its input.
+    Raises DataError for an instance that does not fit even without demonstrations and input.
     """
-    texts = [render(preset, instance.definition, instance.input) for instance in instances]
+    texts = [render(preset, instance) for instance in instances]
     prompts = []
     for instance, text, ids in zip(instances, texts, encode_prompts(tokenizer, texts), strict=True):
         fits = len(ids) <= room
-        prompts.append(Prompt(text, ids) if fits else _truncated(tokenizer, preset, instance, room))
+        prompts.append(Prompt(text, ids) if fits else _shortened(tokenizer, preset, instance, room))
     return prompts
 
 
-def _truncated(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
-    """The longest that fits, by bisection over the characters of the input that stay."""
+def _shortened(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
+    """With as many demonstrations as fit, taken up in their order (ni_collator.py); without any, a shorter input."""
+
+    def showing(shown: Demonstrations) -> Prompt:
+        text = render(preset, instance, shown)
+        return Prompt(text, encode_prompts(tokenizer, [text])[0])
+
+    best, kept = showing(NONE), replace(PRESETS[preset], positive=0, negative=0)
+    if len(best.ids) > room:
+        return replace(_cut(tokenizer, preset, instance, room), dropped=_shown(instance, PRESETS[preset]))
+    for kind in ("positive", "negative"):
+        for count in range(1, getattr(PRESETS[preset], kind) + 1):
+            more = replace(kept, positive=count) if kind == "positive" else replace(kept, negative=count)
+            candidate = showing(more)
+            if len(candidate.ids) > room:
+                break
+            best, kept = candidate, more
+    return replace(best, dropped=_shown(instance, PRESETS[preset]) - _shown(instance, kept))
+
+
+def _shown(instance: Instance, wanted: Demonstrations) -> int:
+    return len(instance.positive[: wanted.positive]) + len(instance.negative[: wanted.negative])
+
+
+def _cut(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
+    """The longest that fits, by bisection over the characters of the input that stay; no demonstrations."""
 
     def keeping(characters: int) -> Prompt:
-        text = render(preset, instance.definition, cut_middle(instance.input.strip(), characters))
+        text = render(preset, replace(instance, input=cut_middle(instance.input.strip(), characters)), NONE)
         return Prompt(text, encode_prompts(tokenizer, [text])[0], truncated=True)
 
     best = keeping(0)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import Evaluation, read_evaluation
+from pacos.evaluate.postprocess import first_line
 from pacos.records import Prediction, read_records, write_json
 from pacos.rouge import rouge_l
 
@@ -67,10 +68,6 @@ def metrics(prediction: str, references: Iterable[str]) -> tuple[float, float]:
 def normalise(text: str) -> str:
     """Lower case, no ASCII punctuation, single spaces; articles stay (unlike SQuAD's)."""
     return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
-
-
-def first_line(text: str) -> str:
-    return text.strip().partition("\n")[0].strip()
 
 
 def score_file(path: Path, out: Path | None = None) -> Scores:

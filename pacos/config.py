@@ -161,10 +161,21 @@ class Contestant(Section):
 class SuiteConfig(Section):
     name: Name
     path: str = Field(description="A SuperNI folder: tasks/ and splits/default/test_tasks.txt.")
-    prompt: Literal["alpaca", "tk-instruct:def"] = "alpaca"
-    max_tokens: Count = 128
-    postprocess: Literal["none", "first-line"] = "none"
+    prompt: Literal[
+        "alpaca",
+        "self-instruct",
+        "tk-instruct:def",
+        "tk-instruct:def+pos2",
+        "tk-instruct:def+pos2+neg2",
+        "tk-instruct:def+pos2+neg2+expl",
+    ] = "alpaca"
+    max_tokens: Count | None = Field(None, description="As published unless given: 1,024 for self-instruct, else 128.")
+    postprocess: Literal["none", "first-line", "first-period", "first-paragraph"] = "none"
     limit: Count | None = Field(None, description="Instances per task; 100 (the official rule) unless given.")
+
+    @property
+    def answer_tokens(self) -> int:
+        return self.max_tokens or (1024 if self.prompt == "self-instruct" else 128)
 
 
 class EvaluateConfig(Section):

@@ -1,8 +1,7 @@
-"""Super-NaturalInstructions (Wang et al. 2204.07705): its official folder layout and its prompt encodings.
+"""Super-NaturalInstructions (Wang et al. 2204.07705) as its official folder lays it out.
 
     suite = read_suite(Path("natural-instructions"))
     suite.coverage                                    # "11,810 of 11,810 instances, 119 of 119 tasks present"
-    render("tk-instruct:def", instance.definition, instance.input)
 
 A folder holds `tasks/<task>.json` and `splits/<track>/test_tasks.txt`. Tasks of the split that are not there are
 counted, never passed over in silence: scores on part of a track compare with no published number.
@@ -10,13 +9,12 @@ counted, never passed over in silence: scores on part of a track compare with no
 
 import hashlib
 import json
-import string
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.templates import ALPACA_SHA256, alpaca_prompt
 
 # "The first 100 instances of each task" (splits/README.md).
 INSTANCES_PER_TASK = 100
@@ -28,12 +26,14 @@ OFFICIAL_TOTALS = {
     "7a96be098235f27eebc21606e4e83bcfb63827077de861f0279ef1e99953fa7d": 3_500,
 }
 
-TK_INSTRUCT_DEF = "{definition}\n\nNow complete the following example -\n{input}\nOutput: "
 
-PROMPT_SHA256 = {
-    "alpaca": ALPACA_SHA256,
-    "tk-instruct:def": hashlib.sha256(TK_INSTRUCT_DEF.encode()).hexdigest(),
-}
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A demonstration from a task's header; `explanation`, where there is one, says why it is right or wrong."""
+
+    input: str
+    output: str
+    explanation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Instance:
     definition: str
     input: str
     references: tuple[str, ...]
+    positive: tuple[Example, ...] = ()
+    negative: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Suite:
         digest = hashlib.sha256()
         for instance in self.instances:
             fields = [instance.task, instance.id, instance.definition, instance.input, *instance.references]
-            digest.update(json.dumps(fields).encode())
+            shown = [(one.input, one.output, one.explanation) for one in instance.positive + instance.negative]
+            digest.update(json.dumps([fields, shown]).encode())
         return digest.hexdigest()
 
 
@@ -120,50 +123,30 @@ def read_training_split(path: Path, per_task: int | None = None) -> tuple[list[I
 
 
 def read_task(path: Path) -> list[Instance]:
-    """The first 100 instances of a task file, with its first definition and its first category.
+    """The first 100 instances of a task file, with its first definition, its first category and its examples.
 
     Raises DataError as `read_suite` does.
     """
     task = _read_json(path)
-    definition = _first(task, "Definition", path)
     # The form of Tk-Instruct's compute_metrics.py: Textual Entailment → textual_entailment.
     category = "_".join(_first(task, "Categories", path).lower().split())
     rows = task.get("Instances")
     if not isinstance(rows, list) or not rows:
         raise DataError("`Instances` must be a list that is not empty", where=str(path))
-    instances = [
-        _instance(row, index, path, category, definition) for index, row in enumerate(rows[:INSTANCES_PER_TASK])
-    ]
+    header = {
+        "task": path.stem,
+        "category": category,
+        "definition": _first(task, "Definition", path),
+        "positive": _examples(task, "Positive Examples", path),
+        "negative": _examples(task, "Negative Examples", path),
+    }
+    instances = [_instance(row, index, path, header) for index, row in enumerate(rows[:INSTANCES_PER_TASK])]
     seen: set[str] = set()
     for instance in instances:
         if instance.id in seen:
             raise DataError(f"two instances have the id {instance.id!r}", where=str(path))
         seen.add(instance.id)
     return instances
-
-
-def render(preset: str, definition: str, input: str) -> str:
-    """The prompt of one instance, as a causal model reads it.
-
-    `tk-instruct:def` loses the space behind `Output:` here, as in Tk-Instruct's own script for causal models
-    (run_gpt3.py): a model whose tokens begin with a space could not continue it with the token it learnt.
-    """
-    if preset == "alpaca":
-        return alpaca_prompt(definition.strip(), input.strip())
-    if preset == "tk-instruct:def":
-        return tk_instruct_def(definition, input).rstrip()
-    raise ValueError(f"no prompt preset {preset!r}")
-
-
-def tk_instruct_def(definition: str, input: str) -> str:
-    """Tk-Instruct's zero-shot encoding (src/ni_collator.py with definition only), byte for byte."""
-    return TK_INSTRUCT_DEF.format(
-        definition=_sentence(f"Definition: {definition.strip()}"), input=_sentence(f"Input: {input.strip()}")
-    )
-
-
-def _sentence(text: str) -> str:
-    return text if text[-1] in string.punctuation else f"{text}."
 
 
 def _present(tasks: Path, split: Path, names: list[str]) -> list[str]:
@@ -231,7 +214,19 @@ def _first(task: dict[str, Any], key: str, path: Path) -> str:
     return text
 
 
-def _instance(row: Any, index: int, path: Path, category: str, definition: str) -> Instance:
+def _examples(task: dict[str, Any], key: str, path: Path) -> tuple[Example, ...]:
+    rows = task.get(key) or []
+    try:
+        found = [Example(row["input"], row["output"], row.get("explanation")) for row in rows]
+    except (TypeError, KeyError, AttributeError):
+        raise DataError(f"each of `{key}` needs `input` and `output`", where=str(path)) from None
+    if not all(isinstance(text, str) for one in found for text in (one.input, one.output, one.explanation or "")):
+        raise DataError(f"`{key}` must hold texts", where=str(path))
+    return tuple(found)
+
+
+def _instance(row: Any, index: int, path: Path, header: Mapping[str, Any]) -> Instance:
+    """`header` is what all instances of the task share."""
     where = f"{path}: Instances[{index}]"
     if not isinstance(row, dict) or not isinstance(row.get("input"), str):
         raise DataError("an instance needs `input`, a text", where=where)
@@ -240,10 +235,8 @@ def _instance(row: Any, index: int, path: Path, category: str, definition: str) 
     if not isinstance(references, list) or not references or not all(isinstance(text, str) for text in references):
         raise DataError("an instance needs `output`, a list of texts that is not empty", where=where)
     return Instance(
-        task=path.stem,
         id=str(row.get("id", f"{path.stem}-{index}")),
-        category=category,
-        definition=definition,
         input=row["input"],
         references=tuple(references),
+        **header,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from pacos.errors import ConfigError, DataError, EngineError, ModelError
 from pacos.evaluate.contestants import contestants
 from pacos.evaluate.evaluation import Proof
 from pacos.evaluate.pipeline import main, plan
-from pacos.evaluate.prompts import CUT, cut_middle, fit_prompts
+from pacos.evaluate.prompts import CUT, Shortened, count_shortened, cut_middle, fit_prompts
 from pacos.evaluate.proof import MIXED_TOKENS, check, check_own_voice
 from pacos.models import load_tokenizer, model_sha256
 from pacos.records import Prediction, read_records
 from pacos.runs import Run, read_manifest
-from pacos.superni import Instance, read_suite
+from pacos.superni import Example, Instance, read_suite
 from tests.superni_folder import instances, write_superni
 
 
@@ -312,7 +313,7 @@ def test_an_adapter_of_another_base_is_refused(tiny_base: Path, adapters: dict[s
     assert [one.name for one in contestants(config, adapter)] == ["base", "tuned"]
 
 
-@pytest.mark.parametrize("preset", ["alpaca", "tk-instruct:def"])
+@pytest.mark.parametrize("preset", ["alpaca", "self-instruct", "tk-instruct:def"])
 def test_a_long_input_loses_its_middle_and_never_the_cue(tiny_base: Path, preset: str) -> None:
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
     words = " ".join(f"word{i}" for i in range(500))
@@ -321,11 +322,27 @@ def test_a_long_input_loses_its_middle_and_never_the_cue(tiny_base: Path, preset
     cut, whole = fit_prompts(tokenizer, preset, [long, short], room=300)
     assert cut.truncated and not whole.truncated
     assert 290 <= len(cut.ids) <= 300
-    assert cut.text.endswith("Output:" if preset == "tk-instruct:def" else "### Response:")
+    assert cut.text.endswith("### Response:" if preset == "alpaca" else "Output:")
     assert "word0 word1" in cut.text and "word499" in cut.text and CUT in cut.text
     assert fit_prompts(tokenizer, preset, [long, short], room=300)[0].sha256 == cut.sha256
     with pytest.raises(DataError, match=r"task1_a takes .* there is room for 20"):
         fit_prompts(tokenizer, preset, [long], room=20)
+
+
+def test_demonstrations_go_before_the_input_does(tiny_base: Path) -> None:
+    """As upstream: positive ones while they fit, then negative ones while they fit."""
+    tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
+    short, long = Example("a", "b"), Example(" ".join(f"word{i}" for i in range(200)), "c")
+    instance = Instance("task1_a", "1", "c", "Name it.", "the question", ("x",), (short, long), (short, short))
+    preset = "tk-instruct:def+pos2+neg2"
+    (whole,) = fit_prompts(tokenizer, preset, [instance], room=2000)
+    (fewer,) = fit_prompts(tokenizer, preset, [instance], room=300)
+    (cut,) = fit_prompts(tokenizer, preset, [replace(instance, input=long.input)], room=300)
+    assert (whole.dropped, fewer.dropped, cut.dropped) == (0, 1, 4)
+    assert "Positive Example 1" in fewer.text and "Positive Example 2" not in fewer.text
+    assert "Negative Example 2" in fewer.text and "the question" in fewer.text
+    assert cut.truncated and CUT in cut.text and cut.text.endswith("\nOutput:")
+    assert count_shortened([whole, fewer, cut]) == Shortened(inputs=1, demonstrations=2)
 
 
 def test_cutting_keeps_both_ends() -> None:

@@ -84,7 +84,7 @@ def test_base_adapter_and_copy_baseline_are_scored_on_the_same_instances(finishe
     proof = scores["tuned"]["adapter"]["proof"]
     assert proof["largest_difference"] > 10 * proof["noise"]
     comparison = read_json(finished_run / "eval" / "comparison.json")
-    assert [one["name"] for one in comparison["contestants"]] == ["tuned", "copy-input"]
+    assert [one["name"] for one in comparison["contestants"]] == ["tuned", "copy-input", "copy-demonstration"]
 
 
 def test_the_adapter_loads_in_peft(finished_run: Path, listing_base: Path) -> None:

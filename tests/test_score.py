@@ -11,8 +11,9 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from pacos.config import SuiteConfig
 from pacos.errors import DataError
-from pacos.evaluate.baselines import copy_input
-from pacos.evaluate.score import first_line, metrics, normalise, score_file
+from pacos.evaluate.baselines import baselines, write_baseline
+from pacos.evaluate.postprocess import POSTPROCESS
+from pacos.evaluate.score import metrics, normalise, score_file
 from pacos.records import Prediction, write_jsonl
 from pacos.superni import read_suite
 from tests.evaluation_folder import prediction, write_evaluation
@@ -73,7 +74,6 @@ def test_first_line_scores_tell_stopping_from_solving(tmp_path: Path) -> None:
     scores = score_file(folder / "predictions.jsonl")
     assert scores.exact_match == 0.0 and scores.rougeL < 50
     assert scores.first_line == {"rougeL": 100.0, "exact_match": 100.0}
-    assert first_line("\n red \nblue") == "red"
 
 
 def test_scores_do_not_depend_on_the_order_of_the_answers(tmp_path: Path) -> None:
@@ -124,14 +124,31 @@ def test_a_file_that_cannot_be_scored_says_why(tmp_path: Path, rows: list[dict[s
         score_file(tmp_path / "p.jsonl")
 
 
-def test_copying_the_input_on_the_real_slice_scores_as_rouge_score_says(shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["copy-input", "copy-demonstration"])
+def test_baselines_on_the_real_slice_score_as_rouge_score_says(name: str, shared_data: Path, tmp_path: Path) -> None:
     suite = read_suite(shared_data / "superni", limit=10)
-    copy_input(SuiteConfig(name="superni", path="there"), suite, tmp_path)
+    assert name in baselines(suite)
+    write_baseline(name, SuiteConfig(name="superni", path="there"), suite, tmp_path)
     scores = score_file(tmp_path / "predictions.jsonl")
-    expected = [
-        max(SCORER.score(reference, instance.input.strip())["rougeL"].fmeasure for reference in instance.references)
-        for instance in suite.instances
-    ]
+    expected = []
+    for instance in suite.instances:
+        header = json.loads((shared_data / "superni" / "tasks" / f"{instance.task}.json").read_text(encoding="utf-8"))
+        copied = instance.input if name == "copy-input" else header["Positive Examples"][0]["output"]
+        expected.append(max(SCORER.score(reference, copied)["rougeL"].fmeasure for reference in instance.references))
     assert scores.rougeL == round(100 * sum(expected) / len(expected), 4)
     assert not scores.complete and scores.n_expected == 11_810
-    assert str(scores).startswith("copy-input on superni: 320 of 11,810 instances: not comparable")
+    assert str(scores).startswith(f"{name} on superni: 320 of 11,810 instances: not comparable")
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        ("none", "Yes. It\nis\n\nInput: ### x"),
+        ("first-line", "Yes. It"),
+        ("first-period", "Yes"),
+        ("first-paragraph", "Yes. It\nis"),
+    ],
+)
+def test_what_of_a_completion_counts_as_the_answer(rule: str, kept: str) -> None:
+    assert POSTPROCESS[rule]("\n Yes. It\nis\n\nInput: ### x\n") == kept
+    assert POSTPROCESS[rule]("  ") == ""

@@ -1,14 +1,10 @@
-import json
-import string
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pacos.errors import DataError
-from pacos.superni import read_suite, render, tk_instruct_def
+from pacos.superni import Example, read_suite
 from tests.superni_folder import instances, write_superni
 
 
@@ -63,6 +59,8 @@ def test_the_folder_of_tasks_or_the_split_file_name_the_suite_too(tmp_path: Path
         ({"Instances": []}, "`Instances`"),
         ({"Definition": []}, "`Definition` is missing or empty"),
         ({"Categories": None}, "`Categories` is missing or empty"),
+        ({"Positive Examples": [{"input": "a"}]}, "each of `Positive Examples` needs `input` and `output`"),
+        ({"Negative Examples": [{"input": "a", "output": 1}]}, "`Negative Examples` must hold texts"),
     ],
 )
 def test_a_task_that_is_not_one_is_named_with_what_is_wrong(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
@@ -97,42 +95,18 @@ def test_the_real_slice_says_that_it_is_a_part_of_11810(shared_data: Path) -> No
     assert len({one.category for one in suite.instances}) == 12
 
 
-def reference_tk_instruct(definition: str, input: str) -> str:
-    """Written from the encoding's description: each part ends in punctuation, the cue ends in a space."""
-    parts = ["Definition: " + definition.strip(), "Input: " + input.strip()]
-    closed = [part if part[-1] in set(string.punctuation) else part + "." for part in parts]
-    return closed[0] + "\n\nNow complete the following example -\n" + closed[1] + "\nOutput: "
+@pytest.mark.parametrize(("track", "tasks", "total"), [("default", 119, 11_810), ("xlingual", 35, 3_500)])
+def test_an_official_track_knows_its_published_total(
+    track: str, tasks: int, total: int, shared_data: Path, tmp_path: Path
+) -> None:
+    split = shared_data / "superni" / "splits" / track / "test_tasks.txt"
+    names = split.read_text(encoding="utf-8").split()
+    folder = write_superni(tmp_path, {names[0]: {"Instances": instances("a", 130)}}, listed=names)
+    suite = read_suite(folder)
+    assert (suite.n_listed, suite.n_expected, len(suite.instances)) == (tasks, total, 100)
 
 
-def test_tk_instruct_prompts_on_all_119_real_definitions(shared_data: Path) -> None:
-    headers = (shared_data / "superni" / "test_task_headers.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(headers) == 119
-    for line in headers:
-        header = json.loads(line)
-        for example in header["Positive Examples"]:
-            expected = reference_tk_instruct(header["Definition"][0], example["input"])
-            assert tk_instruct_def(header["Definition"][0], example["input"]) == expected
-            assert render("tk-instruct:def", header["Definition"][0], example["input"]) == expected[:-1]
-
-
-def test_tk_instruct_prompt_byte_for_byte() -> None:
-    assert tk_instruct_def(" Name the colour ", "a red ball\n") == (
-        "Definition: Name the colour.\n\nNow complete the following example -\nInput: a red ball.\nOutput: "
-    )
-    assert tk_instruct_def("Which one?", "A or B?") == (
-        "Definition: Which one?\n\nNow complete the following example -\nInput: A or B?\nOutput: "
-    )
-
-
-def test_alpaca_prompt_has_the_definition_as_instruction() -> None:
-    prompt = render("alpaca", "Name the colour. ", " a red ball ")
-    assert "\n\n### Instruction:\nName the colour.\n\n### Input:\na red ball\n\n### Response:" in prompt
-    assert "### Input" not in render("alpaca", "Name a colour.", " ")
-
-
-@given(st.text(), st.text())
-def test_prompts_keep_their_cue_and_their_texts_whatever_they_hold(definition: str, input: str) -> None:
-    prompt = render("tk-instruct:def", definition, input)
-    assert prompt.endswith("\nOutput:")
-    assert definition.strip() in prompt and input.strip() in prompt
-    assert render("alpaca", definition, input).endswith("\n\n### Response:")
+def test_the_examples_of_the_header_come_with_each_instance(tmp_path: Path) -> None:
+    examples = [{"input": "a", "output": "b", "explanation": "c"}, {"input": "d", "output": "e"}]
+    first = read_suite(write_superni(tmp_path, {"task1_a": {"Positive Examples": examples}})).instances[0]
+    assert first.positive == (Example("a", "b", "c"), Example("d", "e", None)) and first.negative == ()
