@@ -23,7 +23,8 @@ from pacos.evaluate.predict import Job, predict
 from pacos.evaluate.score import score_file
 from pacos.models import load_tokenizer
 from pacos.runs import Run, Stage
-from pacos.superni import Suite, read_suite
+from pacos.suites import read_suite
+from pacos.superni import Suite
 from pacos.superni_prompts import preset_sha256, render
 from pacos.templates import encode_prompts
 

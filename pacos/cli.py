@@ -24,6 +24,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]…",
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the inputs and print the plan; start nothing.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 
+JudgementKind = Literal["rubric", "pairwise", "additive"]
 StageName = Literal["generate", "train", "evaluate", "report"]
 
 
@@ -166,6 +167,54 @@ def compare(
     from pacos.evaluate import compare as comparing
 
     typer.echo(comparing.table(comparing.compare(evaluations, out)))
+
+
+@app.command()
+def judge(
+    config: ConfigFile,
+    kind: Annotated[JudgementKind, typer.Option(help="Grades A-D, blind comparison in both orders, or scores 0-5.")],
+    overrides: Overrides = None,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(help="eval/<label>/ or a file of answers; may be repeated, the first is compared with."),
+    ] = None,
+    suite: Annotated[Path | None, typer.Option(help="Where the questions of the evaluations lie.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """A local model judges answers, those of this run's evaluations unless others are given."""
+    from pacos.config import load_config
+    from pacos.evaluate import judge as judging
+    from pacos.evaluate.judged import evaluations_of, read_answers
+    from pacos.runs import Run
+
+    experiment = load_config(config, overrides or [])
+    judged = read_answers(answers or evaluations_of(experiment.run_dir), suite)
+    if dry_run:
+        _print_plan("judge", judging.plan(experiment, kind, judged))
+        return
+    with Run.open(experiment) as directory:
+        judging.main(experiment, directory, kind, judged)
+
+
+@app.command()
+def agreement(
+    one: Annotated[Path, typer.Argument(help="Grades A-D: judgements.jsonl, or lines of item, model, verdict.")],
+    other: Annotated[Path, typer.Argument(help="Those of another rater.")],
+) -> None:
+    """Agreement of two raters: Cohen's kappa of four grades and of A, B against C, D; Spearman's correlation."""
+    import json
+
+    from pacos.evaluate.verdicts import rater_agreement
+
+    typer.echo(json.dumps(rater_agreement(one, other), indent=2))
+
+
+@app.command()
+def winrate(annotations: Annotated[Path, typer.Argument(help="AlpacaEval's annotations.json.")]) -> None:
+    """Win rate and standard error of AlpacaEval-format annotations."""
+    from pacos.evaluate import alpaca_eval
+
+    typer.echo(alpaca_eval.table(alpaca_eval.win_rates(annotations)))
 
 
 @app.command()

@@ -160,7 +160,7 @@ class Contestant(Section):
 
 class SuiteConfig(Section):
     name: Name
-    path: str = Field(description="A SuperNI folder: tasks/ and splits/default/test_tasks.txt.")
+    path: str = Field(description="A SuperNI folder (tasks/, splits/default/test_tasks.txt) or user-oriented .jsonl.")
     prompt: Literal[
         "alpaca",
         "self-instruct",
@@ -178,9 +178,22 @@ class SuiteConfig(Section):
         return self.max_tokens or (1024 if self.prompt == "self-instruct" else 128)
 
 
+class JudgeConfig(Section):
+    """Who judges. Rubric and pairwise verdicts are greedy, one letter each; the rest here is for additive scores."""
+
+    model: str | None = Field(None, description="`engine.model`, then `model.base` unless given.")
+    adapter: str | None = None
+    template: Literal["auto", "alpaca", "chat"] = Field("auto", description="auto: chat if the model has a template.")
+    samples: Count = Field(3, description="Scores of each answer, to be averaged.")
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    max_tokens: Count = 512
+
+
 class EvaluateConfig(Section):
     models: list[Contestant] = Field(default_factory=list, description="Besides the base and the run's adapter.")
     suites: list[SuiteConfig] = Field(default_factory=list)
+    judge: JudgeConfig = JudgeConfig()
 
 
 class Config(Section):

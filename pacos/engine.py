@@ -44,6 +44,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    choice: tuple[str, ...] = ()  # the only answers allowed; servers other than vLLM may pass over it
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,7 @@ def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str
             "top_k": sampling.top_k,
             "min_p": sampling.min_p,
             "repetition_penalty": sampling.repetition_penalty,
+            **({"structured_outputs": {"choice": list(sampling.choice)}} if sampling.choice else {}),
             **extra,
         },
     }

@@ -89,7 +89,29 @@ class Prediction:
     finish_reason: str
 
 
-Record = TypeVar("Record", DatasetRow, Response, Rejection, Prediction)
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A line of `judgements.jsonl`: one completion of a judge, and the verdict read from it ("": unreadable).
+
+    `sample` numbers the model's answers to the item, `repeat` the judgements of one answer. Verdicts are A–D (rubric),
+    0–5 (additive), or `win`, `tie`, `loss` of `model` (pairwise, where `against` is the other and repeat 1 shows
+    `model` first).
+    """
+
+    kind: str
+    item: str
+    model: str
+    against: str
+    sample: int
+    repeat: int
+    prompt_sha256: str
+    truncated: bool
+    verdict: str
+    text: str
+    finish_reason: str
+
+
+Record = TypeVar("Record", DatasetRow, Response, Rejection, Prediction, Judgement)
 
 
 def read_records(path: Path, kind: type[Record], *, torn_tail: bool = False) -> list[Record]:
@@ -136,15 +158,18 @@ def read_tasks(path: Path) -> list[Task]:
     """
     if path.is_dir():
         path = path / "dataset.jsonl"
-    if path.suffix == ".json":
-        rows: Iterable[tuple[int, Any]] = enumerate(_read_json_list(path), 1)
-        label = "row "
-    else:
-        rows, label = read_jsonl(path), ""
-    tasks = [parse_task(values, where=f"{path}:{label}{number}") for number, values in rows]
+    tasks = [parse_task(values, where=where) for where, values in read_rows(path)]
     if not tasks:
         raise DataError("holds no tasks", where=str(path), todo="generate some first, or point to another file")
     return tasks
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (place, value) of the rows of a `.json` list or a JSONL file."""
+    if path.suffix == ".json":
+        yield from ((f"{path}:row {number}", values) for number, values in enumerate(_read_json_list(path), 1))
+    else:
+        yield from ((f"{path}:{number}", values) for number, values in read_jsonl(path))
 
 
 def _read_json_list(path: Path) -> list[Any]:

@@ -97,7 +97,7 @@ def _questions(run_dir: Path, comparison: Values) -> dict[tuple[str, str], Value
     import yaml
 
     from pacos.config import parse_config
-    from pacos.superni import read_suite
+    from pacos.suites import read_suite
 
     path = run_dir / "config.yaml"
     try:

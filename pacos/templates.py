@@ -8,6 +8,7 @@ import hashlib
 import random
 from typing import Any, Protocol
 
+from pacos.errors import ModelError
 from pacos.records import Task
 
 ALPACA_WITH_INPUT = (
@@ -62,6 +63,9 @@ TEMPLATE_SHA256 = {"alpaca": ALPACA_SHA256, "self-instruct": SELF_INSTRUCT_SHA25
 CHAT_TEMPLATES = {"alpaca": ALPACA_CHAT_TEMPLATE, "self-instruct": SELF_INSTRUCT_CHAT_TEMPLATE}
 CHAT_PROMPTS = {"alpaca": ALPACA_WITHOUT_INPUT, "self-instruct": "{instruction}\nOutput:"}
 
+# Where a message goes in a rendered chat template: characters that no text holds.
+_MESSAGE = "\ue000message\ue001"
+
 
 class Tokenizer(Protocol):
     """What this module needs of a transformers tokenizer."""
@@ -103,6 +107,23 @@ def encode_prompts(tokenizer: Tokenizer, prompts: list[str]) -> list[list[int]]:
         if eos is not None and eos != bos and ids and ids[-1] == eos:
             del ids[-1]
     return encoded
+
+
+def encode_chats(tokenizer: Any, messages: list[str]) -> list[list[int]]:
+    """Token ids of chats of one user message each, in the model's own chat template, up to where it answers.
+
+    A message is tokenised apart from the template, so that text in it that spells a control token ("end of turn")
+    stays text; templates rendered whole let a quoted text end the turn. Raises ModelError for a template that does
+    not repeat its message once.
+    """
+    chat = [{"role": "user", "content": _MESSAGE}]
+    frame = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    before, *after = frame.split(_MESSAGE)
+    if len(after) != 1:
+        raise ModelError("the chat template does not repeat the message once", todo="take another template")
+    head, tail = tokenizer([before, after[0]], add_special_tokens=False, verbose=False)["input_ids"]
+    bodies = encode_responses(tokenizer, messages)
+    return [[*head, *body, *tail] for body in bodies]
 
 
 def encode_responses(tokenizer: Tokenizer, responses: list[str]) -> list[list[int]]:

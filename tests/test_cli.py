@@ -65,6 +65,10 @@ def complaint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (["score", "/none.jsonl"], "/none.jsonl: no such file"),
         (["report", "/none"], "/none"),
         (["compare", "/none"], "two evaluations"),
+        (["judge", "--kind", "rubric", "--config", "CONFIG"], "no model has been evaluated in this run"),
+        (["judge", "--kind", "rubric", "--config", "CONFIG", "--answers", "/none.jsonl"], "/none.jsonl: no such file"),
+        (["agreement", "/none", "/none"], "/none: no such file"),
+        (["winrate", "/none.json"], "/none.json: no such file"),
     ],
 )
 def test_bad_input_is_one_clear_message(

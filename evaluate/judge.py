@@ -1,0 +1,219 @@
+"""`pacos judge`: a local model grades answers, scores them, or compares them blind; `judge/<kind>--<suite>/`.
+
+`judgements.jsonl` there is append-only: a killed run goes on at the first judgement that is missing. `judge.json`
+says who judged and how, `results.json` what came of it.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.config import Config
+from pacos.engine import Engine, Sampling, open_engine, price_per_hour
+from pacos.errors import DataError
+from pacos.evaluate.judge_prompts import CHOICES, FIRST, PROMPTS, SECOND, Kind, read_verdict
+from pacos.evaluate.judge_questions import Prompt, Question, ask_about, fit
+from pacos.evaluate.judged import Answers
+from pacos.evaluate.proof import prove
+from pacos.evaluate.verdicts import summary, table
+from pacos.models import load_tokenizer, model_sha256, read_adapter_config
+from pacos.progress import bar
+from pacos.records import JsonlWriter, Judgement, read_records, write_json, write_jsonl
+from pacos.runs import Run, Stage, file_sha256
+
+log = logging.getLogger("pacos")
+
+ADAPTER = "judge"
+# A letter, and the end-of-text behind it.
+LETTER_TOKENS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that decides a judgement, besides the answer judged."""
+
+    kind: Kind
+    model: str
+    model_sha256: str
+    dtype: str
+    adapter: str
+    adapter_sha256: str
+    template: str
+    prompt_sha256: str
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+Asked = tuple[Question, Prompt]
+
+
+def main(config: Config, run: Run, kind: Kind, answers: Answers) -> dict[str, Any]:
+    """Judge all `answers` and return what `results.json` holds; goes on at the first missing judgement.
+
+    Raises ConfigError, DataError (pairwise: fewer than two models, unlike items), ModelError, EngineError.
+    """
+    settings, questions = settings_of(config, kind), ask_about(kind, answers, config.evaluate.judge.samples)
+    folder = run.dir / "judge" / f"{kind}--{answers.suite}"
+    stage_name = f"judge/{folder.name}"
+    decides = [asdict(settings), [question.key for question in questions]]
+    results = folder / "results.json"
+    if run.is_done(stage_name, *decides):
+        log.info("judge: done already, nothing has changed: %s", folder)
+        return dict(json.loads(results.read_text(encoding="utf-8")))
+    with run.stage(stage_name, *decides, inputs=answers.files) as stage:
+        began = time.monotonic()
+        _take_up(folder, settings)
+        asyncio.run(_judge(config, run.dir, settings, questions, folder, stage))
+        stage.cost = round((time.monotonic() - began) * price_per_hour(config) / 3600, 4)
+        judgements = read_records(folder / "judgements.jsonl", Judgement)
+        found = {"suite": answers.suite, "judge": asdict(settings), **summary(kind, answers, judgements)}
+        write_json(results, found)
+        stage.outputs += [folder / "judgements.jsonl", results]
+    log.info("%s", table(found))
+    return found
+
+
+def plan(config: Config, kind: Kind, answers: Answers) -> list[str]:
+    """What would be judged by whom, for --dry-run; starts nothing."""
+    settings = settings_of(config, kind)
+    questions = ask_about(kind, answers, config.evaluate.judge.samples)
+    items = len({answer.item for answer in answers.answers})
+    judge = settings.model + (f" + {settings.adapter}" if settings.adapter else "")
+    return [
+        f"{answers.suite}: {len(answers.answers):,} answers to {items:,} items by {', '.join(answers.models)}",
+        f"judge: {judge}, template {settings.template}",
+        f"{len(questions):,} {kind} judgements, up to {config.engine.max_in_flight} in flight",
+    ]
+
+
+def settings_of(config: Config, kind: Kind) -> Settings:
+    """Raises ModelError for a judge that is not there."""
+    judge = config.evaluate.judge
+    model = judge.model or config.engine.model or config.model.base
+    adapter = Path(judge.adapter) if judge.adapter else None
+    if adapter:
+        read_adapter_config(adapter)
+    template = judge.template
+    if template == "auto":
+        template = "chat" if load_tokenizer(model, config.model).chat_template else "alpaca"
+    free = kind == "additive"
+    return Settings(
+        kind=kind,
+        model=model,
+        model_sha256=model_sha256(model, config.model),
+        dtype=config.model.dtype,
+        adapter=str(adapter or ""),
+        adapter_sha256=file_sha256(adapter / "adapter_model.safetensors") if adapter else "",
+        template=template,
+        prompt_sha256=hashlib.sha256(PROMPTS[kind].encode()).hexdigest(),
+        temperature=judge.temperature if free else 0.0,
+        top_p=judge.top_p if free else 1.0,
+        max_tokens=judge.max_tokens if free else LETTER_TOKENS,
+    )
+
+
+def _take_up(folder: Path, settings: Settings) -> None:
+    """Earlier judgements stay where the same judge made them in the same way; others are set aside, not deleted."""
+    path, judgements = folder / "judge.json", folder / "judgements.jsonl"
+    now = asdict(settings)
+    try:
+        same = json.loads(path.read_text(encoding="utf-8")) == now
+    except FileNotFoundError:
+        same = False
+    except json.JSONDecodeError as broken:
+        raise DataError(f"not JSON: {broken}", where=str(path), todo="delete its folder and judge again") from None
+    if not same and judgements.is_file():
+        _set_aside(judgements)
+    write_json(path, now)
+
+
+def _set_aside(path: Path) -> None:
+    aside = path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
+    path.rename(aside)
+    log.info("%s: the judge or what it is asked has changed; earlier judgements are in %s", path.parent, aside.name)
+
+
+async def _judge(
+    config: Config, run_dir: Path, settings: Settings, questions: Sequence[Question], folder: Path, stage: Stage
+) -> None:
+    adapters = {ADAPTER: Path(settings.adapter)} if settings.adapter else {}
+    async with open_engine(config, run_dir, model=settings.model, adapters=adapters) as engine:
+        room = engine.max_model_len - settings.max_tokens
+        asked = [(one, fit(one.write, settings.template, engine.tokenizer, room)) for one in questions]
+        await prove(engine, list(adapters), [prompt.ids for _, prompt in asked])
+        done = _keep(folder / "judgements.jsonl", asked)
+        missing = [one for one in asked if one[0].key not in done]
+        with (
+            JsonlWriter(folder / "judgements.jsonl") as journal,
+            bar("judging", len(asked), "judgements", initial=len(done)) as progress,
+        ):
+            queue = iter(missing)
+
+            async def work() -> None:
+                for one in queue:
+                    journal.write(await _ask(engine, settings, one, stage))
+                    progress.update()
+
+            await _all_or_first_error([work() for _ in range(min(config.engine.max_in_flight, len(missing)))])
+
+
+def _keep(path: Path, asked: Sequence[Asked]) -> set[tuple[str, str, str, int, int]]:
+    """Keys of what is judged already. Judgements of other answers than those at hand leave the file, which then is
+    set aside as it was."""
+    if not path.is_file():
+        return set()
+    wanted = {question.key: prompt.sha256 for question, prompt in asked}
+    rows = read_records(path, Judgement, torn_tail=True)
+    kept = {}
+    for row in rows:
+        key = row.item, row.model, row.against, row.sample, row.repeat
+        if wanted.get(key) == row.prompt_sha256:
+            kept[key] = row
+    if len(kept) != len(rows):
+        _set_aside(path)
+        write_jsonl(path, kept.values())
+    return set(kept)
+
+
+async def _ask(engine: Engine, settings: Settings, asked: Asked, stage: Stage) -> Judgement:
+    question, prompt = asked
+    sampling = Sampling(settings.max_tokens, settings.temperature, settings.top_p, choice=CHOICES[settings.kind])
+    answer = await engine.complete(prompt.ids, sampling, adapter=ADAPTER if settings.adapter else None)
+    stage.tokens["prompt"] += answer.prompt_tokens
+    stage.tokens["completion"] += answer.completion_tokens
+    verdict = read_verdict(settings.kind, answer.text, answer.finish_reason)
+    if settings.kind == "pairwise" and verdict:
+        own = SECOND if question.repeat == 0 else FIRST
+        verdict = "win" if verdict == own else "loss" if verdict in (FIRST, SECOND) else "tie"
+    return Judgement(
+        kind=settings.kind,
+        item=question.item,
+        model=question.model,
+        against=question.against,
+        sample=question.sample,
+        repeat=question.repeat,
+        prompt_sha256=prompt.sha256,
+        truncated=prompt.truncated,
+        verdict=verdict,
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+    )
+
+
+async def _all_or_first_error(works: Sequence[Any]) -> None:
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
