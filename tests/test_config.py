@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacos.config import load_config, resolved_yaml, section_sha256
@@ -26,8 +26,8 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
 def test_every_shipped_accelerate_config_is_one_for_accelerate(name: str) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
-    settings = load_config_from_file(str(ROOT / "configs" / "accelerate" / f"{name}.yaml"))
-    assert settings.mixed_precision == "no"
+    plan = load_config_from_file(str(ROOT / "configs" / "accelerate" / f"{name}.yaml"))
+    assert plan.mixed_precision == "no"
 
 
 def test_the_name_defaults_to_the_file(tmp_path: Path) -> None:
@@ -72,6 +72,7 @@ def test_a_missing_file_lists_the_shipped_ones(tmp_path: Path, monkeypatch: pyte
         load_config(tmp_path / "none.yaml")
 
 
+@settings(deadline=None)
 @given(
     r=st.integers(1, 512),
     learning_rate=st.floats(1e-8, 1, exclude_min=True),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacos.errors import DataError, RunError
@@ -17,6 +17,7 @@ from pacos.records import JsonlWriter, Response, read_jsonl, read_records, read_
 ANSWERS = st.builds(Response, request=st.integers(0), text=st.text(), finish_reason=st.sampled_from(["stop", "length"]))
 
 
+@settings(deadline=None)
 @given(answers=st.lists(ANSWERS, max_size=5))
 def test_records_come_back_as_written(tmp_path_factory: pytest.TempPathFactory, answers: list[Response]) -> None:
     path = tmp_path_factory.mktemp("records") / "responses.jsonl"
