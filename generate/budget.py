@@ -3,9 +3,10 @@
 from enum import StrEnum
 
 from pacos.config import Config
-from pacos.engine import price_per_hour
+from pacos.engine import cost
 from pacos.generate.journal import Journal
 from pacos.generate.pool import RECENT_ITEMS, Tally
+from pacos.generate.reasons import Reason
 
 
 class StoppedBy(StrEnum):
@@ -27,16 +28,17 @@ class Budget:
         self._limits = config.generate.budget
         self._target = config.generate.target
         self._journal = journal
-        self._price_per_second = price_per_hour(config) / 3600
+        self._config = config
 
     @property
     def cost(self) -> float:
-        return self._journal.seconds * self._price_per_second
+        journal = self._journal
+        return cost(self._config, journal.seconds, journal.prompt_tokens, journal.completion_tokens)
 
     def stopped_by(self, tally: Tally) -> StoppedBy | None:
         """The first limit that is reached, or None."""
         limits = self._limits
-        if tally.accepted >= self._target:
+        if tally.instructions >= self._target and not tally.rejected[Reason.PENDING]:
             return StoppedBy.TARGET
         if limits.requests is not None and tally.requests >= limits.requests:
             return StoppedBy.REQUESTS
@@ -44,18 +46,22 @@ class Budget:
             return StoppedBy.TOKENS
         if len(tally.recent) == RECENT_ITEMS and sum(tally.recent) < limits.min_acceptance * RECENT_ITEMS:
             return StoppedBy.MIN_ACCEPTANCE
-        return self._clock()
+        return self.clock()
 
-    def may_ask(self, request: int) -> bool:
-        """Whether one more request is within every limit, counting answers that are not committed yet."""
-        limits, journal = self._limits, self._journal
-        if limits.requests is not None and request >= limits.requests:
-            return False
-        if limits.tokens is not None and journal.prompt_tokens + journal.completion_tokens >= limits.tokens:
-            return False
-        return self._clock() is None
+    def may_ask(self, requests: int, tokens: int) -> bool:
+        """Whether one more request is within every limit, with so many requests and tokens to be committed before it.
 
-    def _clock(self) -> StoppedBy | None:
+        Answers behind a gap in the journal do not count: they are committed after it, and the gap must be asked for.
+        """
+        limits = self._limits
+        if limits.requests is not None and requests >= limits.requests:
+            return False
+        if limits.tokens is not None and tokens >= limits.tokens:
+            return False
+        return self.clock() is None
+
+    def clock(self) -> StoppedBy | None:
+        """The limit on time or money that is reached, or None."""
         if self._limits.seconds is not None and self._journal.seconds >= self._limits.seconds:
             return StoppedBy.SECONDS
         if self._limits.money is not None and self.cost >= self._limits.money:

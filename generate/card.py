@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from pacos import __version__
-from pacos.config import Config
+from pacos.config import Config, GenerateConfig
 from pacos.records import Task, write_text
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -42,11 +42,23 @@ def _header(config: Config, accepted: int) -> dict[str, Any]:
     }
 
 
+def _method(generate: GenerateConfig, stats: dict[str, Any]) -> str:
+    if generate.preset != "self-instruct":
+        return f"each prompt shows {generate.seeds_per_request} of them and asks for a list of new ones."
+    funnel, kinds = stats["funnel"], stats["classification"]
+    return (
+        f"each prompt shows {generate.seeds_per_request} of them and {generate.machine_per_request} accepted "
+        f"instructions, and asks for more. Of the {funnel['instructions']:,} accepted, {kinds['yes']:,} were called "
+        "classification and given instances label first, the others input first; "
+        f"{funnel['instances']:,} instances were written."
+    )
+
+
 def _body(config: Config, seeds: Path, seed_count: int, stats: dict[str, Any]) -> str:
     generate, funnel = config.generate, stats["funnel"]
     model = config.engine.model or config.model.base
     rejected = "\n".join(f"| {reason} | {count:,} |" for reason, count in funnel["rejected"].items())
-    kept = 100 * funnel["accepted"] / funnel["items"] if funnel["items"] else 0.0
+    kept = 100 * funnel["instructions"] / funnel["items"] if funnel["items"] else 0.0
     words = stats["lengths"]
     cost = stats["cost"]
     price = f", {cost['total']:.2f} in all and {cost['per_1000']:.2f} per 1,000 tasks" if cost["total"] else ""
@@ -54,8 +66,8 @@ def _body(config: Config, seeds: Path, seed_count: int, stats: dict[str, Any]) -
 # {config.name}
 
 {funnel["accepted"]:,} tasks (instruction, input, output), written by `{model}` and filtered, not checked by people.
-Made with pacos {__version__}, preset `{generate.preset}`: each prompt shows {generate.seeds_per_request} of \
-{seed_count:,} seed tasks (`{seeds.name}`) and asks for a list of new ones.
+Made with pacos {__version__}, preset `{generate.preset}`, from {seed_count:,} seed tasks (`{seeds.name}`): \
+{_method(generate, stats)}
 
 ```python
 from datasets import load_dataset

@@ -8,6 +8,7 @@ from typing import Any
 
 from pacos.config import FiltersConfig, GenerateConfig
 from pacos.errors import RunError
+from pacos.generate.bootstrap import write_unit
 from pacos.generate.journal import read_responses
 from pacos.generate.parsing import ParsedItem
 from pacos.generate.pool import Candidate, Pool
@@ -26,23 +27,31 @@ def curate(responses: Path, out: Path, config: GenerateConfig) -> dict[str, Any]
     """Make `dataset.jsonl`, `rejected.jsonl` and `stats.json` from a journal, in the order of its requests.
 
     Takes every answer up to `config.target` accepted tasks; from a run's own journal and config, when the run
-    stopped at its target, the files are the run's to the byte. Returns the statistics.
+    stopped at its target, the files are the run's to the byte. Preset self-instruct lists instructions whose later
+    answers are missing as `pending`. Returns the statistics.
     """
     seeds = load_seeds(seeds_path(config.seeds))
     answers = read_responses(responses)
     _refuse_own_folder(responses, out)
-    with Pool(out, seeds, config.filters, config.target) as pool, bar("curate", len(answers), "answers") as progress:
+    bootstraps = config.preset == "self-instruct"
+    with (
+        Pool(out, seeds, config.filters, config.target, instructions_only=bootstraps) as pool,
+        bar("curate", len(answers), "answers") as progress,
+    ):
         for request in sorted(answers):
             if pool.is_full:
                 break
-            pool.commit_answer(answers[request])
+            if bootstraps:
+                write_unit(pool, answers[request], pool.judge_answer(answers[request]), answers)
+            else:
+                pool.commit_answer(answers[request])
             progress.update()
     stats = dataset_stats(
         pool.tally,
         stopped_by="target" if pool.is_full else "end",
-        answered=len(answers),
-        prompt_tokens=sum(answer.prompt_tokens for answer in answers.values()),
-        completion_tokens=sum(answer.completion_tokens for answer in answers.values()),
+        answered=len(answers) + len(answers.details),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers.everything()),
+        completion_tokens=sum(answer.completion_tokens for answer in answers.everything()),
     )
     return _finish(out, stats)
 

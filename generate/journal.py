@@ -7,17 +7,42 @@ those to other questions, and the seconds spent so far, which money and time bud
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from pacos.config import Config
 from pacos.errors import DataError, RunError
 from pacos.generate import prompts
+from pacos.generate.classify import classify_prompt
+from pacos.generate.instances import instances_prompt
+from pacos.generate.instructions import instructions_prompt
 from pacos.records import JsonlWriter, Response, read_records, write_json
 from pacos.runs import file_sha256
 
 SAVE_SECONDS_EVERY = 10.0
+DETAIL_PHASES = ("classify", "instances")
+
+
+class Answers(dict[int, Response]):
+    """Answers to the requests for lists, by number; `details` are those about one instruction, by (phase, key)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.details: dict[tuple[str, str], Response] = {}
+
+    def add(self, answer: Response) -> None:
+        """Of two answers to a request the first counts."""
+        if answer.phase in DETAIL_PHASES:
+            self.details.setdefault((answer.phase, answer.key), answer)
+        else:
+            self.setdefault(answer.request, answer)
+
+    def everything(self) -> Iterator[Response]:
+        yield from self.values()
+        yield from self.details.values()
 
 
 class Journal:
@@ -29,12 +54,12 @@ class Journal:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.path = folder / "responses.jsonl"
         self._companion = folder / "journal.json"
-        self.answers = read_responses(self.path) if self.path.exists() else {}
+        self.answers = read_responses(self.path) if self.path.exists() else Answers()
         before = self._read_companion()
         if self.answers and before:
             _refuse_other_settings(before["settings"], settings, self._companion)
-        self.prompt_tokens = sum(answer.prompt_tokens for answer in self.answers.values())
-        self.completion_tokens = sum(answer.completion_tokens for answer in self.answers.values())
+        self.prompt_tokens = sum(answer.prompt_tokens for answer in self.answers.everything())
+        self.completion_tokens = sum(answer.completion_tokens for answer in self.answers.everything())
         self._settings = dict(settings)
         self._seconds_before = float(before["seconds"]) if self.answers and before else 0.0
         self._began: float | None = None
@@ -46,12 +71,16 @@ class Journal:
         """Wall-clock seconds with the engine up, over all sessions."""
         return self._seconds_before + (time.monotonic() - self._began if self._began is not None else 0.0)
 
+    @property
+    def count(self) -> int:
+        return len(self.answers) + len(self.answers.details)
+
     def start_clock(self) -> None:
         self._began = time.monotonic()
 
     def append(self, answer: Response) -> None:
         self._writer.write(answer)
-        self.answers[answer.request] = answer
+        self.answers.add(answer)
         self.prompt_tokens += answer.prompt_tokens
         self.completion_tokens += answer.completion_tokens
         if time.monotonic() - self._saved > SAVE_SECONDS_EVERY:
@@ -80,34 +109,52 @@ class Journal:
 
 
 def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
-    """What decides the requests of the alpaca presets. Filters, target and budgets do not: they may change."""
+    """What decides the requests. Target and budgets do not, and filters only where prompts show accepted tasks."""
     generate = config.generate
-    return {
+    settings = {
         "seed": config.seed,
         "engine.model": config.engine.model or config.model.base,
         "model.revision": config.model.revision,
+        "model.chat": config.model.chat,
         "generate.preset": generate.preset,
         "generate.tasks_per_request": generate.tasks_per_request,
         "generate.seeds_per_request": generate.seeds_per_request,
-        **{f"generate.sampling.{key}": value for key, value in generate.sampling.model_dump().items()},
+        "generate.machine_per_request": generate.machine_per_request,
+        **_flat("generate.sampling", generate.sampling),
         "sha256 of the seed tasks": file_sha256(seeds),
-        "sha256 of pacos's own prompt text": hashlib.sha256(prompts.list_prompt([], 1).encode()).hexdigest(),
+        "sha256 of pacos's own prompt text": _prompts_sha256(generate.preset),
     }
+    if generate.machine_per_request:
+        settings |= {"generate.window": generate.window} | _flat("generate.filters", generate.filters)
+    if generate.preset == "self-instruct":
+        settings |= _flat("generate.classify", generate.classify) | _flat("generate.instances", generate.instances)
+    return settings
 
 
-def read_responses(path: Path) -> dict[int, Response]:
-    """A journal's answers by request; a torn last line is left out, of two answers to a request the first counts.
+def _flat(name: str, section: BaseModel) -> dict[str, Any]:
+    return {f"{name}.{key}": value for key, value in section.model_dump(mode="json").items()}
+
+
+def _prompts_sha256(preset: str) -> str:
+    texts = [prompts.list_prompt([], 1)]
+    if preset == "self-instruct":
+        texts = [instructions_prompt([]), classify_prompt(""), instances_prompt("", "yes"), instances_prompt("", "no")]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def read_responses(path: Path) -> Answers:
+    """A journal's answers; a torn last line is left out.
 
     Lines need only `request`, `text` and `finish_reason`. Raises DataError with the file and what is wrong there.
     """
-    answers: dict[int, Response] = {}
+    answers = Answers()
     for answer in read_records(path, Response, torn_tail=True):
         if not isinstance(answer.request, int) or not isinstance(answer.text, str):
             raise DataError(
                 f"`request` must be a number and `text` text, not {answer.request!r} and {type(answer.text).__name__}",
                 where=str(path),
             )
-        answers.setdefault(answer.request, answer)
+        answers.add(answer)
     return answers
 
 

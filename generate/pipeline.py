@@ -3,30 +3,33 @@
     requests ─▶ engine ─▶ journal ─▶ parse ─▶ rules ─▶ novelty ─▶ dataset.jsonl
       (seed, i)          (as they come)   (in request order)   └─▶ rejected.jsonl, each with its reason
 
+With preset self-instruct the lists hold instructions alone, and `bootstrap.py` asks on about each that is accepted.
+
 A run that was stopped, at any moment and by anything, goes on with the same command: the journal's answers
 are committed again, in order, and only what was never answered is asked.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pacos.config import Config
-from pacos.engine import Engine, open_engine
+from pacos.engine import open_engine
 from pacos.errors import RunError
+from pacos.generate.bootstrap import Bootstrap
 from pacos.generate.budget import Budget, StoppedBy
 from pacos.generate.card import write_alpaca_json, write_card
 from pacos.generate.estimate import estimate
 from pacos.generate.journal import Journal, request_settings
 from pacos.generate.pool import Pool
-from pacos.generate.request import Request, RequestMaker
+from pacos.generate.request import RequestMaker, examples_per_request
 from pacos.generate.scheduler import ask_ahead
 from pacos.generate.seeds import Seed, load_seeds, seeds_path
+from pacos.generate.session import Session, check_same_prompt
 from pacos.generate.stats import dataset_stats
 from pacos.progress import bar
-from pacos.records import Response, read_tasks, write_json
+from pacos.records import read_tasks, write_json
 from pacos.runs import Run
 
 log = logging.getLogger("pacos")
@@ -38,7 +41,7 @@ def main(config: Config, run: Run) -> None:
     Raises DataError (seeds), RunError (other settings' answers, full disk, nothing accepted), EngineError, ConfigError.
     """
     path = seeds_path(config.generate.seeds)
-    seeds = load_seeds(path, at_least=config.generate.seeds_per_request)
+    seeds = load_seeds(path, at_least=examples_per_request(config))
     decides = (config.seed, config.model, config.engine.model, config.generate)
     if run.is_done("generate", *decides):
         log.info("generate: done already, see %s", run.dataset)
@@ -59,95 +62,46 @@ def main(config: Config, run: Run) -> None:
 def plan(config: Config) -> list[str]:
     """What a run would do, and about what it would take. Checks the seeds; starts nothing."""
     path = seeds_path(config.generate.seeds)
-    return estimate(config, load_seeds(path, at_least=config.generate.seeds_per_request), path)
+    return estimate(config, load_seeds(path, at_least=examples_per_request(config)), path)
 
 
 async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journal, budget: Budget) -> dict[str, Any]:
     """Run until something stops it; the statistics of what was made."""
     generate, in_flight = config.generate, config.engine.max_in_flight
-    if in_flight * 8 > generate.window:
+    if generate.preset == "self-instruct":
+        in_flight = min(in_flight, max(1, generate.window // 4))  # each list brings about six more requests
+    elif in_flight * 8 > generate.window:
         log.warning("generate: a window under %d lets slow answers hold up the engine", in_flight * 8)
     async with open_engine(config, run.dir) as engine:
         journal.start_clock()
         maker = RequestMaker(config, seeds, engine.tokenizer, engine.max_model_len)
-        for answer in journal.answers.values():
-            _check_same_prompt(answer, maker.make(answer.request), journal.path)
+        if first := journal.answers.get(0):
+            check_same_prompt(first, maker.make(0), journal.path)  # before anything is written; the rest when committed
+        bootstraps = generate.preset == "self-instruct"
         with (
-            Pool(run.dataset, seeds, generate.filters, generate.target) as pool,
-            bar("generate", generate.target, "tasks") as progress,
+            Pool(run.dataset, seeds, generate.filters, generate.target, instructions_only=bootstraps) as pool,
+            bar("generate", generate.target, "instructions" if bootstraps else "tasks") as progress,
         ):
-            session = _Session(engine, maker, journal, pool, budget, progress)
-            await ask_ahead(
-                session.ask,
-                answered=journal.answers,
-                record=journal.append,
-                commit=session.commit,
-                may_ask=budget.may_ask,
-                window=generate.window,
-                in_flight=in_flight,
-            )
+            kind = Bootstrap if bootstraps else Session
+            async with kind(engine, maker, journal, pool, budget, progress) as session:
+                await ask_ahead(
+                    session.ask,
+                    answered=journal.answers,
+                    record=journal.append,
+                    commit=session.commit,
+                    may_ask=session.may_ask,
+                    window=generate.window,
+                    in_flight=in_flight,
+                )
     return dataset_stats(
         pool.tally,
         stopped_by=str(session.stopped_by or budget.stopped_by(pool.tally)),
-        answered=len(journal.answers),
+        answered=journal.count,
         prompt_tokens=journal.prompt_tokens,
         completion_tokens=journal.completion_tokens,
         seconds=journal.seconds,
         cost=budget.cost,
     )
-
-
-@dataclass
-class _Session:
-    """What asking and committing share."""
-
-    engine: Engine
-    maker: RequestMaker
-    journal: Journal
-    pool: Pool
-    budget: Budget
-    progress: Any
-    stopped_by: StoppedBy | None = None
-
-    async def ask(self, number: int) -> Response:
-        request = self.maker.make(number)
-        completion = await self.engine.complete(request.prompt_ids, request.sampling)
-        return Response(
-            request=number,
-            text=completion.text,
-            finish_reason=completion.finish_reason,
-            prompt_sha256=request.prompt_sha256,
-            sampled=request.sampled,
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-            seconds=round(completion.seconds, 3),
-        )
-
-    def commit(self, answer: Response) -> bool:
-        self.pool.commit_answer(answer)
-        self.stopped_by = self.budget.stopped_by(self.pool.tally)
-        self._show()
-        return self.stopped_by is None
-
-    def _show(self) -> None:
-        tally, journal = self.pool.tally, self.journal
-        figures = {
-            "accepted": f"{tally.accepted / max(tally.items, 1):.0%}",
-            "tok/s": f"{journal.completion_tokens / max(journal.seconds, 1e-9):,.0f}",
-            "cost": f"{self.budget.cost:.2f}",
-        }
-        self.progress.set_postfix(figures, refresh=False)
-        self.progress.update(tally.accepted - self.progress.n)
-
-
-def _check_same_prompt(answer: Response, request: Request, journal: Path) -> None:
-    if answer.prompt_sha256 and answer.prompt_sha256 != request.prompt_sha256:
-        raise RunError(
-            f"the answer to request {answer.request} belongs to another prompt than this run would send",
-            where=str(journal),
-            todo="the model's tokenizer or context length, or pacos itself, has changed since: go back to what they "
-            "were, choose another `name`, or make a dataset of these answers with `pacos curate`",
-        )
 
 
 def _finish(config: Config, folder: Path, seeds: Path, seed_count: int, stats: dict[str, Any]) -> None:

@@ -19,6 +19,14 @@ class Reason(StrEnum):
     STARTS_NON_ASCII = "starts_non_ascii"
     EMPTY_OUTPUT = "empty_output"
     OUTPUT_COPIES_INPUT = "output_copies_input"
+    ENDS_WITH_COLON = "ends_with_colon"
 
     # ROUGE-L above the threshold to a seed or to an accepted task.
     NOVELTY = "novelty"
+
+    # Self-Instruct: what is wrong with the instances of an instruction taken together (generate/preparation.py).
+    NO_INSTANCE = "no_instance"  # nothing in the answer reads as an example
+    CONTRADICTORY = "contradictory"
+    DUPLICATE = "duplicate"
+    PAST_FIVE = "past_five"
+    PENDING = "pending"  # an accepted instruction whose later answers are not there yet

@@ -28,6 +28,8 @@ def dataset_stats(
             "requests": tally.requests,
             "items": tally.items,
             "parsed": tally.parsed,
+            "instructions": tally.instructions,
+            "instances": tally.instances,
             "accepted": tally.accepted,
             "rejected": {str(reason): count for reason, count in tally.rejected.most_common()},
         },
@@ -39,6 +41,7 @@ def dataset_stats(
             "per_1000": round(1000 * cost / tally.accepted, 4) if tally.accepted else 0.0,
         },
         "stopped_by": stopped_by,
+        "classification": {kind: tally.classification[kind] for kind in ("yes", "no", "unknown")},
         "lengths": {
             "instruction": words(tally.words["instruction"]),
             "input": words([length for length in tally.words["input"] if length]),

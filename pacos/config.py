@@ -32,6 +32,14 @@ class ModelConfig(Section):
     revision: str | None = None
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     trust_remote_code: bool = False
+    chat: bool = Field(False, description="The model that generates is asked through its own chat template.")
+
+
+class TokenPrice(Section):
+    """Price of a million tokens, in the currency of generate.budget.money."""
+
+    prompt: Annotated[float, Field(ge=0)]
+    completion: Annotated[float, Field(ge=0)]
 
 
 class EngineConfig(Section):
@@ -46,6 +54,7 @@ class EngineConfig(Section):
     start_timeout_s: Count = 900
     request_timeout_s: Count = 1800
     price_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
+    price_per_million_tokens: TokenPrice | None = Field(None, description="Of a server that bills by the token.")
 
 
 class SamplingConfig(Section):
@@ -71,16 +80,46 @@ class BudgetConfig(Section):
     min_acceptance: Fraction = Field(0.02, description="Floor on accepted/items over the last 2,000 items.")
 
 
+# What preset self-instruct changes of the defaults below: paper 2212.10560, table 4 and section 2.2.
+# Greedy is temperature 0; the paper's top_p 0 says the same, and vLLM refuses it.
+SELF_INSTRUCT: dict[str, Any] = {
+    "tasks_per_request": 7,
+    "seeds_per_request": 6,
+    "machine_per_request": 2,
+    "window": 128,
+    "sampling": {"temperature": 0.7, "top_p": 0.5, "max_tokens": 1024, "presence_penalty": 2.0},
+    "filters": {"preset": "self-instruct"},
+}
+
+
 class GenerateConfig(Section):
-    preset: Literal["alpaca", "alpaca-original"] = "alpaca"
+    """`sampling` is that of the lists; `classify` and `instances` are the later phases of preset self-instruct."""
+
+    preset: Literal["alpaca", "alpaca-original", "self-instruct"] = "alpaca"
     seeds: str | None = Field(None, description="Seed tasks (JSONL); pacos's own 175 unless given.")
-    target: Count = 52_000
+    target: Count = Field(52_000, description="Accepted instructions; with self-instruct each brings 0–5 tasks.")
     tasks_per_request: Count = 20
     seeds_per_request: Count = 3
+    machine_per_request: Annotated[int, Field(ge=0)] = Field(
+        0, description="Examples out of the accepted tasks; seeds stand in while there are too few."
+    )
     window: Count = 512
     sampling: SamplingConfig = SamplingConfig()
+    classify: SamplingConfig = SamplingConfig(temperature=0.0, max_tokens=3)
+    instances: SamplingConfig = SamplingConfig(temperature=0.0, max_tokens=300, presence_penalty=1.5)
     filters: FiltersConfig = FiltersConfig()
     budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_before_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("preset") != "self-instruct":
+            return values
+        published = {key: values.get(key, default) for key, default in SELF_INSTRUCT.items()}
+        for key, default in SELF_INSTRUCT.items():
+            if isinstance(default, dict) and isinstance(published[key], dict):
+                published[key] = default | published[key]
+        return values | published
 
     @model_validator(mode="after")
     def _examples_leave_room(self) -> "GenerateConfig":

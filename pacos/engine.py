@@ -270,6 +270,13 @@ def price_per_hour(config: Config) -> float:
     return engine.price_per_gpu_hour * gpus
 
 
+def cost(config: Config, seconds: float, prompt_tokens: int, completion_tokens: int) -> float:
+    """Of an engine that was up for `seconds` and read and wrote these tokens; 0 where no price is given."""
+    by_token = config.engine.price_per_million_tokens
+    billed = by_token.prompt * prompt_tokens + by_token.completion * completion_tokens if by_token else 0.0
+    return price_per_hour(config) * seconds / 3600 + billed / 1e6
+
+
 def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str, Any]:
     return {
         "max_tokens": sampling.max_tokens,

@@ -188,7 +188,8 @@ def _figures(report: Values) -> dict[str, str]:
         figures["loss"] = charts.loss(report["training"]["steps"])
     if report["dataset"]:
         stats = report["dataset"]["stats"]
-        funnel = {step: stats["funnel"][step] for step in ("items", "parsed", "accepted")}
+        later = ("instructions", "instances") if stats["funnel"].get("instances") else ()
+        funnel = {step: stats["funnel"][step] for step in ("items", "parsed", *later, "accepted")}
         figures["funnel"] = charts.bars(funnel)
         figures["reasons"] = charts.bars(stats["funnel"]["rejected"], charts.FIRST)
         figures["novelty"] = charts.novelty(stats["novelty"]["nearest_rougeL_histogram"])

@@ -1,0 +1,111 @@
+"""One run's asking and committing, between the scheduler and the pool, for the presets where a list is all there is.
+
+`bootstrap.py` has Self-Instruct's, where every accepted instruction is asked about twice more.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pacos.engine import Engine
+from pacos.errors import RunError
+from pacos.generate.budget import Budget, StoppedBy
+from pacos.generate.journal import Journal
+from pacos.generate.pool import Pool
+from pacos.generate.request import Request, RequestMaker
+from pacos.records import Response, Task
+
+
+class Session:
+    """Used as `async with`: what was started is seen through at the end, or cancelled where there was an error."""
+
+    def __init__(
+        self, engine: Engine, maker: RequestMaker, journal: Journal, pool: Pool, budget: Budget, progress: Any
+    ) -> None:
+        self.maker, self.journal, self.pool, self.budget = maker, journal, pool, budget
+        self.stopped_by: StoppedBy | None = None
+        self._engine = engine
+        self._progress = progress
+        self._window = maker.config.generate.window
+        self._asked: set[int] = set()
+        self._sizes: list[int] = []  # of the pool, after each commit
+
+    async def ask(self, number: int) -> Response:
+        self._asked.add(number)
+        return await self.send(self.maker.make(number, self._pool_for(number)))
+
+    async def send(self, request: Request) -> Response:
+        completion = await self._engine.complete(request.prompt_ids, request.sampling)
+        return Response(
+            request=request.number,
+            text=completion.text,
+            finish_reason=completion.finish_reason,
+            phase=request.phase,
+            key=request.key,
+            prompt_sha256=request.prompt_sha256,
+            sampled=request.sampled,
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            seconds=round(completion.seconds, 3),
+        )
+
+    def may_ask(self, number: int) -> bool:
+        ahead = (self.journal.answers.get(before) for before in range(len(self._sizes), number))
+        tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in ahead if answer)
+        return self.budget.may_ask(self.requests_before(number), self.pool.tally.tokens + tokens)
+
+    def requests_before(self, number: int) -> int:
+        """Requests that are committed before list `number`, as far as they are known."""
+        return number
+
+    def commit(self, answer: Response) -> bool:
+        """Take the next answer in the order of requests; whether to go on."""
+        self._check_replayed(answer)
+        self.pool.commit_answer(answer)
+        self._sizes.append(len(self.pool.accepted))
+        self.stopped_by = self.budget.stopped_by(self.pool.tally)
+        self.show()
+        return self.stopped_by is None
+
+    def show(self) -> None:
+        tally, journal, cost = self.pool.tally, self.journal, self.budget.cost
+        figures = {
+            "accepted": f"{tally.instructions / max(tally.items, 1):.0%}",
+            "tok/s": f"{journal.completion_tokens / max(journal.seconds, 1e-9):,.0f}",
+            "cost": f"{cost:.2f}",
+            "per 1,000": f"{1000 * cost / max(tally.accepted, 1):.2f}",
+        }
+        self._progress.set_postfix(figures, refresh=False)
+        self._progress.update(tally.instructions - self._progress.n)
+
+    def _check_replayed(self, answer: Response) -> None:
+        if answer.request not in self._asked and answer.prompt_sha256:
+            check_same_prompt(
+                answer, self.maker.make(answer.request, self._pool_for(answer.request)), self.journal.path
+            )
+
+    def _pool_for(self, number: int) -> Sequence[tuple[str, Task]]:
+        """The accepted tasks after commit `number` − window: known before the request may be asked."""
+        if not self.maker.config.generate.machine_per_request or number < self._window:
+            return ()
+        return self.pool.accepted[: self._sizes[number - self._window]]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing was started besides the list requests, which the scheduler sees through."""
+
+
+def check_same_prompt(answer: Response, request: Request, journal: Path) -> None:
+    """Raises RunError where the journal's answer is one to another prompt."""
+    if answer.prompt_sha256 and answer.prompt_sha256 != request.prompt_sha256:
+        raise RunError(
+            f"the answer to request {answer.request} belongs to another prompt than this run would send",
+            where=str(journal),
+            todo="the model's tokenizer or context length, or pacos itself, has changed since: go back to what they "
+            "were, choose another `name`, or make a dataset of these answers with `pacos curate`",
+        )
