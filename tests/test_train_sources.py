@@ -1,4 +1,5 @@
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from pacos.config import ModelConfig, TrainConfig, parse_config
 from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.models import load_tokenizer
-from pacos.records import Task, read_tasks
+from pacos.records import Task
 from pacos.templates import alpaca_prompt, training_text
 from pacos.train import prepare
 from pacos.train.data import check_examples, encode_tasks
@@ -142,12 +143,13 @@ def test_tokenised_data_is_kept_and_read_again_until_its_content_changes(tmp_pat
         load_dataset(training_config(tmp_path, tiny_base, tasks, **({"max_length": 60} | change)), tokenizer)
     assert len(calls) == 4 and [*kept.iterdir()] == [file], "only who asks for it keeps"
 
-    written = file.read_bytes()
-    for damage in (written[:-40], written.replace(b"tasks.jsonl:1\n", b"tasks.jsonl:9\n")[:-4] + b"\0\0\0\0"):
-        file.write_bytes(damage)
-        assert load_dataset(config, tokenizer).sha256 == first.sha256
-    file.write_bytes(written)
+    written, first_ids = file.read_bytes(), first.examples[0].ids
+    file.write_bytes(written[:-40])
+    assert load_dataset(config, tokenizer) == first and len(calls) == 5
+    ids = struct.pack(f"<{len(first_ids)}i", *first_ids)
+    assert written.count(ids) == 1
+    file.write_bytes(written.replace(ids, ids[:-4] + b"\1\0\0\0"))
+    assert load_dataset(config, tokenizer) == first and len(calls) == 6
     write_tasks(tasks, 12, seed=1)
     assert load_dataset(config, tokenizer, keep=True).sha256 != first.sha256
     assert len([*kept.iterdir()]) == 1 and not file.exists()
-    assert read_tasks(tasks)
