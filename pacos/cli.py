@@ -123,6 +123,17 @@ def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = Fal
 
 
 @app.command()
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="Folder of a trained adapter.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the merged model.")],
+) -> None:
+    """Adapter + base → one model, with the drift that merging costs."""
+    from pacos.train import merge as merging
+
+    typer.echo(f"serve it: {merging.merge(adapter, out)}")
+
+
+@app.command()
 def evaluate(
     config: ConfigFile,
     overrides: Overrides = None,

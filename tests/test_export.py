@@ -15,10 +15,12 @@ from pacos.train import export
 from pacos.train.data import Dataset, Example
 from pacos.train.export import check_equal, check_trained, export_adapter, serve_command, with_chat_template
 from pacos.train.model import load_model, trainable_parameters
+from pacos.train.probe import StopProbe
 from pacos.train.sharding import gather
 from tests.small_training import train_here, training_config, write_tasks
 
-PROVENANCE = {"dataset_sha256": "0" * 64}
+PROVENANCE = {"dataset_sha256": "0" * 64, "template_sha256": ALPACA_SHA256}
+PROBE = StopProbe(32, 30, 256, 17)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,7 @@ def export_to(folder: Path, config, model, tiny_base: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_base), config.model)
     dataset = Dataset([Example("rows:1", [1, 5, 2], 1)], rows=1)
     weights = gather(trainable_parameters(model), keep=True)
-    export_adapter(model, weights, tokenizer, config, dataset, PROVENANCE, folder)
+    export_adapter(model, weights, tokenizer, config, dataset, PROVENANCE, PROBE, folder)
 
 
 def test_an_untrained_adapter_is_not_exported_and_the_old_one_stays(trained, tiny_base, tmp_path):

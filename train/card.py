@@ -9,6 +9,7 @@ from pacos.config import Config
 from pacos.templates import CHAT_PROMPTS
 from pacos.train.data import Dataset
 from pacos.train.model import base_name
+from pacos.train.probe import StopProbe
 
 CARD = """\
 ---
@@ -32,7 +33,7 @@ LoRA adapter for [{base}]({base}), tuned to follow instructions by pacos {versio
 
 ## Prompt
 
-Train and serve with the same text. Without an input:
+Template {template}. Train and serve with the same text. Without an input:
 
 ```text
 {prompt}
@@ -48,7 +49,7 @@ that model's terms as well. The answers were not checked for safety; try it on y
 """
 
 
-def model_card(config: Config, dataset: Dataset, provenance: dict[str, str]) -> str:
+def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], probe: StopProbe) -> str:
     train = config.train
     header: dict[str, Any] = {
         "base_model": base_name(config),
@@ -67,7 +68,9 @@ def model_card(config: Config, dataset: Dataset, provenance: dict[str, str]) -> 
         "gradient clipping": train.max_grad_norm,
         "longest example": f"{train.max_length} tokens",
         "loss on": "responses" if train.mask_prompt else "prompts and responses",
+        "end of sequence": "learnt" if train.append_eos else "not learnt",
         "seed": config.seed,
+        "after training": str(probe),
     }
     return CARD.format(
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
@@ -78,4 +81,5 @@ def model_card(config: Config, dataset: Dataset, provenance: dict[str, str]) -> 
         data=f"Of {dataset.rows:,} rows: {dataset} (sha256 of the token ids `{provenance['dataset_sha256'][:16]}…`)",
         table="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
         prompt=CHAT_PROMPTS[train.template],
+        template=f"{train.template} (sha256 `{provenance['template_sha256'][:16]}…`)",
     )

@@ -19,6 +19,7 @@ from pacos.templates import CHAT_PROMPTS, CHAT_TEMPLATES, encode_prompts
 from pacos.train.card import model_card
 from pacos.train.data import Dataset
 from pacos.train.model import base_name
+from pacos.train.probe import StopProbe
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,7 @@ def export_adapter(
     config: Config,
     dataset: Dataset,
     provenance: dict[str, str],
+    probe: StopProbe,
     folder: Path,
 ) -> None:
     """Write the finished adapter to `folder`; `trained` are its whole weights by parameter name, on the CPU.
@@ -48,7 +50,7 @@ def export_adapter(
         check_trained(weights, where=str(folder))
         with_chat_template(tokenizer, config.train.template).save_pretrained(aside)
         write_json(aside / "pacos.json", provenance)
-        write_text(aside / "README.md", model_card(config, dataset, provenance))
+        write_text(aside / "README.md", model_card(config, dataset, provenance, probe))
         replace_folder(aside, folder)
     except OSError as failure:
         raise disk_error(failure, folder) from failure

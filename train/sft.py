@@ -5,12 +5,14 @@ dataset/ ─▶ token ids (data) ─▶ packed steps (batches) ─▶ LoRA on th
 
 import contextlib
 import logging
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import ModelError
 from pacos.models import load_tokenizer, model_sha256
-from pacos.records import read_jsonl
+from pacos.records import read_jsonl, write_json
 from pacos.runs import Run, Stage
 from pacos.templates import TEMPLATE_SHA256
 from pacos.train.batches import total_steps
@@ -20,7 +22,8 @@ from pacos.train.isolation import check_isolation
 from pacos.train.loop import train_loop
 from pacos.train.model import base_name, load_model, trainable_parameters
 from pacos.train.prepare import load_dataset, tokenizer_sha256
-from pacos.train.sharding import gather, reshard, shard, sharding_asked
+from pacos.train.probe import StopProbe, probe_stops
+from pacos.train.sharding import gather, is_sharded, reshard, shard, sharding_asked
 from pacos.train.sources import source_paths
 from pacos.train.world import open_accelerator
 
@@ -76,13 +79,22 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
     folder = config.run_dir / "train"
     train_loop(model, pad_id, dataset, config, accelerator, folder, recipe(config) | provenance)
     trained = gather(trainable_parameters(model), keep=stage is not None)
-    if stage:
-        export_adapter(model, trained, tokenizer, config, dataset, provenance, folder / "adapter")
-        stage.outputs += [folder / "adapter", folder / "metrics.jsonl"]
+    probe = probe_stops(model, tokenizer, config) if stage or is_sharded(model) else None
+    if stage and probe:
+        report_probe(probe, folder / "probe.json")
+        export_adapter(model, trained, tokenizer, config, dataset, provenance, probe, folder / "adapter")
+        stage.outputs += [folder / "adapter", folder / "metrics.jsonl", folder / "probe.json"]
         steps = [values for _, values in read_jsonl(folder / "metrics.jsonl")]
         stage.tokens["completion"] = sum(values["response_tokens"] for values in steps)
         stage.tokens["prompt"] = sum(values["tokens"] for values in steps) - stage.tokens["completion"]
     accelerator.wait_for_everyone()
+
+
+def report_probe(probe: StopProbe, path: Path) -> None:
+    log.info("train: %s", probe)
+    if 2 * probe.stopped < probe.prompts:
+        log.warning("the tuned model rarely stops by itself: train for longer, and see train.append_eos")
+    write_json(path, asdict(probe))
 
 
 def place_model(config: Config, accelerator: "Accelerator") -> Any:
