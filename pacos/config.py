@@ -133,6 +133,8 @@ class LoraConfig(Section):
     alpha: Count = 32
     dropout: Fraction = 0.0
     targets: Literal["all-linear"] | list[str] = "all-linear"
+    rslora: bool = Field(False, description="Scale by alpha / √r instead of alpha / r.")
+    extra: dict[str, Any] = Field(default_factory=dict, description="Other options of peft.LoraConfig, by its names.")
 
 
 class DataSource(Section):
@@ -168,7 +170,7 @@ class TrainConfig(Section):
     template: Literal["alpaca", "self-instruct"] = Field(
         "alpaca", description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13."
     )
-    method: Literal["lora"] = "lora"
+    method: Literal["lora", "qlora"] = Field("lora", description="qlora: the frozen base in 4 bits; CUDA only.")
     objective: Literal["sft"] = "sft"
     lora: LoraConfig = LoraConfig()
     epochs: Annotated[float, Field(gt=0)] = 3.0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,19 @@ from pacos.errors import HubOutOfReach, ModelError
 
 # Ranks that vLLM has kernels for (vllm/config/lora.py).
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+# PEFT's options that vLLM refuses, with the reason; and the named initialisations that leave the base as it is.
+VLLM_REFUSES = {
+    "use_dora": "use_dora: DoRA rescales whole weights, which vLLM's adapter kernels do not",
+    "lora_bias": "lora_bias: vLLM adds no trained bias",
+    "modules_to_save": "modules_to_save: vLLM replaces no whole modules, resized vocabularies among them",
+    "trainable_token_indices": "trainable_token_indices: vLLM replaces no embeddings",
+    "alora_invocation_tokens": "alora_invocation_tokens: vLLM has no activated LoRA",
+    "layer_replication": "layer_replication: vLLM serves the base's own layers",
+    "use_bdlora": "use_bdlora: vLLM has no block-diagonal LoRA",
+    "use_qalora": "use_qalora: vLLM has no QALoRA",
+}
+VLLM_LORA_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 
 def load_tokenizer(name: str, config: ModelConfig) -> Any:
@@ -126,18 +140,34 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
     return config
 
 
+def serving_problems(adapter: Mapping[str, Any]) -> list[str]:
+    """Why vLLM 0.32 would refuse an adapter of these PEFT settings (vllm/lora/peft_helper.py); [] if it serves it."""
+    problems = [reason for option, reason in VLLM_REFUSES.items() if adapter.get(option)]
+    if adapter.get("bias", "none") != "none":
+        problems.append(f"bias={adapter['bias']}: vLLM adds no trained bias")
+    init = adapter.get("init_lora_weights", True)
+    if isinstance(init, str) and init.lower() not in VLLM_LORA_INITS:
+        problems.append(f"init_lora_weights={init}: it moves the base's own weights, and vLLM serves the base unmoved")
+    if (rank := adapter_rank(adapter)) > max(VLLM_LORA_RANKS):
+        problems.append(f"rank {rank} is above vLLM's highest, {max(VLLM_LORA_RANKS)}")
+    return problems
+
+
+def adapter_rank(adapter: Mapping[str, Any]) -> int:
+    return max(adapter["r"], *(adapter.get("rank_pattern") or {}).values(), 1)
+
+
 def served_lora_rank(adapters: list[Path]) -> int:
     """The smallest rank vLLM can be started with that serves all the adapters.
 
-    Raises ModelError for an adapter that vLLM refuses (rank over 512, DoRA, a trained bias).
+    Raises ModelError for an adapter that vLLM refuses, with the reason.
     """
     highest = 1
     for adapter in adapters:
         config = read_adapter_config(adapter)
-        if config.get("use_dora") or config.get("bias", "none") != "none":
-            raise ModelError("vLLM serves no DoRA and no LoRA bias", where=str(adapter), todo="merge it into its base")
-        highest = max(highest, config["r"], *(config.get("rank_pattern") or {}).values())
-    fitting = [rank for rank in VLLM_LORA_RANKS if rank >= highest]
-    if not fitting:
-        raise ModelError(f"rank {highest} is above vLLM's highest, 512", where=", ".join(map(str, adapters)))
-    return fitting[0]
+        if problems := serving_problems(config):
+            raise ModelError(
+                f"vLLM refuses it: {'; '.join(problems)}", where=str(adapter), todo="merge it into its base"
+            )
+        highest = max(highest, adapter_rank(config))
+    return next(rank for rank in VLLM_LORA_RANKS if rank >= highest)

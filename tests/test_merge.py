@@ -40,9 +40,7 @@ def test_the_merged_model_is_the_base_plus_the_update(trained, tmp_path, caplog,
     assert torch.allclose(merged[f"{name}.weight"], expected, atol=1e-6)
     assert merged.keys() == base.keys()
     written = json.loads((out / "pacos.json").read_text())
-    assert (
-        written["drift"]["share"] < 1e-3 and written["drift"]["same_token"] == 1.0
-    )
+    assert written["drift"]["share"] < 1e-3 and written["drift"]["same_token"] == 1.0
     assert "### Instruction" in (out / "chat_template.jinja").read_text()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from pacos import __version__
-from pacos.config import Config
+from pacos.config import Config, TrainConfig
 from pacos.templates import CHAT_PROMPTS
 from pacos.train.data import Dataset
 from pacos.train.model import base_name
@@ -49,6 +49,13 @@ that model's terms as well. The answers were not checked for safety; try it on y
 """
 
 
+def method(train: TrainConfig) -> str:
+    lora = train.lora
+    name = ("Q" if train.method == "qlora" else "") + ("rsLoRA" if lora.rslora else "LoRA")
+    options = [f"{option} {value}" for option, value in lora.extra.items()]
+    return ", ".join([name, f"rank {lora.r}", f"alpha {lora.alpha}", f"dropout {lora.dropout}", *options])
+
+
 def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], probe: StopProbe) -> str:
     train = config.train
     header: dict[str, Any] = {
@@ -59,7 +66,7 @@ def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], pro
         "tags": ["lora", "instruction-tuning", "pacos"],
     }
     figures = {
-        "method": f"LoRA, rank {train.lora.r}, alpha {train.lora.alpha}, dropout {train.lora.dropout}",
+        "method": method(train),
         "targets": train.lora.targets if isinstance(train.lora.targets, str) else ", ".join(train.lora.targets),
         "epochs": f"{train.epochs:g}" + (f", at most {train.max_steps} steps" if train.max_steps else ""),
         "examples per step": train.batch_size,

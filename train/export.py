@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import RunError, TrainingError
-from pacos.models import VLLM_LORA_RANKS
+from pacos.models import VLLM_LORA_RANKS, adapter_rank, serving_problems
 from pacos.records import disk_error, write_json, write_text
 from pacos.templates import CHAT_PROMPTS, CHAT_TEMPLATES, encode_prompts
 from pacos.train.card import model_card
 from pacos.train.data import Dataset
-from pacos.train.model import base_name
+from pacos.train.model import base_name, peft_settings
 from pacos.train.probe import StopProbe
 
 if TYPE_CHECKING:
@@ -138,6 +138,9 @@ def replace_folder(aside: Path, folder: Path) -> None:
 
 
 def serve_command(config: Config, folder: Path) -> str:
-    rank = next((rank for rank in VLLM_LORA_RANKS if rank >= config.train.lora.r), config.train.lora.r)
+    settings = peft_settings(config.train.lora)
+    if serving_problems(settings):
+        return f"{shlex.join(['pacos', 'merge', str(folder), '--out', 'DIR'])} && vllm serve DIR"
+    rank = next(rank for rank in VLLM_LORA_RANKS if rank >= adapter_rank(settings))
     words = ["vllm", "serve", base_name(config), "--enable-lora", "--max-lora-rank", str(rank)]
     return shlex.join([*words, "--lora-modules", f"{config.name}={folder}"])

@@ -14,10 +14,10 @@ import yaml
 import pacos
 from pacos.config import Config
 from pacos.errors import ConfigError, HubOutOfReach, ModelError, TrainingError
-from pacos.models import VLLM_LORA_RANKS, load_model_config, load_tokenizer
+from pacos.models import VLLM_LORA_RANKS, adapter_rank, load_model_config, load_tokenizer, serving_problems
 from pacos.runs import Run
 from pacos.train.batches import total_steps
-from pacos.train.model import add_lora, base_name
+from pacos.train.model import add_lora, base_name, peft_settings
 from pacos.train.prepare import load_dataset
 from pacos.train.sft import is_done
 from pacos.train.sources import source_names, source_paths
@@ -35,6 +35,8 @@ def main(config: Config) -> None:
         if is_done(config, run):
             log.info("train: done already, nothing has changed: %s", run.adapter)
             return
+    for warning in warnings(config):
+        log.warning("train: %s", warning)
     processes = process_count(config)
     command = launch_command(config, processes)
     log.info("train: %s", shlex.join(command))
@@ -95,18 +97,33 @@ def plan(config: Config) -> list[str]:
     leaves its figures out.
     """
     lora = config.train.lora
-    lines = [f"base {base_name(config)}, LoRA r={lora.r} alpha={lora.alpha} on {lora.targets}"]
+    name = {"lora": "LoRA", "qlora": "QLoRA"}[config.train.method]
+    lines = [f"base {base_name(config)}, {name} r={lora.r} alpha={lora.alpha} on {lora.targets}"]
     try:
         lines += _planned_work(config)
     except HubOutOfReach as unknown:
         lines.append(f"no figures yet: {unknown.what}")
-    if lora.r > max(VLLM_LORA_RANKS):
-        lines.append(f"warning: vLLM serves no rank above {max(VLLM_LORA_RANKS)}: this adapter could not be evaluated")
-    elif lora.r not in VLLM_LORA_RANKS:
-        served = next(rank for rank in VLLM_LORA_RANKS if rank > lora.r)
-        lines.append(f"warning: vLLM has no rank {lora.r} and serves it as {served}, at {served}'s cost")
+    lines += [f"warning: {text}" for text in warnings(config)]
     processes = process_count(config)
     return [*lines, f"command: {shlex.join(launch_command(config, processes))}"]
+
+
+def warnings(config: Config) -> list[str]:
+    """What the configuration allows and its user may not want: adapters vLLM refuses or slows, no EOS.
+
+    Raises ConfigError for an option that PEFT has not.
+    """
+    settings = peft_settings(config.train.lora)
+    found = [
+        f"vLLM will refuse this adapter ({reason}); pacos merge can serve it" for reason in serving_problems(settings)
+    ]
+    rank = adapter_rank(settings)
+    if rank not in VLLM_LORA_RANKS and rank < max(VLLM_LORA_RANKS):
+        served = next(served for served in VLLM_LORA_RANKS if served > rank)
+        found.append(f"vLLM has no rank {rank} and serves it as {served}, at {served}'s cost")
+    if not config.train.append_eos:
+        found.append("train.append_eos is off: the model will not learn to stop")
+    return found
 
 
 def _planned_work(config: Config) -> list[str]:

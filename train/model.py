@@ -1,12 +1,15 @@
 """The base model as it lies on disk, with LoRA adapters in float32 on top."""
 
+import dataclasses
+import difflib
 import logging
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config, LoraConfig
-from pacos.errors import ModelError
+from pacos.errors import ConfigError, ModelError
 from pacos.models import check_local, load_model_config, loading_options, model_error
 from pacos.train.batches import Batch
+from pacos.train.sharding import sharding_asked
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +33,7 @@ def load_model(config: Config, device: "torch.device | str") -> Any:
     name = base_name(config)
     check_local(name)
     dtype = training_dtype(config)
+    quantised = {"quantization_config": four_bits(dtype)} if config.train.method == "qlora" else {}
     try:
         base = AutoModelForCausalLM.from_pretrained(
             name,
@@ -37,6 +41,7 @@ def load_model(config: Config, device: "torch.device | str") -> Any:
             attn_implementation="sdpa",
             device_map={"": device},
             use_safetensors=True,
+            **quantised,
             **loading_options(name, config.model),
         )
     except (OSError, ValueError) as failure:
@@ -64,19 +69,59 @@ def training_dtype(config: Config) -> "torch.dtype":
     return dtype  # type: ignore[no-any-return]
 
 
+def four_bits(dtype: "torch.dtype") -> Any:
+    """QLoRA's NF4 with double quantisation (Dettmers et al. 2305.14314). Raises ConfigError without CUDA or library."""
+    import importlib.util
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if not torch.cuda.is_available() or sharding_asked():
+        lacking = "one process per GPU, without FSDP" if sharding_asked() else "an NVIDIA GPU"
+        raise ConfigError(f"qlora needs {lacking}", where="train.method", todo="use train.method=lora here")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("qlora needs bitsandbytes", where="train.method", todo="pip install 'pacos[gpu]'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def peft_settings(lora: LoraConfig) -> dict[str, Any]:
+    """`train.lora` by PEFT's names. Raises ConfigError for an option in `extra` that PEFT has not, or that is ours."""
+    from peft import LoraConfig as PeftLora
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    ours = {
+        "r": lora.r,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": targets,
+        "use_rslora": lora.rslora,
+        "task_type": "CAUSAL_LM",
+    }
+    known = {field.name for field in dataclasses.fields(PeftLora)}
+    for option in lora.extra:
+        if option in ours:
+            raise ConfigError(
+                f"{option} has a key of its own", where="train.lora.extra", todo="see LoraConfig in config.py"
+            )
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see peft.LoraConfig"
+            raise ConfigError(f"PEFT has no option {option!r}", where="train.lora.extra", todo=hint)
+    return ours | lora.extra
+
+
 def add_lora(base: Any, lora: LoraConfig) -> Any:
     from peft import LoraConfig as PeftLora
     from peft import get_peft_model
 
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    settings = PeftLora(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
+    try:
+        settings = PeftLora(**peft_settings(lora))
+    except (TypeError, ValueError) as failure:
+        if isinstance(failure, ConfigError):
+            raise
+        raise ConfigError(f"PEFT refuses it: {failure}", where="train.lora.extra") from failure
     try:
         return get_peft_model(base, settings, autocast_adapter_dtype=True)
     except ValueError as failure:
@@ -113,6 +158,9 @@ def flops_per_token(model: Any) -> int:
     import torch
 
     linear = {
-        id(module.weight): module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)
+        # A 4-bit weight has half as many elements as it multiplies by.
+        id(module.weight): module.in_features * module.out_features
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear)
     }
     return 4 * sum(linear.values())

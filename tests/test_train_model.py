@@ -1,0 +1,94 @@
+import json
+
+import pytest
+import torch
+
+from pacos.config import load_config
+from pacos.errors import ConfigError, ModelError
+from pacos.models import served_lora_rank, serving_problems
+from pacos.train import launch
+from pacos.train.export import serve_command
+from pacos.train.launch import warnings
+from pacos.train.model import load_model
+from tests.conftest import ROOT
+from tests.small_training import train_here, training_config, write_tasks
+
+REFUSED = {
+    "use_dora": True,
+    "lora_bias": True,
+    "modules_to_save": ["lm_head"],
+    "layer_replication": [[0, 2], [1, 2]],
+    "use_qalora": True,
+    "bias": "all",
+    "init_lora_weights": "pissa",
+    "rank_pattern": {"q_proj": 600},
+}
+
+
+def test_any_other_option_of_peft_passes_through_and_its_cost_is_said_first(tmp_path, tiny_base, caplog):
+    tasks = write_tasks(tmp_path / "tasks.jsonl", 16)
+    lora = {"r": 8, "alpha": 16, "rslora": True, "extra": {"use_dora": True, "alpha_pattern": {"q_proj": 4}}}
+    config = training_config(tmp_path, tiny_base, tasks, lora=lora)
+    [warning] = warnings(config)
+    assert "vLLM will refuse this adapter (use_dora: DoRA rescales" in warning
+    train_here(config)
+    adapter = config.run_dir / "train" / "adapter"
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    assert settings["use_dora"] and settings["use_rslora"] and settings["alpha_pattern"] == {"q_proj": 4}
+    assert "rsLoRA, rank 8, alpha 16, dropout 0.0, use_dora True" in (adapter / "README.md").read_text()
+    assert serve_command(config, adapter).startswith(f"pacos merge {adapter} ")
+    with pytest.raises(ModelError, match="vLLM refuses it: use_dora"):
+        served_lora_rank([adapter])
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_what_is_called_refused_is_what_vllm_refuses(option):
+    """vLLM's own validation is the oracle."""
+    pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
+    from vllm.config.lora import LoRAConfig
+    from vllm.lora.peft_helper import PEFTHelper
+
+    plain = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj"]}
+    allowed = [{}, {"use_rslora": True}, {"init_lora_weights": "gaussian"}, {"rank_pattern": {"q_proj": 32}}]
+    for settings in [plain | extra for extra in allowed]:
+        PEFTHelper.from_dict(settings).validate_legal(LoRAConfig(max_lora_rank=512))
+        assert not serving_problems(settings)
+    settings = plain | {option: REFUSED[option]}
+    with pytest.raises(ValueError):
+        PEFTHelper.from_dict(settings).validate_legal(LoRAConfig(max_lora_rank=512))
+    assert len(serving_problems(settings)) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "complaint"),
+    [
+        ({"use_dorra": True}, "did you mean use_dora"),
+        ({"lora_alpha": 4}, "lora_alpha has a key of its own"),
+    ],
+)
+def test_an_option_that_peft_has_not_or_that_is_ours_is_refused(tmp_path, extra, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        warnings(training_config(tmp_path, tmp_path, tmp_path, lora={"extra": extra}))
+
+
+def test_a_run_that_does_not_teach_eos_is_warned_of(tmp_path):
+    assert "will not learn to stop" in warnings(training_config(tmp_path, tmp_path, tmp_path, append_eos=False))[0]
+    assert not warnings(training_config(tmp_path, tmp_path, tmp_path))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_qlora_without_a_gpu_is_a_clear_error(tmp_path, tiny_base):
+    config = training_config(tmp_path, tiny_base, tmp_path, method="qlora")
+    with pytest.raises(ConfigError, match="qlora needs an NVIDIA GPU"):
+        load_model(config, "cpu")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_config_plans_its_training_without_a_gpu(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(launch, "_has_gpu", lambda: False)
+    config = load_config(file, [f"runs_dir={tmp_path}"])
+    if file.stem == "quickstart":
+        pytest.skip("its base is built by scripts/demo; tests/test_demo.py plans it")
+    plan = "\n".join(launch.plan(config))
+    assert "accelerate.commands.launch" in plan and "warning" not in plan
