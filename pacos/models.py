@@ -154,7 +154,8 @@ def serving_problems(adapter: Mapping[str, Any]) -> list[str]:
 
 
 def adapter_rank(adapter: Mapping[str, Any]) -> int:
-    return max(adapter["r"], *(adapter.get("rank_pattern") or {}).values(), 1)
+    highest: int = max(adapter["r"], *(adapter.get("rank_pattern") or {}).values(), 1)
+    return highest
 
 
 def served_lora_rank(adapters: list[Path]) -> int:
