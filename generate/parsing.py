@@ -14,20 +14,20 @@ so neither `###` nor a list "1. Input: …, 2. Output: …" inside an answer bre
 apart is not guessed: it is returned with a reason.
 """
 
-import itertools
 import re
 from dataclasses import dataclass
 
 from pacos.generate.reasons import Reason
 from pacos.records import Task
 
+# No two runs of blanks stand side by side: on a long blank line they would backtrack for minutes.
 _LABEL = re.compile(
     r"""^[ \t]*(?:\#{1,6}[ \t]*)?
-        (?P<open>[*_]{2,3})?[ \t]*
-        (?:(?:task[ \t]+)?(?P<number>\d{1,6})[ \t]*[.):][ \t]*)?
+        (?:(?P<open>[*_]{2,3})[ \t]*)?
+        (?:(?:task[ \t]+)?(?P<number>\d{1,6})[ \t]*[.):．、][ \t]*)?
         (?P<reopen>[*_]{2,3})?
         (?P<kind>instruction|input|output)
-        [ \t]*(?P<close>[*_]{2,3})?[ \t]*:[ \t]*(?P<reclose>[*_]{2,3}(?=\s|$))?""",
+        [ \t]*(?:(?P<close>[*_]{2,3})[ \t]*)?[:：][ \t]*(?P<reclose>[*_]{2,3}(?=\s|$))?""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _SEPARATOR = re.compile(r"[ \t]*#{2,}[ \t\r]*")
@@ -142,11 +142,13 @@ def _mixed(labels: list[_Label], input: _Label | None, output: _Label, number: s
     numbered = [label for label in left if label.number]
     if any(label.number == number for label in numbered) or (output.number != number and numbered):
         return True
-    behind = [label for label in left if label.start > output.start]
-    return any(
-        (first.kind, second.kind, first.number) == ("input" if first.number else "instruction", "output", second.number)
-        for first, second in itertools.combinations(behind, 2)
-    )
+    openers = set()
+    for label in (label for label in left if label.start > output.start):
+        if label.kind == "output" and label.number in openers:
+            return True
+        if label.kind == ("input" if label.number else "instruction"):
+            openers.add(label.number)
+    return False
 
 
 def _content(text: str, label: _Label, end: int) -> str:
