@@ -102,11 +102,16 @@ def filter_tasks(
     out: OutDir,
     seeds: Annotated[Path | None, typer.Option(help="Seed tasks to be novel against; none unless given.")] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Highest ROUGE-L that still counts as novel.")] = 0.7,
+    preset: Annotated[Literal["alpaca", "self-instruct"], typer.Option(help="Whose published rules.")] = "alpaca",
+    defects: Annotated[bool, typer.Option("--defects", help="Reject known kinds of faulty tasks as well.")] = False,
+    tokenizer: Annotated[Literal["rouge", "unicode"], typer.Option(help="unicode: words of any script.")] = "rouge",
 ) -> None:
     """The published filters alone, on any Alpaca-format file."""
+    from pacos.config import FiltersConfig
     from pacos.generate import curate as curation
 
-    curation.filter_file(tasks, out, seeds, threshold)
+    filters = FiltersConfig(preset=preset, defects=defects, novelty=threshold, tokenizer=tokenizer)
+    curation.filter_file(tasks, out, seeds, filters)
 
 
 @app.command()
