@@ -233,6 +233,20 @@ def winrate(annotations: Annotated[Path, typer.Argument(help="AlpacaEval's annot
     typer.echo(alpaca_eval.table(alpaca_eval.win_rates(annotations)))
 
 
+def analyze(
+    dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks, or a pacos dataset folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results, or the dataset's.")] = None,
+    seeds: Annotated[Path | None, typer.Option(help="Seed tasks to compare with; pacos's own unless given.")] = None,
+) -> None:
+    """Lengths, novelty, verbs and nouns, defects of a dataset → analysis.json and analysis.html."""
+    from pacos import report as reporting
+    from pacos.generate import analyze as analysis
+
+    folder = out or (dataset if dataset.is_dir() else dataset.parent)
+    analysis.analyze(dataset, folder, seeds)
+    typer.echo(f"analysis: {reporting.render_analysis(folder)}")
+
+
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Render report.html and report.json again from what the stages wrote."""
