@@ -22,8 +22,8 @@ _RECEIVERS = {"me", "us", "him", "her", "them", "it", "someone"}
 _ENDS = """
 about above across after against along among and around as at based because before behind below between by
 containing describing during explaining for from given has have how if in including inside into is are like
-near of on onto or out over per should since so than that then through to toward under until using via what
-when where which while who whose why with within without
+near of on onto or out over per should since so than that then through to toward under until up down off away
+together using via what when where which while who whose why with within without
 """
 _OBJECT_ENDS = frozenset(_ENDS.split())
 

@@ -86,7 +86,7 @@ def lengths_histogram(part: str, row: Mapping[str, Any]) -> Any:
         marker={"color": charts.ACCENT},
         hovertemplate="about %{x:.0f} words: %{y:,}",
     )
-    figure.update_xaxes(title=f"words in an {part}; the last bar holds all that are longer")
+    figure.update_xaxes(title=f"words in an {part}; last bar: or more")
     figure.update_yaxes(title="tasks")
     return figure
 
