@@ -233,6 +233,7 @@ def winrate(annotations: Annotated[Path, typer.Argument(help="AlpacaEval's annot
     typer.echo(alpaca_eval.table(alpaca_eval.win_rates(annotations)))
 
 
+@app.command()
 def analyze(
     dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks, or a pacos dataset folder.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results, or the dataset's.")] = None,
