@@ -65,21 +65,9 @@ class SamplingConfig(Section):
     seed: int | None = Field(None, description="Seed sent with request i is seed + i; slow on GPUs.")
 
 
-class LimitsConfig(Section):
-    """Words; what has fewer or more is rejected. The published rules are the defaults."""
-
-    min_instruction: Count = 4
-    max_instruction: Count = 150
-    max_input: Count | None = None
-    max_output: Count | None = None
-
-
 class FiltersConfig(Section):
     preset: Literal["alpaca", "self-instruct"] = "alpaca"
-    defects: bool = Field(True, description="Also reject what generate/defects.py finds faulty.")
-    limits: LimitsConfig = LimitsConfig()
     novelty: Fraction = Field(0.7, description="A task above this ROUGE-L to any task of the pool is rejected.")
-    tokenizer: Literal["rouge", "unicode"] = Field("rouge", description="unicode: words of any script, in all rules.")
 
 
 class BudgetConfig(Section):
@@ -194,10 +182,13 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     batch_size: Count = Field(128, description="Examples per optimizer step, over all processes.")
     max_length: Count = Field(512, description="Tokens per example; longer responses are cut, and counted.")
-    pack_tokens: Count = Field(8192, description="Most tokens, padding included, in one forward pass.")
+    pack_tokens: Count = Field(
+        8192, description="Most tokens in one forward pass, padding included; whole 128s on GPUs."
+    )
     mask_prompt: bool = Field(True, description="Learn responses alone; false learns prompts as well.")
     append_eos: bool = Field(True, description="Teach to stop; false repeats alpaca-lora's default, which runs on.")
     checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    eval_examples: int = Field(0, ge=0, description="Examples held out; their loss is measured with each checkpoint.")
     save_steps: Count = 200
     keep: Count = 2
     processes: Count | Literal["auto"] = Field("auto", description="auto: one per GPU, or one on a CPU.")

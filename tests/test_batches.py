@@ -1,63 +1,20 @@
 import random
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pacos.config import LoraConfig, TrainConfig
+from pacos.config import LoraConfig
 from pacos.errors import TrainingError
-from pacos.train import batches
-from pacos.train.batches import Batch, collate, lay_out, step_examples, steps_per_epoch, total_steps
+from pacos.train import attention, losses
+from pacos.train.attention import block_mask, dense_mask
+from pacos.train.batches import Batch, collate
 from pacos.train.data import Example
 from pacos.train.isolation import check_isolation
-from pacos.train.model import add_lora, summed_loss, trainable_parameters
-
-
-def test_alpaca_takes_the_published_number_of_steps():
-    assert steps_per_epoch(52_002, TrainConfig()) == 407
-    assert total_steps(52_002, TrainConfig()) == 1221
-    assert total_steps(52_002, TrainConfig(epochs=0.5)) == 204
-    assert total_steps(52_002, TrainConfig(max_steps=10)) == 10
-    assert total_steps(3, TrainConfig(max_steps=10)) == 3
-
-
-def test_every_epoch_takes_each_example_once_in_another_order():
-    config = TrainConfig(batch_size=4)
-    epochs = [[step_examples(10, config, 7, epoch * 3 + place) for place in range(3)] for epoch in range(2)]
-    assert [[len(step) for step in epoch] for epoch in epochs] == [[4, 4, 2]] * 2
-    first, second = ([index for step in epoch for index in step] for epoch in epochs)
-    assert sorted(first) == sorted(second) == list(range(10)) and first != second
-    assert step_examples(10, config, 8, 0) != epochs[0][0]
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(2, 64), min_size=1, max_size=60), st.integers(64, 300), st.integers(1, 5))
-def test_a_layout_holds_each_example_once_in_equal_passes(lengths, pack_tokens, processes):
-    layout = lay_out(lengths, pack_tokens, processes)
-    rows = [row for process in layout.passes for rows in process for row in rows]
-    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
-    assert len(layout.passes) == processes
-    assert len({tuple(len(rows) for rows in process) for process in layout.passes}) == 1, (
-        "as many rows on every process"
-    )
-    assert all(len(rows) * layout.width <= pack_tokens for process in layout.passes for rows in process)
-    assert max(sum(lengths[index] for index in row) for row in rows) == layout.width
-    assert layout.fill == sum(lengths) / (layout.width * len(rows))
-
-
-@pytest.mark.parametrize("processes", [1, 4])
-def test_an_alpaca_like_step_is_filled_with_real_tokens(processes):
-    draw = random.Random(0)
-    fills = []
-    for _ in range(20):
-        lengths = [min(512, max(40, int(draw.lognormvariate(4.66, 0.5)))) for _ in range(128)]
-        fills.append(lay_out(lengths, 8192, processes).fill)
-    assert min(fills) >= 0.95
-
-
-def test_examples_of_one_length_fill_everything():
-    assert lay_out([50] * 16, 200).fill == 1.0
+from pacos.train.losses import summed_loss, token_losses
+from pacos.train.model import add_lora, trainable_parameters
+from pacos.train.packing import Room, lay_out
+from pacos.train.plan import piece
 
 
 def examples(*rows: tuple[list[int], int]) -> list[Example]:
@@ -69,14 +26,29 @@ def test_a_row_carries_true_positions_and_targets():
     batch = collate([[first, second]], 8, pad_id=9)
     assert batch.ids.tolist() == [[1, 5, 6, 2, 1, 7, 2, 9]]
     assert batch.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2, 0]]
-    assert batch.documents.tolist() == [[0, 0, 0, 0, 1, 1, 1, -1]]
+    assert batch.documents.tolist() == batch.seen.tolist() == [[0, 0, 0, 0, 1, 1, 1, -1]]
     assert batch.learnt.tolist() == [1, 2, 4, 5]
     assert batch.targets.tolist() == [6, 2, 7, 2]
 
 
+def test_a_shared_prefix_is_laid_once_and_its_end_predicts_for_each():
+    first, second = (replace(one, shared=2) for one in examples(([1, 5, 6, 2], 2), ([1, 5, 7, 8, 2], 3)))
+    batch = collate([[first, second]], 8, pad_id=9)
+    assert batch.ids.tolist() == [[1, 5, 6, 2, 7, 8, 2, 9]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 2, 3, 4, 0]]
+    assert batch.documents.tolist() == [[0, 0, 1, 1, 2, 2, 2, -1]]
+    assert batch.seen.tolist() == [[0, 0, 0, 0, 0, 0, 0, -1]]
+    assert batch.learnt.tolist() == [1, 2, 4, 5]
+    assert batch.targets.tolist() == [6, 2, 8, 2]
+    mask = dense_mask(batch)[0, 0].int().tolist()
+    assert mask[3] == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert mask[5] == [1, 1, 0, 0, 1, 1, 0, 0]
+    assert mask[7] == [0, 0, 0, 0, 0, 0, 0, 1]
+
+
 def test_the_mask_lets_each_token_see_its_own_example_up_to_itself():
     first, second = examples(([1, 2], 1), ([1, 2], 1))
-    mask = collate([[first, second]], 5, pad_id=0).mask
+    mask = dense_mask(collate([[first, second]], 5, pad_id=0))
     assert mask[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -102,11 +74,14 @@ def tiny_model(kind: str = "llama", **options):
 
 
 def random_examples(count: int, longest: int = 20) -> list[Example]:
+    """Half of them share a prefix of 5 ids, a quarter one of 3; learnt spans begin anywhere, also inside a prefix."""
     draw = random.Random(1)
+    prefixes = [[3, 1, 4, 1, 5], [2, 7, 1], [3, 1, 4, 1, 5], []]
     made = []
     for number in range(count):
-        ids = [draw.randrange(64) for _ in range(draw.randint(3, longest))]
-        made.append(Example(f"rows:{number}", ids, draw.randint(1, len(ids) - 1)))
+        prefix = prefixes[number % 4]
+        ids = prefix + [draw.randrange(64) for _ in range(draw.randint(3, longest))]
+        made.append(Example(f"rows:{number}", ids, draw.randint(1, len(ids) - 1), shared=len(prefix)))
     return made
 
 
@@ -117,26 +92,69 @@ def loss_and_gradients(model, packs: list[Batch]) -> tuple[float, list[torch.Ten
     return loss.item(), [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
 
 
-@pytest.mark.parametrize("pack_tokens", [25, 60, 400])
-def test_packed_loss_and_gradients_equal_those_of_one_example_at_a_time(pack_tokens):
-    model, rows = tiny_model(), random_examples(12)
-    # Independent of collate's masks: one example alone, with the model's own causal attention.
+def one_at_a_time(model, rows: list[Example]) -> tuple[float, list[torch.Tensor]]:
+    """Independent of collate, masks and losses.py: one example alone, with the model's own causal attention."""
     model.zero_grad()
-    expected = 0.0
+    total = 0.0
     for example in rows:
         logits = model(input_ids=torch.tensor([example.ids]), use_cache=False).logits[0]
         predicted = logits.log_softmax(-1)
         loss = -sum(predicted[t - 1, example.ids[t]] for t in range(example.learnt, len(example.ids)))
         loss.backward()
-        expected += loss.item()
-    gradients = [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
+        total += loss.item()
+    return total, [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
 
-    layout = lay_out([len(example.ids) for example in rows], pack_tokens)
-    packs = [collate([[rows[i] for i in row] for row in part], layout.width, 0) for part in layout.passes[0]]
-    found, packed_gradients = loss_and_gradients(model, packs)
+
+def packed(rows: list[Example], pack_tokens: int) -> list[Batch]:
+    layout = lay_out([piece(example) for example in rows], Room(pack_tokens))
+    return [collate([[rows[i] for i in row] for row in part], layout.width, 0) for part in layout.passes[0]]
+
+
+def worst(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """Largest error of a gradient, relative to the largest entry of its tensor."""
+    return max(float((one - other).abs().max() / other.abs().max()) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.fixture
+def exact_model(monkeypatch):
+    monkeypatch.setattr("transformers.models.llama.modeling_llama.LlamaRMSNorm.forward", exact_norm)
+    return tiny_model()
+
+
+def exact_norm(norm, hidden: torch.Tensor) -> torch.Tensor:
+    """RMSNorm in the input's own precision; transformers' computes in float32 whatever the model is."""
+    return norm.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+
+
+@pytest.mark.parametrize("pack_tokens", [30, 60, 400])
+def test_packed_loss_and_gradients_equal_those_of_one_example_at_a_time(exact_model, pack_tokens):
+    rows = random_examples(12)
+    expected, gradients = one_at_a_time(exact_model, rows)
+    found, packed_gradients = loss_and_gradients(exact_model, packed(rows, pack_tokens))
     assert found == pytest.approx(expected, rel=1e-12)
-    for packed, alone in zip(packed_gradients, gradients, strict=True):
-        torch.testing.assert_close(packed, alone, rtol=1e-9, atol=1e-11)
+    assert worst(packed_gradients, gradients) < 1e-12
+
+
+def test_the_stock_model_packs_to_the_precision_of_its_norm():
+    model, rows = tiny_model(), random_examples(12)
+    expected, gradients = one_at_a_time(model, rows)
+    found, packed_gradients = loss_and_gradients(model, packed(rows, 400))
+    assert found == pytest.approx(expected, rel=1e-7)
+    assert worst(packed_gradients, gradients) < 1e-7
+
+
+def test_chunks_of_the_head_give_the_same_loss_and_gradients(exact_model, monkeypatch):
+    whole, gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
+    monkeypatch.setattr(losses, "CHUNK", 64 * 7)
+    parts, part_gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
+    assert parts == pytest.approx(whole, rel=1e-12)
+    assert worst(part_gradients, gradients) < 1e-12
+
+
+def test_the_head_answers_with_logits_again_after_a_loss():
+    model, rows = tiny_model(), random_examples(4)
+    token_losses(model, packed(rows, 400)[0])
+    assert model(input_ids=torch.tensor([rows[0].ids])).logits.shape == (1, len(rows[0].ids), 64)
 
 
 def test_a_process_without_examples_has_zero_loss_and_zero_gradients():
@@ -150,28 +168,75 @@ def test_packed_examples_are_isolated_on_the_real_attention():
     assert check_isolation(tiny_model(), random_examples(9), pad_id=0) < 1e-6
 
 
-def test_a_plain_causal_mask_is_caught_as_contamination(monkeypatch):
-    def plain(batch: Batch) -> torch.Tensor:
-        rows, width = batch.ids.shape
-        return torch.ones(rows, 1, width, width, dtype=torch.bool).tril()
+def plain(batch: Batch, row, query, key):
+    return (key <= query) & (batch.ids[row, key] == batch.ids[row, key])
 
-    monkeypatch.setattr(batches.Batch, "mask", property(plain))
+
+def beside_the_prefix(batch: Batch, row, query, key):
+    """Who shares a prefix sees who shares it too: a leak that examples without one do not show."""
+    return (key <= query) & (batch.seen[row, query] == batch.seen[row, key])
+
+
+def without_the_prefix(batch: Batch, row, query, key):
+    return (key <= query) & (batch.documents[row, query] == batch.documents[row, key])
+
+
+@pytest.mark.parametrize("wrong", [plain, beside_the_prefix, without_the_prefix])
+def test_a_mask_that_shows_too_much_or_too_little_is_caught(monkeypatch, wrong):
+    monkeypatch.setattr(attention, "visible", wrong)
     with pytest.raises(TrainingError, match="see one another"):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
 
-def test_positions_that_run_on_across_examples_are_caught(monkeypatch):
-    monkeypatch.setattr("pacos.train.isolation.collate", lambda *given: run_on(collate(*given)))
+def run_on(batch: Batch) -> Batch:
+    return replace(batch, positions=torch.arange(batch.ids.shape[1])[None] * 7)
 
-    def run_on(batch: Batch) -> Batch:
-        positions = torch.arange(batch.ids.shape[1])[None] * 7
-        return Batch(batch.ids, positions, batch.documents, batch.learnt, batch.targets)
 
+def one_too_far(batch: Batch) -> Batch:
+    """Examples begin a position late behind their prefix."""
+    return replace(batch, positions=batch.positions + (batch.seen != batch.documents).long())
+
+
+@pytest.mark.parametrize("shift", [run_on, one_too_far])
+def test_wrong_positions_are_caught(monkeypatch, shift):
+    monkeypatch.setattr("pacos.train.isolation.collate", lambda *given: shift(collate(*given)))
     with pytest.raises(TrainingError, match="see one another"):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
+
+
+def test_a_model_that_changes_its_logits_behind_the_head_is_refused():
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    softcapped = Gemma2Config(vocab_size=64, num_key_value_heads=1, head_dim=16, final_logit_softcapping=1.0, **sizes)
+    model = add_lora(Gemma2ForCausalLM(softcapped), LoraConfig(r=4, alpha=8)).double()
+    with pytest.raises(TrainingError, match="not those of the model's logits"):
+        check_isolation(model, random_examples(9), pad_id=0)
 
 
 def test_a_sliding_window_shorter_than_the_examples_is_caught():
     check_isolation(tiny_model("mistral", sliding_window=64), random_examples(9), pad_id=0)
     with pytest.raises(TrainingError, match="see one another"):
         check_isolation(tiny_model("mistral", sliding_window=8), random_examples(9, longest=40), pad_id=0)
+
+
+def test_flex_attention_sees_what_the_dense_mask_shows():
+    from torch.nn.attention.flex_attention import create_mask
+
+    batch = packed(random_examples(12), 130)[0]
+    rows, width = batch.ids.shape
+    flexible = create_mask(block_mask(batch).mask_mod, rows, 1, width, width, device="cpu")
+    assert torch.equal(flexible, dense_mask(batch))
+
+
+def test_flex_attention_gives_the_losses_and_gradients_of_the_dense_mask(exact_model, monkeypatch):
+    """On a CPU torch has no kernel for its backward pass and refuses; what defines it runs without the refusal."""
+    monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
+    batch = packed(random_examples(12), 400)
+    expected, gradients = loss_and_gradients(exact_model, batch)
+    exact_model.get_base_model().set_attn_implementation("flex_attention")
+    with torch.compiler.set_stance("force_eager"):
+        found, flex_gradients = loss_and_gradients(exact_model, batch)
+        assert check_isolation(exact_model, random_examples(9), pad_id=0) < 1e-6
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert worst(flex_gradients, gradients) < 1e-12

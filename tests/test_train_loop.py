@@ -10,9 +10,9 @@ import torch
 from pacos.config import Config, TrainConfig
 from pacos.errors import TrainingError
 from pacos.models import load_tokenizer
-from pacos.train.batches import step_examples, total_steps
 from pacos.train.loop import learning_rate
 from pacos.train.model import load_model
+from pacos.train.plan import plan_run, step_examples, total_steps
 from pacos.train.prepare import load_dataset
 from tests.conftest import ROOT
 from tests.small_training import train_here, training_config, write_tasks
@@ -135,6 +135,28 @@ def test_metrics_count_examples_and_real_tokens(tmp_path, tiny_base, tasks):
     assert stage["status"] == "done"
     assert stage["tokens"]["completion"] == dataset.response_tokens
     assert sum(stage["tokens"].values()) == dataset.tokens
+
+
+def test_the_held_out_loss_is_a_mean_over_tokens_of_examples_that_are_not_learnt(tmp_path, tiny_base, tasks):
+    config = training_config(tmp_path, tiny_base, tasks, epochs=1, eval_examples=9, save_steps=3)
+    metrics = train_here(config)
+    assert sum(line["examples"] for line in metrics) == 40 - 9
+    assert [bool(line["eval_loss"]) for line in metrics] == [False, False, True, True]
+    # The finished adapter on every example alone: those that were learnt are told apart by the plan.
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), config.run_dir / "train/adapter")
+    examples = load_dataset(config, load_tokenizer(str(tiny_base), config.model)).examples
+    learnt = {example.row for step in plan_run(examples, config).steps for example in step.examples}
+    held_out = [example for example in examples if example.row not in learnt]
+    losses = []
+    for example in held_out:
+        with torch.no_grad():
+            predicted = model(input_ids=torch.tensor([example.ids])).logits[0].log_softmax(-1)
+        losses += [-predicted[t - 1, example.ids[t]].item() for t in range(example.learnt, len(example.ids))]
+    assert len(held_out) == 9
+    assert metrics[-1]["eval_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 def broken_at(base: Path, word: str, folder: Path) -> Path:

@@ -22,12 +22,13 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row as token ids: `ids[:learnt]` is context, `ids[learnt:]` carries loss."""
+    """One row as token ids: `ids[:learnt]` is context, `ids[learnt:]` carries loss. For `shared`: train/prefixes.py."""
 
     row: str
     ids: list[int]
     learnt: int
     truncated: bool = False
+    shared: int = 0
 
     @property
     def response_tokens(self) -> int:

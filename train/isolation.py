@@ -5,11 +5,18 @@ without a word (a cache left on, an all-ones mask). So nothing is trained before
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pacos.errors import TrainingError
+from pacos.train.attention import attention_mask
 from pacos.train.batches import collate
 from pacos.train.data import Example
+from pacos.train.losses import token_losses
+from pacos.train.packing import BLOCK
+
+if TYPE_CHECKING:
+    import torch
 
 # Relative error (root mean square over all logits) that rounding explains. Measured on random Llamas of 2 and
 # 12 layers: rounding 1e-6 in float32 and 0.01 in bfloat16; examples that see one another 0.9 to 1.4.
@@ -17,39 +24,61 @@ TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 5e-2}
 
 
 def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> float:
-    """Compare logits of examples packed into one row with those of each alone; returns the relative error.
+    """Compare examples packed into one row, prefixes shared, with each alone; returns the logits' relative error.
 
-    The longest example is among those compared, so that a sliding attention window that it would outgrow
-    shows. Raises TrainingError when they differ by more than rounding, or are not finite to begin with.
+    Then compares the losses that training computes with those of the model's own logits. Raises TrainingError when
+    either differs by more than rounding, or the logits are not finite to begin with.
     """
     import torch
 
-    by_length = sorted(examples, key=lambda example: len(example.ids))
-    probes = [by_length[0], by_length[len(by_length) // 2], by_length[-1]]
-    device = model.device
-    width = sum(len(probe.ids) for probe in probes) + 3
-    batch = collate([probes], width, pad_id).to(device)
+    # Every token but the first is predicted, so that every position is compared.
+    probes = [replace(example, learnt=1) for example in choose_probes(examples)]
+    batch = collate([probes], sum(len(probe.ids) for probe in probes) // BLOCK * BLOCK + BLOCK, pad_id)
+    batch = batch.to(model.device)
+    mask = attention_mask(batch, model.config._attn_implementation)
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        packed = model(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-        ).logits[0, : width - 3]
+        output = model(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False)
+        packed = output.logits.flatten(0, 1)[batch.learnt]
         apart = [
-            model(input_ids=torch.tensor([probe.ids], device=device), use_cache=False).logits[0] for probe in probes
+            model(input_ids=torch.tensor([probe.ids], device=model.device), use_cache=False).logits[0]
+            for probe in probes
         ]
+        losses = token_losses(model, batch)
     model.train(was_training)
     for probe, logits in zip(probes, apart, strict=True):
         if not torch.isfinite(logits).all():
             raise TrainingError(f"gives logits that are not finite on {probe.row}, untrained", where=model.name_or_path)
-    alone = torch.cat(apart)
-    error = float((packed - alone).float().pow(2).mean().sqrt() / alone.float().pow(2).mean().sqrt())
+    alone = torch.cat([logits[:-1] for logits in apart])
+    error = relative_error(packed, alone)
     tolerance = TOLERANCE[str(alone.dtype).removeprefix("torch.")]
+    where = f"{type(model.get_base_model()).__name__} with {model.config._attn_implementation}"
+    todo = "this model cannot be trained packed; please report it with the model's name"
     if not error <= tolerance:
         raise TrainingError(
             f"packed examples see one another, or lose sight of themselves: logits differ from unpacked ones by "
             f"{error:.2%} (rounding explains {tolerance:.2%})",
-            where=f"attention of {type(model.get_base_model()).__name__}",
-            todo="this model cannot be trained packed; please report it with the model's name",
+            where=where,
+            todo=todo,
         )
+    expected = torch.nn.functional.cross_entropy(packed.to(losses.dtype), batch.targets, reduction="none")
+    if not (wrong := relative_error(losses, expected)) <= tolerance:
+        raise TrainingError(f"the losses are not those of the model's logits ({wrong:.2%} off)", where=where, todo=todo)
     return error
+
+
+def choose_probes(examples: Sequence[Example]) -> list[Example]:
+    """The shortest, the middling, the longest, and another that shares the longest's prefix.
+
+    A sliding attention window that the longest would outgrow shows.
+    """
+    by_length = sorted(examples, key=lambda example: len(example.ids))
+    longest = by_length[-1]
+    same = [example for example in by_length if example.ids[: longest.shared] == longest.ids[: longest.shared]]
+    return [by_length[0], by_length[len(by_length) // 2], longest, same[0]]
+
+
+def relative_error(found: "torch.Tensor", expected: "torch.Tensor") -> float:
+    """Root mean square of the difference over that of what is expected."""
+    return float((found - expected).float().pow(2).mean().sqrt() / expected.float().pow(2).mean().sqrt())

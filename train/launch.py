@@ -16,8 +16,8 @@ from pacos.config import Config
 from pacos.errors import ConfigError, HubOutOfReach, ModelError, TrainingError
 from pacos.models import VLLM_LORA_RANKS, adapter_rank, load_model_config, load_tokenizer, serving_problems
 from pacos.runs import Run
-from pacos.train.batches import total_steps
 from pacos.train.model import add_lora, base_name, peft_settings
+from pacos.train.plan import total_steps
 from pacos.train.prepare import load_dataset
 from pacos.train.sft import is_done
 from pacos.train.sources import source_names, source_paths
@@ -130,7 +130,7 @@ def _planned_work(config: Config) -> list[str]:
     train, lines = config.train, []
     if train.data or source_paths(config)[0].is_file():
         dataset = load_dataset(config, load_tokenizer(base_name(config), config.model))
-        steps = total_steps(len(dataset.examples), train)
+        steps = total_steps(len(dataset.examples) - train.eval_examples, train)
         lines += [
             f"data {source_names(config)}: {dataset}",
             f"{steps:,} steps of {train.batch_size} examples, {dataset.tokens / len(dataset.examples):.0f} tokens each",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from pacos.config import Config, LoraConfig
 from pacos.errors import ConfigError, ModelError
 from pacos.models import check_local, load_model_config, loading_options, model_error
-from pacos.train.batches import Batch
 from pacos.train.sharding import sharding_asked
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ def base_name(config: Config) -> str:
     return config.train.model or config.model.base
 
 
-def load_model(config: Config, device: "torch.device | str") -> Any:
-    """A PeftModel ready to train: frozen base in its checkpoint's dtype, adapters in float32.
+def load_model(config: Config, device: "torch.device | str", attention: str = "sdpa") -> Any:
+    """A PeftModel ready to train: frozen base in its checkpoint's dtype, adapters in float32; see attention_for.
 
     The vocabulary is never resized: an adapter for a resized base loads nowhere else.
     Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets the model has not.
@@ -38,7 +37,7 @@ def load_model(config: Config, device: "torch.device | str") -> Any:
         base = AutoModelForCausalLM.from_pretrained(
             name,
             dtype=dtype,
-            attn_implementation="sdpa",
+            attn_implementation=attention,
             device_map={"": device},
             use_safetensors=True,
             **quantised,
@@ -134,19 +133,6 @@ def add_lora(base: Any, lora: LoraConfig) -> Any:
 
 def trainable_parameters(model: Any) -> dict[str, "torch.nn.Parameter"]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def summed_loss(model: Any, batch: Batch) -> "torch.Tensor":
-    """Sum of the cross-entropies of all targets in the batch, in nats, float32 at least.
-
-    `use_cache=False` is part of the isolation: with a cache, transformers would ignore the packed positions.
-    """
-    import torch
-
-    logits = model(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False).logits
-    predicted = logits.flatten(0, 1)[batch.learnt]
-    predicted = predicted.to(torch.promote_types(predicted.dtype, torch.float32))
-    return torch.nn.functional.cross_entropy(predicted, batch.targets, reduction="sum")
 
 
 def flops_per_token(model: Any) -> int:

@@ -1,6 +1,6 @@
 """Supervised fine-tuning, from a dataset to an adapter: what runs inside each process that accelerate launches.
 
-dataset/ ─▶ token ids (data) ─▶ packed steps (batches) ─▶ LoRA on the base (model, loop) ─▶ adapter/ (export)
+dataset/ ─▶ token ids (data) ─▶ packed steps (plan) ─▶ LoRA on the base (model, loop) ─▶ adapter/ (export)
 """
 
 import contextlib
@@ -15,12 +15,13 @@ from pacos.models import load_tokenizer, model_sha256
 from pacos.records import read_jsonl, write_json
 from pacos.runs import Run, Stage
 from pacos.templates import TEMPLATE_SHA256
-from pacos.train.batches import total_steps
+from pacos.train.attention import FLEX, attention_for
 from pacos.train.data import Dataset
 from pacos.train.export import export_adapter
 from pacos.train.isolation import check_isolation
 from pacos.train.loop import train_loop
 from pacos.train.model import base_name, load_model, trainable_parameters
+from pacos.train.plan import Plan, plan_run
 from pacos.train.prepare import load_dataset, tokenizer_sha256
 from pacos.train.probe import StopProbe, probe_stops
 from pacos.train.sharding import gather, is_sharded, reshard, shard, sharding_asked
@@ -64,7 +65,9 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
     model = place_model(config, accelerator)
     check_vocabulary(model, tokenizer)
     pad_id = tokenizer.eos_token_id
-    error = check_isolation(model, dataset.examples, pad_id)
+    sparse = attention_for(accelerator.device) == FLEX
+    plan = plan_run(dataset.examples, config, processes=accelerator.num_processes, sparse=sparse)
+    error = check_isolation(model, plan.examples, pad_id)
     reshard(model)
     provenance = {
         "base": base_name(config),
@@ -75,9 +78,9 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
         "dataset_sha256": dataset.sha256,
     }
     if stage:
-        announce(config, dataset, model, accelerator, error)
+        announce(config, dataset, plan, model, accelerator, error)
     folder = config.run_dir / "train"
-    train_loop(model, pad_id, dataset, config, accelerator, folder, recipe(config) | provenance)
+    train_loop(model, pad_id, plan, config, accelerator, folder, recipe(config) | provenance)
     trained = gather(trainable_parameters(model), keep=stage is not None)
     probe = probe_stops(model, tokenizer, config) if stage or is_sharded(model) else None
     if stage and probe:
@@ -99,9 +102,10 @@ def report_probe(probe: StopProbe, path: Path) -> None:
 
 def place_model(config: Config, accelerator: "Accelerator") -> Any:
     """The model on this process's device; where FSDP is asked for, loaded on the CPU and then sharded."""
+    attention = attention_for(accelerator.device)
     if not sharding_asked():
-        return load_model(config, accelerator.device)
-    model = load_model(config, "cpu")
+        return load_model(config, accelerator.device, attention)
+    model = load_model(config, "cpu", attention)
     shard(model, accelerator.device, accelerator.num_processes)
     return model
 
@@ -127,15 +131,18 @@ def check_vocabulary(model: Any, tokenizer: Any) -> None:
         )
 
 
-def announce(config: Config, dataset: Dataset, model: Any, accelerator: "Accelerator", error: float) -> None:
+def announce(
+    config: Config, dataset: Dataset, plan: Plan, model: Any, accelerator: "Accelerator", error: float
+) -> None:
     trainable = sum(weight.numel() for weight in trainable_parameters(model).values())
     log.info("train: %s", dataset)
+    log.info("train: %s", plan)
     log.info(
         "train: %s in %s, %s trainable weights; %d steps on %d × %s; packed = alone to %.1e",
         base_name(config),
         str(model.dtype).removeprefix("torch."),
         f"{trainable:,}",
-        total_steps(len(dataset.examples), config.train),
+        len(plan.steps),
         accelerator.num_processes,
         accelerator.device.type,
         error,
