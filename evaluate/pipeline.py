@@ -17,11 +17,13 @@ from pacos.engine import price_per_hour
 from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table
+from pacos.evaluate.contamination import check_files, headline
 from pacos.evaluate.contestants import Contestant, contestants
 from pacos.evaluate.evaluation import Settings
 from pacos.evaluate.predict import Job, predict
 from pacos.evaluate.score import score_file
 from pacos.models import load_tokenizer
+from pacos.records import write_json
 from pacos.runs import Run, Stage
 from pacos.suites import read_suite
 from pacos.superni import Suite
@@ -45,6 +47,8 @@ def main(config: Config, run: Run) -> None:
     inputs = [path for _, suite in suites for path in suite.files]
     inputs += sorted({job.contestant.adapter for job in jobs if job.contestant.adapter})
     with run.stage("evaluate", *decides, inputs=inputs) as stage:
+        for suite_config, suite in suites:
+            stage.outputs += warn_of_overlap(config, run, suite_config, suite)
         began = time.monotonic()
         asyncio.run(_predict_all(config, run.dir, jobs, stage))
         stage.cost = round((time.monotonic() - began) * price_per_hour(config) / 3600, 4)
@@ -54,6 +58,20 @@ def main(config: Config, run: Run) -> None:
                 folders.append(run.eval / label(name, suite_config, config))
                 write_baseline(name, suite_config, suite, folders[-1])
             stage.outputs += _conclude(folders, run.eval, label("comparison", suite_config, config))
+
+
+def warn_of_overlap(config: Config, run: Run, suite_config: SuiteConfig, suite: Suite) -> list[Path]:
+    """Look for the suite's texts in the run's training files; returns what was written. `hub` sources are not read."""
+    files = [Path(source.path) for source in config.train.data if source.path] or [run.dataset / "dataset.jsonl"]
+    present = [file for file in files if file.exists()]
+    if not present:
+        return []
+    found = check_files(present, suite)
+    path = run.eval / f"{label('contamination', suite_config, config)}.json"
+    write_json(path, found)
+    if found["overlapping"]:
+        log.warning("%s: %s; listed in %s", suite_config.name, headline(found), path)
+    return [path]
 
 
 def plan(config: Config) -> list[str]:

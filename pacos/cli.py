@@ -229,6 +229,18 @@ def winrate(annotations: Annotated[Path, typer.Argument(help="AlpacaEval's annot
 
 
 @app.command()
+def contamination(
+    dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks (.json, .jsonl) or a dataset folder.")],
+    suite: Annotated[Path, typer.Option(help="A SuperNI folder, or a user-oriented .jsonl file.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Write every overlap here.")] = None,
+) -> None:
+    """Texts of an evaluation set that turn up in a training set: same words, a run of 13, or ROUGE-L of 0.7."""
+    from pacos.evaluate import contamination as overlaps
+
+    typer.echo(overlaps.table(overlaps.check(dataset, suite, json)))
+
+
+@app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Render report.html and report.json again from what the stages wrote."""
     from pacos import report as reporting

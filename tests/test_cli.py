@@ -68,6 +68,7 @@ def complaint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (["judge", "--kind", "rubric", "--config", "CONFIG"], "no model has been evaluated in this run"),
         (["judge", "--kind", "rubric", "--config", "CONFIG", "--answers", "/none.jsonl"], "/none.jsonl: no such file"),
         (["agreement", "/none", "/none"], "/none: no such file"),
+        (["contamination", "/none.jsonl", "--suite", "/none"], "/none: no such folder"),
         (["winrate", "/none.json"], "/none.json: no such file"),
     ],
 )
