@@ -21,15 +21,15 @@ from demo.model import CONTEXT, new_model
 from demo.tokenizer import train_tokenizer
 from pacos.generate.prompts import list_prompt
 
-STEPS = 430
+STEPS = 470
 BATCH_TOKENS = 2_048
 # Single items first, then rows of growing length: short rows teach more in the same time, but a model must also learn
 # to look past a whole list of other items. Shares of the steps; the rest goes to rows of full length.
-SINGLE_SHARE = 0.35
+SINGLE_SHARE = 0.45
 MIDDLE_SHARE = 0.2
 MIDDLE_ROW = 512
 WHOLE_LISTS = 0.5  # of the rows of full length; the others hold stretches of lists, where every token teaches
-MATRIX_RATE, OTHER_RATE = 1.2e-2, 8e-3
+MATRIX_RATE, OTHER_RATE = 5e-3, 2.5e-3
 
 Tokens = list[tuple[int, float]]
 

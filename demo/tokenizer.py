@@ -13,7 +13,7 @@ SIZE = 2_560
 
 # The labels of a list item are one token each, so that a context of 2,048 tokens holds a whole list. Any other
 # text is cut into words with their leading space, numbers, and runs of punctuation.
-_PIECES = r"\. (?:Instruction|Input|Output):\n?|<noinput>\n|###\n| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\n|\s"
+_PIECES = r" (?:Instruction|Input|Output):\n?|<noinput>\n|###\n| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\n|\s"
 
 
 def train_tokenizer(seed: int) -> Any:

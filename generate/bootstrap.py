@@ -127,7 +127,7 @@ def _write_instances(pool: Pool, judged: Judged, answers: Answers) -> None:
         return
     kind = read_kind(answers.details, candidate.id)
     pool.tally.classification[kind] += 1
-    for place, (parsed, reason) in enumerate(prepare(instances, pool.preset), 1):
+    for place, (parsed, reason) in enumerate(prepare(instances, pool.rules), 1):
         pool.tally.instances += 1
         if parsed.task and not reason:
             pool.write_row(judged, parsed.task, f"{candidate.id}-{place}", kind)

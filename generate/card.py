@@ -85,7 +85,8 @@ tasks = load_dataset("path/to/this/folder", split="train")
 
 ## Filters
 
-The rules of preset `{generate.filters.preset}`, and novelty: no instruction has a ROUGE-L above \
+The rules of preset `{generate.filters.preset}`{", the defect detectors" if generate.filters.defects else ""}, and \
+novelty: no instruction has a ROUGE-L above \
 {generate.filters.novelty} to a seed or to an earlier task. {kept:.1f} % of {funnel["items"]:,} items were kept.
 
 | left out because | items |

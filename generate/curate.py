@@ -56,18 +56,19 @@ def curate(responses: Path, out: Path, config: GenerateConfig) -> dict[str, Any]
     return _finish(out, stats)
 
 
-def filter_file(tasks: Path, out: Path, seeds: Path | None, threshold: float) -> dict[str, Any]:
-    """Run the published Alpaca rules and the novelty filter over Alpaca-format tasks, in their order.
+def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConfig) -> dict[str, Any]:
+    """Run the rules and the novelty filter over Alpaca-format tasks, in their order.
 
     A task must be novel against `seeds`, where given, and against the tasks before it. Returns the statistics.
     """
     listed = read_tasks(tasks)
     known = load_seeds(seeds) if seeds else []
     _refuse_own_folder(tasks, out)
-    with Pool(out, known, FiltersConfig(novelty=threshold)) as pool, bar("filter", len(listed), "tasks") as progress:
+    with Pool(out, known, filters) as pool, bar("filter", len(listed), "tasks") as progress:
         for start in range(0, len(listed), CHUNK):
             chunk = listed[start : start + CHUNK]
             pool.commit(_candidate(task, number) for number, task in enumerate(chunk, start + 1))
+            progress.set_postfix({"kept": f"{pool.tally.accepted:,}"}, refresh=False)
             progress.update(len(chunk))
     return _finish(out, dataset_stats(pool.tally, stopped_by="end"))
 

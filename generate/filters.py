@@ -1,27 +1,31 @@
-"""The rules of the published systems that look at one task alone, as presets.
+"""The rules of the published systems that look at one task alone, as presets, and those that a config adds.
 
-Each rule is a function from a task to the figures that condemn it, or None. The rules of a preset are tried
-in the upstream order and the first that hits names the reason. Sources: stanford_alpaca
-`generate_instruction.py` (post_process_gpt3_response) and self-instruct `bootstrap_instructions.py`; the
-rules on instances are those of the Self-Instruct paper, section 2.2, and `prepare_for_finetuning.py`.
+The rules of a preset are tried in the upstream order, then the defect detectors; the first that hits names the
+reason. Sources: stanford_alpaca `generate_instruction.py` (post_process_gpt3_response) and self-instruct
+`bootstrap_instructions.py`; the rules on instances are those of the Self-Instruct paper, section 2.2, and
+`prepare_for_finetuning.py`.
 """
 
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from pacos.config import FiltersConfig
+from pacos.generate.defects import DEFECTS, ends_with_colon, output_copies_input, output_is_empty
 from pacos.generate.reasons import Reason
+from pacos.generate.rule import Figures, Rule
 from pacos.records import Task
+from pacos.rouge import rouge_tokens, unicode_tokens
 
-Figures = dict[str, str | int | float]
-Rule = tuple[Reason, Callable[[Task], Figures | None]]
+TOKENIZERS = {"rouge": rouge_tokens, "unicode": unicode_tokens}
 
 SELF_INSTRUCT_KEYWORDS = (
     "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps",
     "draw", "plot", "go to",
 )  # fmt: skip
 ALPACA_KEYWORDS = (*SELF_INSTRUCT_KEYWORDS, "video", "audio", "music", "flowchart", "diagram")
+KEYWORDS = {"self-instruct": SELF_INSTRUCT_KEYWORDS, "alpaca": ALPACA_KEYWORDS}
 
 
 class Verdict(NamedTuple):
@@ -31,21 +35,63 @@ class Verdict(NamedTuple):
     figures: Figures
 
 
-def first_broken_rule(task: Task, preset: str) -> Verdict | None:
-    for reason, rule in PRESETS[preset]:
+def task_rules(filters: FiltersConfig) -> tuple[Rule, ...]:
+    """All that a task must pass before it is asked how novel it is."""
+    return instruction_rules(filters) + instance_rules(filters)
+
+
+def instruction_rules(filters: FiltersConfig) -> tuple[Rule, ...]:
+    """Those that look at the instruction alone.
+
+    With the Unicode tokenizer an instruction may be in any script: its words are that tokenizer's.
+    """
+    limits, any_script = filters.limits, filters.tokenizer == "unicode"
+    words = unicode_tokens if any_script else str.split
+    rules: tuple[Rule, ...] = (
+        (Reason.TOO_SHORT, shorter_than(limits.min_instruction, words)),
+        (Reason.TOO_LONG, longer_than(limits.max_instruction, "instruction", words)),
+        (Reason.KEYWORD, holds_keyword(KEYWORDS[filters.preset])),
+        (Reason.WRITE_A_PROGRAM, asks_for_a_program),
+        (Reason.STARTS_WITH_PUNCTUATION, starts_with_punctuation),
+    )
+    return rules if any_script else (*rules, (Reason.STARTS_NON_ASCII, starts_non_ascii))
+
+
+def instance_rules(filters: FiltersConfig) -> tuple[Rule, ...]:
+    """Those that look at the input and output too. Alpaca published its instances unfiltered."""
+    limits = filters.limits
+    words = unicode_tokens if filters.tokenizer == "unicode" else str.split
+    rules: list[Rule] = list(SELF_INSTRUCT_INSTANCES) if filters.preset == "self-instruct" else []
+    if limits.max_input is not None:
+        rules.append((Reason.INPUT_TOO_LONG, longer_than(limits.max_input, "input", words)))
+    if limits.max_output is not None:
+        rules.append((Reason.OUTPUT_TOO_LONG, longer_than(limits.max_output, "output", words)))
+    if filters.defects:
+        rules += [rule for rule in DEFECTS if rule not in rules]
+    return tuple(rules)
+
+
+def first_broken_rule(task: Task, rules: Iterable[Rule]) -> Verdict | None:
+    for reason, rule in rules:
         if (figures := rule(task)) is not None:
             return Verdict(reason, figures)
     return None
 
 
-def too_short(task: Task) -> Figures | None:
-    words = len(task.instruction.split())
-    return {"words": words} if words <= 3 else None
+def shorter_than(limit: int, words: Callable[[str], list[str]]) -> Callable[[Task], Figures | None]:
+    def rule(task: Task) -> Figures | None:
+        count = len(words(task.instruction))
+        return {"words": count} if count < limit else None
+
+    return rule
 
 
-def too_long(task: Task) -> Figures | None:
-    words = len(task.instruction.split())
-    return {"words": words} if words > 150 else None
+def longer_than(limit: int, part: str, words: Callable[[str], list[str]]) -> Callable[[Task], Figures | None]:
+    def rule(task: Task) -> Figures | None:
+        count = len(words(getattr(task, part)))
+        return {"words": count} if count > limit else None
+
+    return rule
 
 
 def holds_keyword(keywords: tuple[str, ...]) -> Callable[[Task], Figures | None]:
@@ -74,31 +120,8 @@ def starts_non_ascii(task: Task) -> Figures | None:
     return None if first.isascii() else {"character": first}
 
 
-def output_is_empty(task: Task) -> Figures | None:
-    return None if task.output.strip() else {}
-
-
-def output_copies_input(task: Task) -> Figures | None:
-    return {} if task.input.strip() and task.input.strip() == task.output.strip() else None
-
-
-def _instruction_rules(keywords: tuple[str, ...]) -> tuple[Rule, ...]:
-    return (
-        (Reason.TOO_SHORT, too_short),
-        (Reason.TOO_LONG, too_long),
-        (Reason.KEYWORD, holds_keyword(keywords)),
-        (Reason.WRITE_A_PROGRAM, asks_for_a_program),
-        (Reason.STARTS_WITH_PUNCTUATION, starts_with_punctuation),
-        (Reason.STARTS_NON_ASCII, starts_non_ascii),
-    )
-
-
-# Alpaca published its instances unfiltered: 28 of the 52,002 outputs are empty and 55 copy their input.
-PRESETS: dict[str, tuple[Rule, ...]] = {
-    "alpaca": _instruction_rules(ALPACA_KEYWORDS),
-    "self-instruct": (
-        *_instruction_rules(SELF_INSTRUCT_KEYWORDS),
-        (Reason.EMPTY_OUTPUT, output_is_empty),
-        (Reason.OUTPUT_COPIES_INPUT, output_copies_input),
-    ),
-}
+SELF_INSTRUCT_INSTANCES: tuple[Rule, ...] = (
+    (Reason.EMPTY_OUTPUT, output_is_empty),
+    (Reason.OUTPUT_COPIES_INPUT, output_copies_input),
+    (Reason.ENDS_WITH_COLON, ends_with_colon),
+)

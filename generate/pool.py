@@ -12,15 +12,13 @@ from pathlib import Path
 from types import TracebackType
 
 from pacos.config import FiltersConfig
-from pacos.generate.filters import first_broken_rule
+from pacos.generate.filters import TOKENIZERS, first_broken_rule, instruction_rules, task_rules
 from pacos.generate.instructions import parse_instructions
 from pacos.generate.parsing import ParsedItem, parse_answer
 from pacos.generate.reasons import Reason
 from pacos.generate.seeds import Seed
 from pacos.records import DatasetRow, JsonlWriter, Rejection, Response, Task
 from pacos.rouge import Neighbours, NoveltyIndex
-
-INSTANCE_REASONS = {Reason.EMPTY_OUTPUT, Reason.OUTPUT_COPIES_INPUT}
 
 # The floor on acceptance looks at this many items back.
 RECENT_ITEMS = 2000
@@ -85,10 +83,12 @@ class Pool:
     ) -> None:
         self.tally = Tally()
         self.accepted: list[tuple[str, Task]] = []
-        self.preset = filters.preset
+        self.rules = task_rules(filters)
         self.instructions_only = instructions_only
+        # Those on instances wait for the instances.
+        self._rules_at_first = instruction_rules(filters) if instructions_only else self.rules
         self._target = target
-        self._index = NoveltyIndex(filters.novelty)
+        self._index = NoveltyIndex(filters.novelty, TOKENIZERS[filters.tokenizer])
         for seed in seeds:
             self._index.add(seed.id, seed.task.instruction)
         self._dataset = _start_anew(folder / "dataset.jsonl")
@@ -177,7 +177,7 @@ class Pool:
         parsed = candidate.parsed
         if parsed.task is None:
             return Rejection(candidate.request, candidate.item, str(parsed.reason), raw=parsed.raw)
-        if (broken := first_broken_rule(parsed.task, self.preset)) and not self._is_later(broken.reason):
+        if broken := first_broken_rule(parsed.task, self._rules_at_first):
             figures = json.dumps(broken.figures, ensure_ascii=False)
             return Rejection(candidate.request, candidate.item, broken.reason, figures, raw=parsed.raw)
         if near := self._index.rejects(parsed.task.instruction):
@@ -186,10 +186,6 @@ class Pool:
                 candidate.request, candidate.item, Reason.NOVELTY, figures, near.id, near.score, raw=parsed.raw
             )
         return None
-
-    def _is_later(self, reason: Reason) -> bool:
-        """Whether a rule is one on instances, which come behind those on instructions and wait for the instances."""
-        return self.instructions_only and reason in INSTANCE_REASONS
 
     def __enter__(self) -> "Pool":
         return self

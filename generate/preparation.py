@@ -13,6 +13,7 @@ from pacos.generate.filters import first_broken_rule
 from pacos.generate.instances import parse_instances
 from pacos.generate.parsing import ParsedItem
 from pacos.generate.reasons import Reason
+from pacos.generate.rule import Rule
 from pacos.records import Response, Task
 
 MOST = 5
@@ -39,9 +40,9 @@ def read_instances(answers: Mapping[tuple[str, str], Response], key: str, instru
     return parse_instances(instruction, read_kind(answers, key), answer.text, answer.finish_reason)
 
 
-def prepare(instances: Sequence[ParsedItem], preset: str) -> list[Verdict]:
+def prepare(instances: Sequence[ParsedItem], rules: Sequence[Rule]) -> list[Verdict]:
     """Judge the instances of one instruction, in their order."""
-    verdicts = [_judge_alone(parsed, preset) for parsed in instances]
+    verdicts = [_judge_alone(parsed, rules) for parsed in instances]
     if _contradict([verdict.parsed.task for verdict in verdicts if verdict.parsed.task and not verdict.reason]):
         return [Verdict(verdict.parsed, verdict.reason or Reason.CONTRADICTORY) for verdict in verdicts]
     kept: list[Task] = []
@@ -58,10 +59,10 @@ def prepare(instances: Sequence[ParsedItem], preset: str) -> list[Verdict]:
     return verdicts
 
 
-def _judge_alone(parsed: ParsedItem, preset: str) -> Verdict:
+def _judge_alone(parsed: ParsedItem, rules: Sequence[Rule]) -> Verdict:
     if parsed.task is None:
         return Verdict(parsed, parsed.reason)
-    if broken := first_broken_rule(parsed.task, preset):
+    if broken := first_broken_rule(parsed.task, rules):
         return Verdict(parsed, broken.reason)
     open_end = parsed.task.input.endswith(":") or parsed.task.output.endswith(":")
     return Verdict(parsed, Reason.ENDS_WITH_COLON if open_end else None)

@@ -21,6 +21,21 @@ class Reason(StrEnum):
     OUTPUT_COPIES_INPUT = "output_copies_input"
     ENDS_WITH_COLON = "ends_with_colon"
 
+    # Limits that the config may set.
+    INPUT_TOO_LONG = "input_too_long"
+    OUTPUT_TOO_LONG = "output_too_long"
+
+    # Defects (generate/defects.py).
+    PLACEHOLDER_INPUT = "placeholder_input"
+    NO_INPUT_MARK_IN_OUTPUT = "no_input_mark_in_output"
+    PLACEHOLDER_OUTPUT = "placeholder_output"
+    MERGED_TASKS = "merged_tasks"
+    INPUT_IS_A_LINK = "input_is_a_link"
+    INPUT_IS_AN_IMAGE = "input_is_an_image"
+    LEAKED_LABEL = "leaked_label"
+    CONTROL_CHARACTERS = "control_characters"
+    CLAIMS_AN_ACTION = "claims_an_action"
+
     # ROUGE-L above the threshold to a seed or to an accepted task.
     NOVELTY = "novelty"
 

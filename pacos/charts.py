@@ -29,7 +29,7 @@ def library() -> str:
 def differences(comparison: Mapping[str, Any]) -> Any:
     """Each contestant's difference to the base with its interval, for ROUGE-L whole and first line."""
     contestants = comparison["contestants"][::-1]
-    figure = _figure(height=90 + 60 * len(contestants))
+    figure = new_figure(height=90 + 60 * len(contestants))
     for metric, name, colour, shift in (
         ("first_line_rougeL", "first line", "#2a9d8f", -0.12),
         ("rougeL", "ROUGE-L", ACCENT, 0.12),
@@ -63,7 +63,7 @@ def categories(comparison: Mapping[str, Any]) -> Any:
     """ROUGE-L by category, one dot per contestant."""
     rows = list(comparison["per_category"].items())[::-1]
     labels = [f"{name.replace('_', ' ')} · {row['tasks']}" for name, row in rows]
-    figure = _figure(height=90 + 30 * len(rows))
+    figure = new_figure(height=90 + 30 * len(rows))
     names = [comparison["base"]["name"], *(one["name"] for one in comparison["contestants"])]
     for label, (_, row) in zip(labels, rows, strict=True):
         values = [row["scores"][name]["rougeL"] for name in names[:2]]
@@ -88,7 +88,7 @@ def categories(comparison: Mapping[str, Any]) -> Any:
 
 def loss(steps: Sequence[Mapping[str, float]]) -> Any:
     """Training loss by step."""
-    figure = _figure(height=280, left=60)
+    figure = new_figure(height=280, left=60)
     figure.add_scatter(
         x=[row["step"] for row in steps],
         y=[row["loss"] for row in steps],
@@ -104,7 +104,7 @@ def loss(steps: Sequence[Mapping[str, float]]) -> Any:
 def bars(counts: Mapping[str, int], colour: str = ACCENT) -> Any:
     """Horizontal bars, the first key on top, each with its count."""
     names = list(counts)[::-1]
-    figure = _figure(height=50 + 30 * max(1, len(names)), bottom=10)
+    figure = new_figure(height=50 + 30 * max(1, len(names)), bottom=10)
     figure.add_bar(
         x=[counts[name] for name in names],
         y=[name.replace("_", " ") for name in names],
@@ -124,7 +124,7 @@ def bars(counts: Mapping[str, int], colour: str = ACCENT) -> Any:
 def novelty(histogram: Sequence[int]) -> Any:
     """How near the accepted tasks lie to the nearest earlier one, in equal bins over [0, 1]."""
     width = 1 / len(histogram)
-    figure = _figure(height=240, left=60)
+    figure = new_figure(height=240, left=60)
     figure.add_bar(
         x=[width * (index + 0.5) for index in range(len(histogram))],
         y=list(histogram),
@@ -137,7 +137,7 @@ def novelty(histogram: Sequence[int]) -> Any:
     return figure
 
 
-def _figure(*, height: int, left: int = 10, bottom: int = 50) -> Any:
+def new_figure(*, height: int, left: int = 10, bottom: int = 50) -> Any:
     import plotly.graph_objects
 
     figure = plotly.graph_objects.Figure()

@@ -102,11 +102,16 @@ def filter_tasks(
     out: OutDir,
     seeds: Annotated[Path | None, typer.Option(help="Seed tasks to be novel against; none unless given.")] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Highest ROUGE-L that still counts as novel.")] = 0.7,
+    preset: Annotated[Literal["alpaca", "self-instruct"], typer.Option(help="Whose published rules.")] = "alpaca",
+    defects: Annotated[bool, typer.Option("--defects", help="Reject known kinds of faulty tasks as well.")] = False,
+    tokenizer: Annotated[Literal["rouge", "unicode"], typer.Option(help="unicode: words of any script.")] = "rouge",
 ) -> None:
     """The published filters alone, on any Alpaca-format file."""
+    from pacos.config import FiltersConfig
     from pacos.generate import curate as curation
 
-    curation.filter_file(tasks, out, seeds, threshold)
+    filters = FiltersConfig(preset=preset, defects=defects, novelty=threshold, tokenizer=tokenizer)
+    curation.filter_file(tasks, out, seeds, filters)
 
 
 @app.command()
@@ -238,6 +243,21 @@ def contamination(
     from pacos.evaluate import contamination as overlaps
 
     typer.echo(overlaps.table(overlaps.check(dataset, suite, json)))
+
+
+@app.command()
+def analyze(
+    dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks, or a pacos dataset folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results, or the dataset's.")] = None,
+    seeds: Annotated[Path | None, typer.Option(help="Seed tasks to compare with; pacos's own unless given.")] = None,
+) -> None:
+    """Lengths, novelty, verbs and nouns, defects of a dataset → analysis.json and analysis.html."""
+    from pacos import report as reporting
+    from pacos.generate import analyze as analysis
+
+    folder = out or (dataset if dataset.is_dir() else dataset.parent)
+    analysis.analyze(dataset, folder, seeds)
+    typer.echo(f"analysis: {reporting.render_analysis(folder)}")
 
 
 @app.command()

@@ -65,9 +65,21 @@ class SamplingConfig(Section):
     seed: int | None = Field(None, description="Seed sent with request i is seed + i; slow on GPUs.")
 
 
+class LimitsConfig(Section):
+    """Words; what has fewer or more is rejected. The published rules are the defaults."""
+
+    min_instruction: Count = 4
+    max_instruction: Count = 150
+    max_input: Count | None = None
+    max_output: Count | None = None
+
+
 class FiltersConfig(Section):
     preset: Literal["alpaca", "self-instruct"] = "alpaca"
+    defects: bool = Field(True, description="Also reject what generate/defects.py finds faulty.")
+    limits: LimitsConfig = LimitsConfig()
     novelty: Fraction = Field(0.7, description="A task above this ROUGE-L to any task of the pool is rejected.")
+    tokenizer: Literal["rouge", "unicode"] = Field("rouge", description="unicode: words of any script, in all rules.")
 
 
 class BudgetConfig(Section):

@@ -7,12 +7,15 @@ the page may load nothing from anywhere.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pacos import charts
 from pacos.errors import DataError, PacosError
 from pacos.records import DatasetRow, Prediction, read_jsonl, read_records, write_json, write_text
 from pacos.runs import read_manifest
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 DATASET_SAMPLES = 8
 EXTREME_SAMPLES = 4
@@ -29,6 +32,20 @@ def render(run_dir: Path) -> Path:
     write_json(run_dir / "report.json", report)
     path = run_dir / "report.html"
     write_text(path, _page(report))
+    return path
+
+
+def render_analysis(folder: Path) -> Path:
+    """Write `analysis.html` from the folder's `analysis.json` and return it."""
+    from markupsafe import Markup
+
+    from pacos import diversity
+
+    values = diversity.page_values(_read_json(folder / "analysis.json"))
+    values["figures"] = {name: Markup(figure) for name, figure in values["figures"].items()}
+    path = folder / "analysis.html"
+    page = _environment().get_template("analysis.html.j2")
+    write_text(path, page.render(**values, plotly=Markup(charts.library())))
     return path
 
 
@@ -160,8 +177,18 @@ def _read_json(path: Path) -> Values:
 
 
 def _page(report: Values) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
+
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        **report,
+        figures={name: Markup(part) for name, part in _figures(report).items()},
+        plotly=Markup(charts.library()),
+    )
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("pacos", "."),
@@ -171,12 +198,7 @@ def _page(report: Values) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"count": lambda number: f"{number:,}", "duration": _duration, "signed": _signed}
-    page = environment.get_template("report.html.j2")
-    return page.render(
-        **report,
-        figures={name: Markup(part) for name, part in _figures(report).items()},
-        plotly=Markup(charts.library()),
-    )
+    return environment
 
 
 def _figures(report: Values) -> dict[str, str]:

@@ -11,30 +11,43 @@ characters, and RapidFuzz finds the longest common subsequence (LCS) bit-paralle
 """
 
 import functools
+import itertools
 import math
 import re
+import sys
+import unicodedata
 from array import array
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
+if TYPE_CHECKING:
+    import regex
+
 _TOKEN = re.compile(r"[a-z0-9]+")
 
 # Room for the rounding of a float64 F around the threshold; far below the gap between two distinct F.
 _ROUNDING = 1e-9
 
-# Stands for every token that no pool text holds. No pool token is mapped to it.
-_UNSEEN = "\0"
-
 # Keeps 0/0 out: below any precision + recall that is not zero.
 _TINY = 1e-300
 
-# Texts scored against the whole pool in one call, which converts the pool once for all of them.
-_BATCH = 64
+# Texts scored against the whole pool together: RapidFuzz converts the pool once for all of them.
+BATCH = 64
+
+# Pool texts scored at a time, so that the scores stay in the processor's cache.
+_BLOCK = 8192
+
+# Texts that the index has room for at first; it doubles.
+_FIRST_ROOM = 1024
+
+# A text's token numbers, as RapidFuzz takes them.
+Symbols: TypeAlias = "str | array[int]"
 
 
 def tokenize(text: str, *, stemmer: bool) -> list[str]:
@@ -43,6 +56,23 @@ def tokenize(text: str, *, stemmer: bool) -> list[str]:
     if not stemmer:
         return tokens
     return [stem for token in tokens if (stem := _stem(token) if len(token) > 3 else token)]
+
+
+def rouge_tokens(text: str) -> list[str]:
+    return tokenize(text, stemmer=False)
+
+
+def unicode_tokens(text: str) -> list[str]:
+    """Words of any script, case and compatibility forms folded; each character alone where words are not spaced."""
+    return list(_unicode_token().findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+@functools.cache
+def _unicode_token() -> "regex.Pattern[str]":
+    import regex
+
+    unspaced = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+    return regex.compile(rf"[\p{{L}}\p{{N}}&&[{unspaced}]]\p{{M}}*|[[\p{{L}}\p{{N}}\p{{M}}]--[{unspaced}]]+", regex.V1)
 
 
 @functools.lru_cache(maxsize=1 << 18)
@@ -100,46 +130,56 @@ class NoveltyIndex:
     """A pool of texts that answers whether a new text is above `threshold` to any of them (strict `>`).
 
     The decisions are those of scoring the new text against the whole pool with `rouge_score` without
-    stemmer. F > t needs an LCS of at least t/(2−t) of the new text's m tokens, so the two must share one
-    of its m − ⌈t·m/(2−t)⌉ + 1 rarest tokens: an inverted index on those leaves a few per cent of the pool
-    to score (prefix filtering; Chaudhuri et al. 2006, Bayardo et al. 2007). Ties go to the text added first.
+    stemmer. Three bounds leave few texts to score, and none that could be above:
+
+    - F > t needs an LCS of more than t·(m + n)/2, so of at least t/(2−t) of either text's tokens. Put the tokens of
+      both in one order, the rare ones first: the two share one of the first m − ⌈t·m/(2−t)⌉ + 1, so only those are
+      indexed (prefix filtering; Chaudhuri et al. 2006, Bayardo et al. 2007).
+    - The length of each text bounds F.
+    - Each text has 64 bits, one set for each token by its number. A bit that only one of two texts has is a token that
+      the other lacks.
+
+    Ties go to the text added first. `tokens` splits a text; the default is rouge_score's.
     """
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, tokens: Callable[[str], list[str]] = rouge_tokens) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"a ROUGE-L threshold lies in [0, 1], not {threshold}")
         self.threshold = threshold
-        bound = max(0.0, threshold - _ROUNDING)
-        self._shared = bound / (2 - bound)
+        self._bound = max(0.0, threshold - _ROUNDING)
+        self._tokens = tokens
         self._ids: list[str] = []
-        self._texts: list[str] = []
-        self._lengths = np.zeros(1024, dtype=np.int64)
-        self._vocabulary: dict[str, str] = {}
-        self._postings: dict[str, array[int]] = {}
+        self._texts: list[Symbols] = []
+        self._lengths = np.zeros(_FIRST_ROOM, dtype=np.int32)
+        self._signatures = np.zeros(_FIRST_ROOM, dtype=np.uint64)
+        # By token number; 0 stands for every token that no pool text holds.
+        self._numbers: dict[str, int] = {}
+        self._ranks: list[int] = [-sys.maxsize]
+        self._postings: list[array[int]] = [array("i")]
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def add(self, id: str, text: str) -> None:
-        characters = _characters(tokenize(text, stemmer=False), self._vocabulary)
+        numbers = [self._number(token) for token in self._tokens(text)]
         position = len(self._ids)
         if position == len(self._lengths):
-            self._lengths = np.concatenate([self._lengths, np.zeros_like(self._lengths)])
+            self._grow()
         self._ids.append(id)
-        self._texts.append(characters)
-        self._lengths[position] = len(characters)
-        for character in set(characters):
-            self._postings.setdefault(character, array("q")).append(position)
+        self._texts.append(_symbols(numbers))
+        self._lengths[position] = len(numbers)
+        self._signatures[position] = _signature(numbers)
+        self._post(position, numbers)
 
     def rejects(self, text: str) -> Match | None:
         """The nearest pool text above the threshold, or None when there is none."""
-        characters = self._encode(text)
-        survivors = self._survivors(characters)
+        numbers = [self._numbers.get(token, 0) for token in self._tokens(text)]
+        survivors = self._survivors(numbers)
         if not len(survivors):
             return None
-        texts = [self._texts[position] for position in survivors]
-        common = process.cdist([characters], texts, scorer=LCSseq.similarity, dtype=np.int32)[0]
-        scores = _scores(common, len(characters), self._lengths[survivors])
+        texts = [self._texts[position] for position in survivors.tolist()]
+        common = process.cdist([_symbols(numbers)], texts, scorer=LCSseq.similarity, dtype=np.int32)[0]
+        scores = _scores(common, len(numbers), self._lengths[survivors])
         best = int(scores.argmax())
         score = float(scores[best])
         return Match(self._ids[survivors[best]], score) if score > self.threshold else None
@@ -150,38 +190,90 @@ class NoveltyIndex:
         Scores the whole pool, so it is for accepted texts only; many at a time cost far less than one by one.
         """
         found = []
-        for first in range(start, len(self), _BATCH):
-            batch = self._texts[first : first + _BATCH]
-            rows = process.cdist(batch, self._texts, scorer=LCSseq.similarity, dtype=np.int32)
-            for position, (text, common) in enumerate(zip(batch, rows, strict=True), first):
-                found.append(self._nearest(_scores(common[:position], len(text), self._lengths[:position])))
+        for first in range(start, len(self), BATCH):
+            found += self._batch_neighbours(first, min(first + BATCH, len(self)))
         return found
 
-    def _nearest(self, scores: NDArray[np.float64]) -> Neighbours:
-        if not len(scores):
-            return Neighbours("", 0.0, 0.0)
-        best = int(scores.argmax())
-        nearest = float(scores[best])
-        return Neighbours(self._ids[best] if nearest else "", nearest, float(scores.mean()))
+    def _batch_neighbours(self, first: int, end: int) -> list[Neighbours]:
+        queries = self._texts[first:end]
+        nearest, best, sums = [0.0] * len(queries), [0] * len(queries), [0.0] * len(queries)
+        for block in range(0, end, _BLOCK):
+            texts = self._texts[block : min(block + _BLOCK, end)]
+            rows = process.cdist(queries, texts, scorer=LCSseq.similarity, dtype=np.int32)
+            lengths = self._lengths[block : block + len(texts)]
+            for query, (text, row) in enumerate(zip(queries, rows, strict=True)):
+                earlier = max(0, first + query - block)
+                scores = _scores(row[:earlier], len(text), lengths[:earlier])
+                sums[query] += float(scores.sum())
+                if len(scores) and (highest := float(scores.max())) > nearest[query]:
+                    nearest[query], best[query] = highest, block + int(scores.argmax())
+        return [
+            Neighbours(self._ids[near] if score else "", score, total / max(1, position))
+            for position, (near, score, total) in enumerate(zip(best, nearest, sums, strict=True), first)
+        ]
 
-    def _encode(self, text: str) -> str:
-        return "".join([self._vocabulary.get(token, _UNSEEN) for token in tokenize(text, stemmer=False)])
+    def _number(self, token: str) -> int:
+        """The token's number; a new one comes before all others in the order of rarity."""
+        number = self._numbers.setdefault(token, len(self._ranks))
+        if number == len(self._ranks):
+            self._ranks.append(-number)
+            self._postings.append(array("i"))
+        return number
 
-    def _survivors(self, characters: str) -> NDArray[np.int64]:
+    def _post(self, position: int, numbers: Sequence[int]) -> None:
+        for number in self._rarest(numbers):
+            self._postings[number].append(position)
+
+    def _rarest(self, numbers: Sequence[int]) -> set[int]:
+        """The tokens of a text of which another one above the threshold must share one."""
+        least_common = max(1, math.ceil(self._bound / (2 - self._bound) * len(numbers)))
+        return set(sorted(numbers, key=self._ranks.__getitem__)[: len(numbers) - least_common + 1])
+
+    def _survivors(self, numbers: Sequence[int]) -> NDArray[np.int32]:
         """Positions, in order, of the pool texts that can be above the threshold."""
-        m = len(characters)
-        least_common = max(1, math.ceil(self._shared * m))
-        by_rarity = sorted(characters, key=lambda character: (len(self._postings.get(character, ())), character))
-        rarest = set(by_rarity[: m - least_common + 1]) & self._postings.keys()
-        if not rarest:
-            return np.empty(0, dtype=np.int64)
-        found = np.unique(np.concatenate([np.frombuffer(self._postings[c], dtype=np.int64) for c in sorted(rarest)]))
-        lengths = self._lengths[found]
-        survivors: NDArray[np.int64] = found[(lengths >= self._shared * m) & (m >= self._shared * lengths)]
+        postings = [np.frombuffer(found, dtype=np.int32) for n in self._rarest(numbers) if (found := self._postings[n])]
+        if not postings:
+            return np.empty(0, dtype=np.int32)
+        candidates = np.concatenate(postings)
+        signature, length = _signature(numbers), len(numbers)
+        signatures, lengths = self._signatures[candidates], self._lengths[candidates]
+        missing_here = np.bitwise_count(signatures & ~signature)
+        missing_there = np.bitwise_count(signature & ~signatures)
+        most_common = np.minimum(lengths - missing_here, length - missing_there.astype(np.int32))
+        survivors: NDArray[np.int32] = np.unique(candidates[2 * most_common > self._bound * (lengths + length)])
         return survivors
 
+    def _grow(self) -> None:
+        """Make room for as many texts again, and index all by how rare each token is by now."""
+        self._lengths = np.concatenate([self._lengths, np.zeros_like(self._lengths)])
+        self._signatures = np.concatenate([self._signatures, np.zeros_like(self._signatures)])
+        frequencies = Counter(itertools.chain.from_iterable(map(_numbers, self._texts)))
+        for rank, number in enumerate(sorted(range(1, len(self._ranks)), key=lambda n: (frequencies[n], n))):
+            self._ranks[number] = rank
+        self._postings = [array("i") for _ in self._ranks]
+        for position, text in enumerate(self._texts):
+            self._post(position, _numbers(text))
 
-def _scores(common: NDArray[np.int32], length: int, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+
+def _symbols(numbers: Sequence[int]) -> Symbols:
+    """What RapidFuzz compares: a string where every number has a character (it is the fastest), else an array."""
+    if max(numbers, default=0) <= sys.maxunicode:
+        return "".join(map(chr, numbers))
+    return array("I", numbers)
+
+
+def _numbers(symbols: Symbols) -> Sequence[int]:
+    return list(map(ord, symbols)) if isinstance(symbols, str) else symbols
+
+
+def _signature(numbers: Iterable[int]) -> np.uint64:
+    bits = 0
+    for number in numbers:
+        bits |= 1 << (number & 63)
+    return np.uint64(bits)
+
+
+def _scores(common: NDArray[np.int32], length: int, lengths: NDArray[np.int32]) -> NDArray[np.float64]:
     """float64 F of a text of `length` tokens with texts of `lengths`, in rouge_score's order of operations."""
     precision = common / max(1, length)
     recall = common / np.maximum(1, lengths)

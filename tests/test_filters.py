@@ -6,15 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from pacos.config import FiltersConfig, LimitsConfig
 from pacos.errors import DataError, RunError
 from pacos.generate.curate import filter_file
-from pacos.generate.filters import PRESETS, first_broken_rule
+from pacos.generate.defects import DEFECTS
+from pacos.generate.filters import first_broken_rule, task_rules
 from pacos.generate.reasons import Reason
 from pacos.records import Rejection, Task, read_records, read_tasks
 
+PUBLISHED = {preset: FiltersConfig(preset=preset, defects=False) for preset in ("alpaca", "self-instruct")}
+
 
 def reason(instruction: str, preset: str = "alpaca", **parts: str) -> Reason | None:
-    broken = first_broken_rule(Task(instruction, **{"output": "Yes.", **parts}), preset)
+    return reason_under(PUBLISHED[preset], instruction, **parts)
+
+
+def reason_under(filters: FiltersConfig, instruction: str, **parts: str) -> Reason | None:
+    broken = first_broken_rule(Task(instruction, **{"output": "Yes.", **parts}), task_rules(filters))
     return broken.reason if broken else None
 
 
@@ -57,15 +65,84 @@ def test_rules_on_instances_belong_to_self_instruct_alone() -> None:
 
 
 def test_a_verdict_carries_what_was_measured() -> None:
-    broken = first_broken_rule(Task("Draw a map of it.", "", "No."), "alpaca")
+    broken = first_broken_rule(Task("Draw a map of it.", "", "No."), task_rules(PUBLISHED["alpaca"]))
     assert broken is not None
     assert broken.figures == {"keyword": "draw"}
 
 
 def test_every_rule_of_every_preset_has_its_own_reason() -> None:
-    for rules in PRESETS.values():
-        reasons = [reason for reason, _ in rules]
+    for preset in PUBLISHED:
+        reasons = [reason for reason, _ in task_rules(FiltersConfig(preset=preset))]
         assert len(set(reasons)) == len(reasons)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({"input": "N/A."}, Reason.PLACEHOLDER_INPUT),
+        ({"input": "None of them came."}, None),
+        ({"output": "Yes. <noinput>"}, Reason.NO_INPUT_MARK_IN_OUTPUT),
+        ({"output": " "}, Reason.EMPTY_OUTPUT),
+        ({"output": "<no output>"}, Reason.PLACEHOLDER_OUTPUT),
+        ({"output": "None of them came."}, None),
+        ({"output": "Yes.\n12. Instruction: Name a bird."}, Reason.MERGED_TASKS),
+        ({"output": "Yes.\n##\nNo."}, Reason.MERGED_TASKS),
+        ({"output": "## Title\nText."}, None),
+        ({"input": "https://example.org/story"}, Reason.INPUT_IS_A_LINK),
+        ({"input": "See https://example.org/story for it."}, None),
+        ({"input": "<img src='bee.png'>"}, Reason.INPUT_IS_AN_IMAGE),
+        ({"input": "Bees.", "output": "Bees. "}, Reason.OUTPUT_COPIES_INPUT),
+        ({"output": "Output: yes"}, Reason.LEAKED_LABEL),
+        ({"output": "Here it is:"}, Reason.ENDS_WITH_COLON),
+        ({"output": "Yes\x07"}, Reason.CONTROL_CHARACTERS),
+        ({"output": "Yes\tand\nno"}, None),
+        ({"output": "Your table has been booked."}, Reason.CLAIMS_AN_ACTION),
+        ({"output": "It has been said."}, None),
+    ],
+)
+def test_defects(parts: dict[str, str], expected: Reason | None) -> None:
+    assert reason_under(FiltersConfig(), "Tell me more about bees.", **parts) == expected
+    if expected:
+        assert reason("Tell me more about bees.", **parts) is None, "the published Alpaca rules let it pass"
+
+
+def test_limits_move_the_published_ones_and_add_others() -> None:
+    limits = LimitsConfig(min_instruction=2, max_instruction=5, max_input=2, max_output=1)
+    filters = FiltersConfig(limits=limits)
+    assert reason_under(filters, "Explain bees") is None
+    assert reason_under(filters, "Explain") is Reason.TOO_SHORT
+    assert reason_under(filters, "Explain to me how bees see") is Reason.TOO_LONG
+    assert reason_under(filters, "Explain bees", input="red and blue") is Reason.INPUT_TOO_LONG
+    assert reason_under(filters, "Explain bees", output="They see") is Reason.OUTPUT_TOO_LONG
+
+
+def test_the_unicode_tokenizer_takes_instructions_in_any_script() -> None:
+    assert reason("写一首关于春天的诗") is Reason.TOO_SHORT
+    assert reason_under(FiltersConfig(tokenizer="unicode"), "写一首关于春天的诗") is None
+    assert reason_under(FiltersConfig(tokenizer="unicode"), "写诗") is Reason.TOO_SHORT
+
+
+def test_the_unicode_tokenizer_decides_novelty_too(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks.jsonl", ["写一首关于春天的诗", "写一首关于秋天的诗"])
+    stats = filter_file(tasks, tmp_path / "out", None, FiltersConfig(tokenizer="unicode"))
+    assert stats["funnel"]["rejected"] == {"novelty": 1}
+
+
+def test_defects_of_the_released_alpaca_set(shared_data: Path) -> None:
+    """Counts made apart from this code, on all 52,002 rows, with the detectors' published patterns."""
+    with gzip.open(shared_data / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
+        tasks = [Task(**json.loads(row)) for row in rows]
+    found = {reason: sum(rule(task) is not None for task in tasks) for reason, rule in DEFECTS}
+    counted = {
+        Reason.NO_INPUT_MARK_IN_OUTPUT: 60,
+        Reason.EMPTY_OUTPUT: 28,
+        Reason.INPUT_IS_AN_IMAGE: 39,
+        Reason.OUTPUT_COPIES_INPUT: 55,
+        Reason.LEAKED_LABEL: 22 + 8,
+        Reason.ENDS_WITH_COLON: 45,
+        Reason.CONTROL_CHARACTERS: 2,
+    }
+    assert {reason: found[reason] for reason in counted} == counted
 
 
 def write_tasks(path: Path, instructions: list[str]) -> Path:
@@ -79,7 +156,7 @@ def test_filter_keeps_the_first_of_near_copies_and_names_the_other(tmp_path: Pat
         tmp_path / "tasks.jsonl",
         ["Name four kinds of red fruit.", "Hello there", "Name five kinds of red fruit.", "Explain how bees see."],
     )
-    stats = filter_file(tasks, tmp_path / "out", None, 0.7)
+    stats = filter_file(tasks, tmp_path / "out", None, PUBLISHED["alpaca"])
     kept = [task.instruction for task in read_tasks(tmp_path / "out")]
     short, near = read_records(tmp_path / "out" / "rejected.jsonl", Rejection)
     assert kept == ["Name four kinds of red fruit.", "Explain how bees see."]
@@ -95,19 +172,19 @@ def test_filter_compares_with_the_seeds_where_given(tmp_path: Path) -> None:
     seed = {"id": "s", "name": "n", "instruction": "Explain how bees see.", "is_classification": False}
     seeds.write_text(json.dumps(seed | {"instances": [{"input": "", "output": "Well."}]}) + "\n", encoding="utf-8")
     tasks = write_tasks(tmp_path / "tasks.jsonl", ["Explain how bees see."])
-    assert filter_file(tasks, tmp_path / "out", seeds, 0.7)["funnel"]["accepted"] == 0
+    assert filter_file(tasks, tmp_path / "out", seeds, PUBLISHED["alpaca"])["funnel"]["accepted"] == 0
 
 
 def test_filter_never_writes_over_what_it_reads(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "dataset.jsonl", ["Explain how bees see."])
     with pytest.raises(RunError, match="read from"):
-        filter_file(tasks, tmp_path, None, 0.7)
+        filter_file(tasks, tmp_path, None, PUBLISHED["alpaca"])
     assert read_tasks(tasks)
 
 
 def test_filter_of_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"tasks\.jsonl: no such file"):
-        filter_file(tmp_path / "tasks.jsonl", tmp_path / "out", None, 0.7)
+        filter_file(tmp_path / "tasks.jsonl", tmp_path / "out", None, PUBLISHED["alpaca"])
 
 
 def test_the_published_filter_keeps_its_own_output(shared_data: Path, tmp_path: Path) -> None:
@@ -116,5 +193,7 @@ def test_the_published_filter_keeps_its_own_output(shared_data: Path, tmp_path: 
         head = [next(rows) for _ in range(6000)]
     published = tmp_path / "alpaca.jsonl"
     published.write_text("".join(head), encoding="utf-8")
-    stats = filter_file(published, tmp_path / "out", shared_data / "self_instruct" / "seed_tasks.jsonl", 0.7)
+    stats = filter_file(
+        published, tmp_path / "out", shared_data / "self_instruct" / "seed_tasks.jsonl", PUBLISHED["alpaca"]
+    )
     assert stats["funnel"]["accepted"] == 6000

@@ -1,13 +1,14 @@
 """ROUGE-L and the novelty index against rouge_score, bit for bit."""
 
 import itertools
+import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer, tokenizers
 
-from pacos.rouge import NoveltyIndex, rouge_l, tokenize
+from pacos.rouge import NoveltyIndex, rouge_l, tokenize, unicode_tokens
 
 ORACLES = {
     stemmer: rouge_scorer.RougeScorer(["rougeL"], use_stemmer=stemmer) for stemmer in (False, True)
@@ -113,3 +114,37 @@ def test_neighbours_are_those_among_the_texts_before(pool: list[str]) -> None:
 def test_a_threshold_outside_0_to_1_is_refused() -> None:
     with pytest.raises(ValueError, match="0, 1"):
         NoveltyIndex(70)
+
+
+def test_decisions_outlast_the_indexs_growth() -> None:
+    """The order of rarity is renewed when the index doubles, at 1,024 and 2,048 texts."""
+    draw = random.Random(3)
+    pool = [" ".join(f"w{int(draw.paretovariate(0.4)) % 300}" for _ in range(draw.randint(3, 9))) for _ in range(2500)]
+    index = NoveltyIndex(0.5)
+    for position, text in enumerate(pool):
+        index.add(str(position), text)
+    for _ in range(60):
+        candidate = " ".join(draw.choices([*draw.choice(pool).split(), "new"], k=6))
+        scores = [rouge_l(candidate, text, stemmer=False) for text in pool]
+        match = index.rejects(candidate)
+        assert (match.score if match else None) == (max(scores) if max(scores) > 0.5 else None)
+
+
+def test_more_words_than_there_are_characters() -> None:
+    words = [f"w{number}" for number in range(1_150_000)]
+    index = NoveltyIndex(0.7)
+    index.add("all", " ".join(words))
+    for id, first in (("surrogates", 0xD7FB), ("beyond", 1_149_980)):
+        text = " ".join(words[first : first + 10])
+        index.add(id, text)
+        # LCS 9 of 10 and 9 tokens: 18/19.
+        assert index.rejects(" ".join(text.split()[:9])) == (id, pytest.approx(18 / 19))
+
+
+def test_unicode_tokens_are_words_of_any_script_and_characters_where_words_are_not_spaced() -> None:
+    assert unicode_tokens("Straße, ÉCOLE x_2") == ["strasse", "école", "x", "2"]
+    assert unicode_tokens("हिन्दी में लिखो") == ["हिन्दी", "में", "लिखो"]
+    assert unicode_tokens("日本語 GPT4で") == ["日", "本", "語", "gpt4", "で"]
+    index = NoveltyIndex(0.7, unicode_tokens)
+    index.add("one", "写一首关于春天的诗")
+    assert index.rejects("写一首关于秋天的诗") == ("one", pytest.approx(8 / 9))

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from pacos.config import Config, EngineConfig, load_config, parse_config
+from pacos.config import Config, EngineConfig, FiltersConfig, load_config, parse_config
 from pacos.errors import RunError
 from pacos.generate import classify, instances, pipeline
 from pacos.generate.curate import curate
+from pacos.generate.filters import task_rules
 from pacos.generate.instructions import instructions_prompt, instructions_stops, parse_instructions
 from pacos.generate.journal import read_responses
 from pacos.generate.preparation import prepare
@@ -28,6 +29,8 @@ from tests.scripted_server import Prompt, ScriptedServer
 ROOT = Path(__file__).resolve().parents[1]
 SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru")
 DATA = ("dataset.jsonl", "rejected.jsonl")
+
+RULES = task_rules(FiltersConfig(preset="self-instruct", defects=False))
 
 
 class Teacher:
@@ -106,7 +109,7 @@ def test_the_shots_are_as_many_as_published() -> None:
 def test_every_shot_reads_as_the_instances_it_shows(kind: Any) -> None:
     for block in instances.shots_for(kind).blocks:
         task, _, body = block.partition("\n")
-        verdicts = prepare(instances.parse_instances(task.removeprefix("Task: "), kind, body, "stop"), "self-instruct")
+        verdicts = prepare(instances.parse_instances(task.removeprefix("Task: "), kind, body, "stop"), RULES)
         assert [verdict.reason for verdict in verdicts] == [None] * max(
             1, body.count("Class label:"), body.count("Example ")
         )
@@ -140,7 +143,7 @@ def test_the_answer_on_classification(text: str, kind: str) -> None:
 
 def read(kind: Any, text: str, finish_reason: str = "stop") -> list[Any]:
     """(input, output) of what is kept, else the reason."""
-    verdicts = prepare(instances.parse_instances("Do it with care.", kind, text, finish_reason), "self-instruct")
+    verdicts = prepare(instances.parse_instances("Do it with care.", kind, text, finish_reason), RULES)
     return [
         (parsed.task.input, parsed.task.output) if parsed.task and not reason else str(reason)
         for parsed, reason in verdicts

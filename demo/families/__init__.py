@@ -10,8 +10,10 @@ from demo.families import (
     calendar_facts,
     choices,
     codes,
+    copying,
     editing,
     knowledge,
+    labelling,
     lists,
     numbers,
     reading,
@@ -23,6 +25,8 @@ from demo.families.framing import framed, unframed
 from pacos.records import Task
 
 FAMILIES: tuple[Family, ...] = (
+    *copying.FAMILIES,
+    *labelling.FAMILIES,
     *word_forms.FAMILIES,
     *knowledge.FAMILIES,
     *calendar_facts.FAMILIES,

@@ -64,30 +64,9 @@ FAMILIES = (
         _kind,
     ),
     Family(
-        "alive",
-        ("Is a {word} alive? Answer yes or no.", "Can a {word} eat and grow, yes or no?"),
-        lambda rng: {"word": rng.choice(tuple(_ALIVE))},
-        lambda slots: _ALIVE.get(slots["word"]),
-    ),
-    Family(
         "city_or_country",
         ("Is {word} a city or a country?", "Label the place {word} as city or country."),
         lambda rng: {"word": rng.choice(rng.choice((CITIES, _COUNTRIES)))},
         lambda slots: "city" if slots["word"] in CITIES else "country" if slots["word"] in _COUNTRIES else None,
-    ),
-    Family(
-        "same_word",
-        ("Are the words {a} and {b} the same? Answer yes or no.", "Compare {a} with {b}: equal or different?"),
-        _draw_same,
-        lambda slots: "yes" if slots["a"] == slots["b"] else "no",
-    ),
-    Family(
-        "preference",
-        (
-            "{name} likes {a} but not {b}. What does {name} like?",
-            "Not {b} but {a} is right for {name}. What is right?",
-        ),
-        _draw_preference,
-        lambda slots: slots["a"],
     ),
 )

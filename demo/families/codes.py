@@ -29,13 +29,6 @@ def _word(rng: Random) -> Slots:
 
 FAMILIES = (
     Family(
-        "record_field",
-        ("Which {field} is in the record?", "Read the {field} from the form.", "Write the value of the field {field}."),
-        _draw_record,
-        _field,
-        input="{record+}",
-    ),
-    Family(
         "last_name_first",
         (
             "Write the name {first} {last} with the last name first and a comma.",
@@ -51,21 +44,9 @@ FAMILIES = (
         lambda slots: slots["last"],
     ),
     Family(
-        "repeat_word",
-        ("Write the word {word} three times.", "Say {word} three times in a row."),
-        _word,
-        lambda slots: " ".join([slots["word"]] * 3),
-    ),
-    Family(
         "copy_word",
         ("Copy the word {word} exactly.", "Write down {word} and nothing else.", "Which word follows: {word}?"),
         _word,
         lambda slots: slots["word"],
-    ),
-    Family(
-        "in_brackets",
-        ("Put the word {word} in brackets.", "Write {word} between round brackets."),
-        _word,
-        lambda slots: f"({slots['word']})",
     ),
 )

@@ -124,24 +124,6 @@ def _draw_liking(rng: Random) -> Slots:
 
 FAMILIES = (
     Family(
-        "copy_sentence",
-        (
-            "Write the sentence again as it is.",
-            "Nothing is wrong here. Repeat the sentence.",
-            "Say the same once more.",
-        ),
-        lambda rng: {"sentence": rng.choice((_scene, _trip, _having))(rng)},
-        lambda slots: slots["sentence"],
-        input="{sentence+}",
-    ),
-    Family(
-        "first_word",
-        ("Write the first word of the sentence.", "With which word does the sentence begin?"),
-        lambda rng: {"sentence": _scene(rng)},
-        lambda slots: _words(slots["sentence"])[0],
-        input="{sentence+}",
-    ),
-    Family(
         "negate",
         ("Make the sentence negative.", "Write that this is not so.", "Put the word not into the statement."),
         _draw_liking,
@@ -181,20 +163,6 @@ FAMILIES = (
         ("Write the sentence about {new} instead of {old}.", "Change the name {old} to {new} in the text."),
         _draw_rename,
         _word_changed,
-        input="{sentence+}",
-    ),
-    Family(
-        "remove_word",
-        ("Take the word {word} out of the sentence.", "Rewrite the sentence without the word {word}."),
-        _draw_removal,
-        _removed,
-        input="{sentence+}",
-    ),
-    Family(
-        "add_color",
-        ("Add the color {color} before the word {thing}.", "Say in the sentence that the {thing} is {color}."),
-        _draw_colored,
-        _colored,
         input="{sentence+}",
     ),
     Family(

@@ -90,24 +90,6 @@ FAMILIES = (
         input="{items+}",
     ),
     Family(
-        "join_two",
-        (
-            "Join {a} and {b} with a plus sign.",
-            "Put a plus sign between the words {a} and {b}.",
-        ),
-        _two,
-        lambda slots: "{a} + {b}".format(**slots),
-    ),
-    Family(
-        "pick_kind",
-        (
-            "Which of these is a kind of {kind}: {a}, {b}, {c}?",
-            "From {a}, {b} and {c}, choose the {kind}.",
-        ),
-        _draw_pick,
-        _picked,
-    ),
-    Family(
         "list_member",
         ("Is {word} in the list? Answer yes or no.", "Does this list hold the word {word}, yes or no?"),
         _draw_member,

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from demo.families.family import Family, Slots, lookup
+from demo.families.family import Slots, lookup
 from demo.families.lexicon import FRUITS, NAMES, NOUNS, NUMBER_WORDS, ORDINALS, SPARE
 
 _WORD_OF = dict(zip(map(str, range(1, 21)), NUMBER_WORDS, strict=True))
@@ -64,16 +64,6 @@ def _draw_count(rng: Random) -> Slots:
 
 
 FAMILIES = (
-    Family(
-        "larger",
-        (
-            "Which number is larger, {a} or {b}?",
-            "Pick the bigger of {a} and {b}.",
-            "One box weighs {a} kilos, the other {b} kilos. Give the higher number.",
-        ),
-        _two,
-        _larger,
-    ),
     lookup(
         "number_to_word",
         "number",
@@ -81,14 +71,6 @@ FAMILIES = (
         "Write the number {number} as a word.",
         "How do you spell {number} in letters?",
         "The check says {number}. Put this number into words.",
-    ),
-    lookup(
-        "ordinal",
-        "number",
-        _ORDINAL_OF,
-        "What is the ordinal word for {number}?",
-        "A runner ends the race at place {number}. Write the place as an ordinal.",
-        "Turn the number {number} into a word like first or second.",
     ),
     lookup(
         "even_or_odd",

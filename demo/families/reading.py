@@ -102,20 +102,6 @@ FAMILIES = (
         "Find the name in this sentence.",
     ),
     _about_scene(
-        "what_thing",
-        "thing",
-        "Which thing is in the text?",
-        "Name the object that the text tells about.",
-        "Find the object in this sentence.",
-    ),
-    _about_scene(
-        "what_color",
-        "color",
-        "Which color is named in the text?",
-        "What color does the object have?",
-        "Find the color in this sentence.",
-    ),
-    _about_scene(
         "where",
         "city",
         "In which city does this happen?",

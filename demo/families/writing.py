@@ -2,13 +2,9 @@
 
 from random import Random
 
-from demo.families.family import Family, Slots, lookup, table_of
+from demo.families.family import Family, Slots
 from demo.families.lexicon import ANIMALS, CITIES, COLORS, DAYS, EVENTS, FOODS, GARMENTS, JOBS, NAMES, PLACES, THINGS
 
-_SIMILES = table_of(
-    "cold-ice white-snow busy-bee sweet-honey free-bird light-feather hard-stone quiet-mouse brave-lion "
-    "black-coal strong-ox sly-fox blind-bat green-grass"
-)
 _WORDS = {
     "name": NAMES,
     "other": NAMES,
@@ -54,12 +50,6 @@ FAMILIES = (
         "There is a {event} on {day}. Write an invitation for {name}.",
     ),
     _form(
-        "word_sentence",
-        "The {animal} sleeps near the {color} {thing}.",
-        "Write a sentence about a sleeping {animal} and a {color} {thing}.",
-        "Use the words {animal}, {color} and {thing} in a sentence about sleep.",
-    ),
-    _form(
         "apology",
         "Sorry, {name}, I lost your {thing}.",
         "Tell {name} that you are sorry about the lost {thing}.",
@@ -72,12 +62,6 @@ FAMILIES = (
         "You are {name}, you live in {city} and you are a {job}. Say so.",
     ),
     _form(
-        "plan",
-        "On {day} we meet at the {place} in {city}.",
-        "Write a plan to meet at the {place} in {city} on {day}.",
-        "The day is {day}, the city {city}, the meeting point the {place}. Write it as a plan.",
-    ),
-    _form(
         "wish",
         "Good luck at the {event}, {name}!",
         "Wish {name} luck for the {event}.",
@@ -88,13 +72,5 @@ FAMILIES = (
         "To {name}, from {other}",
         "Write a tag for a gift that {other} gives to {name}.",
         "A present goes to {name}. It comes from {other}. Write the tag.",
-    ),
-    lookup(
-        "simile",
-        "word",
-        _SIMILES,
-        "Complete the phrase: as {word} as ...",
-        "What do people compare with when something is very {word}?",
-        "Which word ends the saying as {word} as a or an?",
     ),
 )
