@@ -14,9 +14,10 @@ from typing import Any
 
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import Evaluation, read_evaluation
+from pacos.evaluate.foreign import MISSING, is_leaderboard, is_tk_instruct, read_leaderboard, read_tk_instruct
 from pacos.evaluate.postprocess import first_line
-from pacos.records import Prediction, read_records, write_json
-from pacos.rouge import rouge_l
+from pacos.records import Prediction, read_jsonl, read_records, write_json
+from pacos.rouge import rouge_l_tokens, tokenize
 
 # The published scripts round so.
 DIGITS = 4
@@ -59,9 +60,10 @@ class Scores:
 
 def metrics(prediction: str, references: Iterable[str]) -> tuple[float, float]:
     """(ROUGE-L, exact match) of one answer, each the best over the references, 0–100."""
+    tokens, plain = tokenize(prediction, stemmer=True), normalise(prediction)
     references = list(references)
-    rouge = max(rouge_l(prediction, reference, stemmer=True) for reference in references)
-    exact = any(normalise(prediction) == normalise(reference) for reference in references)
+    rouge = max(rouge_l_tokens(tokens, tokenize(reference, stemmer=True)) for reference in references)
+    exact = any(plain == normalise(reference) for reference in references)
     return 100 * rouge, 100.0 if exact else 0.0
 
 
@@ -70,14 +72,25 @@ def normalise(text: str) -> str:
     return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 
-def score_file(path: Path, out: Path | None = None) -> Scores:
-    """Score a `predictions.jsonl` of ours, and write the scores to `out`; those the file holds are computed again.
+def score_file(
+    path: Path, out: Path | None = None, *, references: Path | None = None, track: str = "default"
+) -> Scores:
+    """Score a file of predictions (ours, Tk-Instruct's, or the leaderboard's with `references`) and write to `out`.
 
-    `evaluation.json` beside it, where there is one, says what the predictions cannot: the prompt, the adapter,
-    how many instances the suite has. Raises DataError: no such file, a broken line, no predictions, one without
-    reference, an instance answered twice, several models or suites in one file.
+    Scores that the file holds are computed again. `evaluation.json` beside a file of ours says what predictions
+    cannot: the prompt, the adapter, how many instances the suite has. Raises DataError: no such file, a broken
+    line, no predictions, one without reference, an instance answered twice, several models or suites in one file.
     """
-    scores = tally(read_predictions(path), read_evaluation(path.parent))
+    first = next((values for _, values in read_jsonl(path)), {})
+    if references:
+        scores = tally(read_leaderboard(path, references, track), None)
+    elif is_tk_instruct(first):
+        scores = tally(read_tk_instruct(path), None)
+    elif is_leaderboard(first):
+        todo = "give --references, a file as natural-instructions' create_reference_file.py writes it"
+        raise DataError("holds predictions without references", where=str(path), todo=todo)
+    else:
+        scores = tally(read_predictions(path), read_evaluation(path.parent))
     if out:
         write_json(out, asdict(scores))
     return scores
@@ -104,7 +117,10 @@ def read_predictions(path: Path) -> list[Prediction]:
 def tally(rows: Sequence[Prediction], evaluation: Evaluation | None) -> Scores:
     """Scores of one evaluation's answers; they do not depend on the order of the rows."""
     scored = [(row, *metrics(row.prediction, row.references)) for row in rows]
-    first = [metrics(first_line(row.prediction), row.references) for row in rows]
+    first = [
+        (rouge, exact) if (line := first_line(row.prediction)) == row.prediction else metrics(line, row.references)
+        for row, rouge, exact in scored
+    ]
     n_expected = evaluation.settings.n_expected if evaluation else 0
     return Scores(
         **_means([(rouge, exact) for _, rouge, exact in scored]),
@@ -112,7 +128,7 @@ def tally(rows: Sequence[Prediction], evaluation: Evaluation | None) -> Scores:
         n=len(rows),
         n_expected=n_expected,
         complete=len(rows) == n_expected,
-        note=coverage_note(len(rows), n_expected),
+        note=coverage_note(len(rows), n_expected) + _missing_note(rows),
         model=rows[0].model,
         suite=rows[0].suite,
         per_task=_by_task(scored),
@@ -161,6 +177,11 @@ def _grouped(scored: Sequence[Scored], key: Callable[[Prediction], str]) -> list
     for item in scored:
         groups[key(item[0])].append(item)
     return sorted(groups.items())
+
+
+def _missing_note(rows: Sequence[Prediction]) -> str:
+    missing = sum(row.finish_reason == MISSING for row in rows)
+    return f"; {missing:,} without a prediction, scored as empty" if missing else ""
 
 
 def coverage_note(n: int, n_expected: int) -> str:

@@ -165,13 +165,15 @@ def evaluate(
 
 @app.command()
 def score(
-    predictions: Annotated[Path, typer.Argument(help="predictions.jsonl")],
+    predictions: Annotated[Path, typer.Argument(help="Ours, Tk-Instruct's, or the leaderboard's.")],
     json: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
+    references: Annotated[Path | None, typer.Option(help="For the leaderboard's form: its reference file.")] = None,
+    track: Annotated[Literal["default", "xlingual"], typer.Option(help="Of the reference file.")] = "default",
 ) -> None:
-    """Score an existing predictions file again, without the engine."""
+    """Score an existing file of SuperNI predictions, without the engine."""
     from pacos.evaluate import score as scoring
 
-    typer.echo(scoring.score_file(predictions, json))
+    typer.echo(scoring.score_file(predictions, json, references=references, track=track))
 
 
 @app.command()

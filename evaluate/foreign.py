@@ -1,0 +1,145 @@
+"""Predictions that others wrote, in the forms of SuperNI's own scripts, as records of ours.
+
+Tk-Instruct (run_s2s.py, compute_metrics.py)   {"Task", "Instance": {"id", "output"}, "Prediction" or "prediction"}
+the leaderboard (evaluation.py)                {"id", "prediction"}, and a file of references
+                                               {"id", "references", "task_id", "task_category", "track"}
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pacos.errors import DataError
+from pacos.records import Prediction, read_jsonl
+
+# compute_metrics.py leaves out the first (bad data), and reads the second under its later name.
+BAD_TASK = "task1415_"
+RENAMED = {"task121_atomic_question_rewriting": "task121_zest_question_rewriting"}
+
+# How a row says that nobody answered it. The published scripts score it as "".
+MISSING = "missing"
+
+
+def is_tk_instruct(values: Mapping[str, Any]) -> bool:
+    return "Task" in values and "Instance" in values
+
+
+def is_leaderboard(values: Mapping[str, Any]) -> bool:
+    return "id" in values and "prediction" in values
+
+
+def read_tk_instruct(path: Path) -> list[Prediction]:
+    """Raises DataError with file and line: no prediction, no output, an instance that is there twice."""
+    rows: dict[tuple[str, str], Prediction] = {}
+    for line, values in read_jsonl(path):
+        where = f"{path}:{line}"
+        task = _text(values, "Task", where)
+        if task.startswith(BAD_TASK):
+            continue
+        instance = values.get("Instance")
+        if not isinstance(instance, dict):
+            raise DataError("`Instance` must hold the instance's `output`", where=where)
+        answer = "Prediction" if "Prediction" in values else "prediction"
+        row = _row(
+            suite="tk-instruct",
+            task=RENAMED.get(task, task),
+            instance=str(values.get("id", instance.get("id", line))),
+            category=_first(values.get("Categories")),
+            text=_text(values, answer, where),
+            references=_references(instance.get("output"), "Instance.output", where),
+        )
+        if (row.task, row.instance) in rows:
+            raise DataError(f"instance {row.instance!r} of {row.task} is answered twice", where=where)
+        rows[row.task, row.instance] = row
+    return list(rows.values())
+
+
+def read_leaderboard(path: Path, references: Path, track: str) -> list[Prediction]:
+    """One row for every reference of the track; what has no prediction is scored as "".
+
+    Raises DataError with file and line: an id that is there twice or has no reference, a reference without text,
+    a track that the references do not hold.
+    """
+    expected = _read_references(references)
+    answers: dict[str, str] = {}
+    for line, values in read_jsonl(path):
+        where = f"{path}:{line}"
+        id = _text(values, "id", where)
+        if id in answers:
+            raise DataError(f"the id {id!r} is there twice", where=where)
+        if id not in expected:
+            raise DataError(f"{references} has no reference for the id {id!r}", where=where)
+        answers[id] = _text(values, "prediction", where)
+    of_track = {id: values for id, values in expected.items() if values.get("track", "default") == track}
+    if not of_track:
+        tracks = sorted({str(values.get("track", "default")) for values in expected.values()})
+        raise DataError(f"holds no {track} track, but: {', '.join(tracks)}", where=str(references))
+    return [
+        _row(
+            suite=track,
+            task=str(values.get("task_id", "unknown")),
+            instance=id,
+            category=_first(values.get("task_category")),
+            text=answers.get(id, ""),
+            references=values["references"],
+            finish_reason="stop" if id in answers else MISSING,
+        )
+        for id, values in of_track.items()
+    ]
+
+
+def _read_references(path: Path) -> dict[str, dict[str, Any]]:
+    expected: dict[str, dict[str, Any]] = {}
+    for line, values in read_jsonl(path):
+        where = f"{path}:{line}"
+        id = _text(values, "id", where)
+        if id in expected:
+            raise DataError(f"the id {id!r} is there twice", where=where)
+        _references(values.get("references"), "references", where)
+        expected[id] = values
+    return expected
+
+
+def _row(
+    *,
+    suite: str,
+    task: str,
+    instance: str,
+    category: str,
+    text: str,
+    references: list[str],
+    finish_reason: str = "stop",
+) -> Prediction:
+    """`rougeL` and `exact_match` are for the scorer to find."""
+    return Prediction(
+        model="predictions",
+        suite=suite,
+        task=task,
+        instance=instance,
+        category=category,
+        prompt_sha256="",
+        prediction=text,
+        raw=text,
+        references=references,
+        rougeL=0.0,
+        exact_match=0.0,
+        finish_reason=finish_reason,
+    )
+
+
+def _first(categories: Any) -> str:
+    """Textual Entailment → textual_entailment; "unknown" where none is named."""
+    name = categories[0] if isinstance(categories, list) and categories else categories
+    return "_".join(name.lower().split()) if isinstance(name, str) else "unknown"
+
+
+def _text(values: Mapping[str, Any], key: str, where: str) -> str:
+    if not isinstance(values.get(key), str):
+        raise DataError(f"`{key}` must be text" if key in values else f"`{key}` is missing", where=where)
+    return str(values[key])
+
+
+def _references(value: Any, key: str, where: str) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        raise DataError(f"`{key}` must be a list of texts that is not empty", where=where)
+    return value
