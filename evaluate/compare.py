@@ -8,9 +8,11 @@ from typing import Any
 
 from pacos.errors import DataError
 from pacos.evaluate.baselines import NO_PROMPT
+from pacos.evaluate.contestants import training_step
 from pacos.evaluate.evaluation import read_evaluation
-from pacos.evaluate.intervals import CONFIDENCE, paired_difference
+from pacos.evaluate.intervals import CONFIDENCE, holm, paired_difference
 from pacos.evaluate.postprocess import first_line
+from pacos.evaluate.published import published_rows
 from pacos.evaluate.score import coverage_note, mean, metrics, read_predictions
 from pacos.records import Prediction, write_json
 
@@ -32,6 +34,7 @@ class Evaluated:
     suite: str
     prompt: str
     note: str
+    n_expected: int
     answers: dict[tuple[str, str], Answer]
     references: dict[tuple[str, str], list[str]]
     folder: Path
@@ -56,7 +59,8 @@ def compare(folders: Sequence[Path], out: Path, name: str = "comparison.json") -
         "n": len(base.answers),
         "tasks": len({answer.task for answer in base.answers.values()}),
         "base": {"name": base.name, "label": base.folder.name, **_means(list(base.answers.values()))},
-        "contestants": [{"name": other.name, "label": other.folder.name, **_against(base, other)} for other in others],
+        "contestants": _contestants(base, others),
+        "published": published_rows(base.n_expected),
         "per_category": _table(contestants, lambda answer: answer.category),
         "per_task": _table(contestants, lambda answer: answer.task),
     }
@@ -76,6 +80,7 @@ def table(comparison: dict[str, Any]) -> str:
     for one in comparison["contestants"]:
         against = one["against_base"]["rougeL"]
         interval = f"{against['difference']:+.2f} [{against['low']:+.2f}, {against['high']:+.2f}]"
+        interval += f", p {against['p_holm']:.2g}"
         tasks = f"{against['wins']} tasks won, {against['losses']} lost"
         lines.append(f"{one['name']:{width}}  {one['rougeL']:7.2f}  {one['exact_match']:11.2f}  {interval}, {tasks}")
     return "\n".join(lines)
@@ -90,6 +95,7 @@ def _read(folder: Path) -> Evaluated:
         suite=rows[0].suite,
         prompt=evaluation.settings.prompt if evaluation else "",
         note=coverage_note(len(rows), n_expected),
+        n_expected=n_expected,
         answers={(row.task, row.instance): _answer(row) for row in rows},
         references={(row.task, row.instance): row.references for row in rows},
         folder=folder,
@@ -119,6 +125,28 @@ def _check_alike(base: Evaluated, other: Evaluated) -> None:
     for key, references in base.references.items():
         if references != other.references[key]:
             raise DataError(f"instance {key[1]!r} of {key[0]} has other references", where=where)
+
+
+def _contestants(base: Evaluated, others: Sequence[Evaluated]) -> list[dict[str, Any]]:
+    """Each against the base; `p_holm` counts the models among them as one family, the baselines as none of it."""
+    rows = [
+        {
+            "name": other.name,
+            "label": other.folder.name,
+            "step": training_step(other.name),
+            **_against(base, other),
+        }
+        for other in others
+    ]
+    for metric in METRICS:
+        for row in rows:
+            row["against_base"][metric]["p_holm"] = row["against_base"][metric]["p"]
+        models = [
+            row["against_base"][metric] for row, other in zip(rows, others, strict=True) if other.prompt != NO_PROMPT
+        ]
+        for found, adjusted in zip(models, holm([found["p"] for found in models]), strict=True):
+            found["p_holm"] = adjusted
+    return rows
 
 
 def _against(base: Evaluated, other: Evaluated) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Who is evaluated: the base, the run's own adapter, and `evaluate.models`; all checked before anything starts."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.config import Config
+from pacos.config import Contestant as Entry
 from pacos.errors import ConfigError, ModelError
 from pacos.models import model_sha256, read_adapter_config
 from pacos.runs import file_sha256
@@ -50,6 +52,28 @@ def contestants(config: Config, own_adapter: Path) -> list[Contestant]:
     _check_url(config, {model for _, model, _ in entries})
     hashes = {model: model_sha256(model, config.model) for _, model, _ in entries}
     return [_contestant(name, model, hashes[model], adapter) for name, model, adapter in entries]
+
+
+def checkpoint_adapters(run_dir: Path) -> list[Entry]:
+    """`evaluate.models` entries for every complete checkpoint of a run, by step: `<run>-step-200`.
+
+    Raises ModelError where the run has none.
+    """
+    complete = [path for path in (run_dir / "train" / "checkpoints").glob("step-*") if (path / "COMPLETE").is_file()]
+    if not complete:
+        raise ModelError(
+            "holds no complete checkpoint",
+            where=str(run_dir / "train" / "checkpoints"),
+            todo="train with a smaller train.save_steps and a larger train.keep",
+        )
+    by_step = sorted(complete, key=lambda path: int(path.name.removeprefix("step-")))
+    return [Entry(name=f"{run_dir.name}-{path.name}", adapter=str(path / "adapter")) for path in by_step]
+
+
+def training_step(name: str) -> int:
+    """The optimizer step in a checkpoint's name; 0 for any other contestant."""
+    found = re.fullmatch(r".*-step-(\d+)", name)
+    return int(found[1]) if found else 0
 
 
 def _contestant(name: str, base: str, base_sha256: str, adapter: Path | None) -> Contestant:

@@ -20,11 +20,14 @@ log = logging.getLogger("pacos")
 @dataclass(frozen=True, slots=True)
 class Proof:
     """That an adapter is served and differs from its base: the largest |Δ log-probability| (nats) over `tokens`
-    prompt tokens, against the largest between repeated reads of the base."""
+    prompt tokens, against the largest between repeated reads of the base. `nearest` is the adapter that it differs
+    from least, "" where it is the only one."""
 
     largest_difference: float = 0.0
     noise: float = 0.0
     tokens: int = 0
+    nearest: str = ""
+    nearest_difference: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

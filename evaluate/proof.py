@@ -30,18 +30,21 @@ FLOOR = 1e-4
 async def prove(engine: Engine, adapters: Sequence[str], prompts: Sequence[list[int]]) -> dict[str, Proof]:
     """{adapter: its proof}, from the same probes read by the base, several times over, and by each adapter.
 
-    Raises ModelError for an adapter that answers as the base does, and EngineError for a server that answers for
-    one of them with another.
+    Raises ModelError for an adapter that answers as the base or another adapter does, and EngineError for a server
+    that answers for one of them with another.
     """
     if not adapters:
         return {}
     probes = [ids[:PROBE_TOKENS] for ids in prompts[:: max(1, len(prompts) // PROBES)][:PROBES]]
     by_base = [await _read(engine, probes, None) for _ in range(BASE_READS)]
     noise = max(largest_difference(one, other) for one, other in itertools.combinations(by_base, 2))
+    reads = {name: await _read(engine, probes, name) for name in adapters}
     proofs = {}
-    for name in adapters:
-        difference = largest_difference(by_base[0], await _read(engine, probes, name))
-        proofs[name] = Proof(difference, noise, tokens=len(by_base[0]))
+    for name, read in reads.items():
+        others = {other: largest_difference(read, reads[other]) for other in adapters if other != name}
+        nearest = min(others, key=lambda other: others[other], default="")
+        difference = largest_difference(by_base[0], read)
+        proofs[name] = Proof(difference, noise, len(read), nearest, others.get(nearest, 0.0))
         check(name, proofs[name])
     await _check_company(engine, [None, *adapters], prompts[:: max(1, len(prompts) // MIXED_PROBES)][:MIXED_PROBES])
     return proofs
@@ -93,6 +96,12 @@ def check(name: str, proof: Proof) -> None:
             f"the adapter {name!r} answers as the base does: over {proof.tokens} tokens its log-probabilities differ "
             f"by at most {proof.largest_difference:.2g}, and {threshold:.2g} would be needed to tell it from noise",
             todo="its weights are zero, or the server ignores it: train longer, or look at the server's log",
+        )
+    if proof.nearest and not proof.nearest_difference > threshold:
+        raise ModelError(
+            f"the adapters {name!r} and {proof.nearest!r} answer alike: over {proof.tokens} tokens their "
+            f"log-probabilities differ by at most {proof.nearest_difference:.2g}",
+            todo="they hold the same weights, or the server gives one for the other: evaluate one of them",
         )
 
 

@@ -59,6 +59,30 @@ def differences(comparison: Mapping[str, Any]) -> Any:
     return figure
 
 
+def learning_curve(comparison: Mapping[str, Any]) -> Any:
+    """Difference to the base over a run's checkpoints, with intervals."""
+    reached = sorted((one for one in comparison["contestants"] if one["step"]), key=lambda one: one["step"])
+    rows = [one["against_base"]["rougeL"] for one in reached]
+    figure = _figure(height=280, left=60)
+    figure.add_scatter(
+        x=[one["step"] for one in reached],
+        y=[row["difference"] for row in rows],
+        mode="lines+markers",
+        line={"color": ACCENT, "width": 2},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [row["high"] - row["difference"] for row in rows],
+            "arrayminus": [row["difference"] - row["low"] for row in rows],
+        },
+        hovertemplate="step %{x}: %{y:+.2f}",
+    )
+    figure.add_hline(y=0, line={"color": FIRST, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="optimizer step")
+    figure.update_yaxes(title=f"ROUGE-L against {comparison['base']['name']}")
+    return figure
+
+
 def categories(comparison: Mapping[str, Any]) -> Any:
     """ROUGE-L by category, one dot per contestant."""
     rows = list(comparison["per_category"].items())[::-1]

@@ -143,16 +143,19 @@ def evaluate(
     config: ConfigFile,
     overrides: Overrides = None,
     adapter: Annotated[list[str] | None, typer.Option(help="NAME=PATH of one more adapter; may be repeated.")] = None,
+    checkpoints: Annotated[list[Path] | None, typer.Option(help="A run whose checkpoints all take part.")] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Base and adapters on one engine → SuperNI predictions, scores, comparison, report."""
     from pacos import report as reporting
     from pacos.config import Contestant, load_config
     from pacos.evaluate import pipeline
+    from pacos.evaluate.contestants import checkpoint_adapters
     from pacos.runs import Run
 
     experiment = load_config(config, overrides or [])
     more = [Contestant(name=name, adapter=path) for name, path in map(_named_path, adapter or [])]
+    more += [entry for run_dir in checkpoints or [] for entry in checkpoint_adapters(run_dir)]
     section = experiment.evaluate.model_copy(update={"models": [*experiment.evaluate.models, *more]})
     experiment = experiment.model_copy(update={"evaluate": section})
     if dry_run:

@@ -205,6 +205,8 @@ def _figures(report: Values) -> dict[str, str]:
     figures = {}
     for index, evaluation in enumerate(report["evaluations"]):
         figures[f"differences{index}"] = charts.differences(evaluation["comparison"])
+        if sum(one["step"] > 0 for one in evaluation["comparison"]["contestants"]) > 1:
+            figures[f"curve{index}"] = charts.learning_curve(evaluation["comparison"])
         figures[f"categories{index}"] = charts.categories(evaluation["comparison"])
     if report["training"]:
         figures["loss"] = charts.loss(report["training"]["steps"])

@@ -5,6 +5,7 @@ import pytest
 
 from pacos.errors import DataError
 from pacos.evaluate.compare import compare, table
+from pacos.evaluate.published import published_rows
 from tests.evaluation_folder import write_evaluation
 
 RIGHT, WRONG = ("red", "red"), ("blue", "red")
@@ -67,3 +68,19 @@ def test_a_baseline_without_prompt_goes_with_any(tmp_path: Path) -> None:
     base = write_evaluation(tmp_path / "base", "base", BASE)
     copies = write_evaluation(tmp_path / "copy-input", "copy-input", BASE, prompt="none")
     assert compare([base, copies], tmp_path)["contestants"][0]["against_base"]["rougeL"]["difference"] == 0.0
+
+
+def test_p_values_are_adjusted_over_the_models_and_not_the_baselines(tmp_path: Path) -> None:
+    base, tuned = pair(tmp_path)
+    other = write_evaluation(tmp_path / "b-step-20", "b-step-20", TUNED, categories=CATEGORIES)
+    copies = write_evaluation(tmp_path / "copy-input", "copy-input", TUNED, prompt="none", categories=CATEGORIES)
+    first, second, copied = compare([base, tuned, other, copies], tmp_path)["contestants"]
+    alone = copied["against_base"]["rougeL"]
+    assert alone["p_holm"] == alone["p"] > 0
+    assert first["against_base"]["rougeL"]["p_holm"] == min(1.0, 2 * alone["p"])
+    assert (first["step"], second["step"]) == (0, 20)
+
+
+def test_published_figures_stand_beside_an_official_track_alone() -> None:
+    assert {"name": "GPT-3 Self-Instruct", "rougeL": 39.9, "source": "Self-Instruct, Table 3"} in published_rows(11_810)
+    assert published_rows(12) == []

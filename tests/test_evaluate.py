@@ -12,7 +12,7 @@ import pytest
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.engine import Completion, Engine, Sampling, open_engine
 from pacos.errors import ConfigError, DataError, EngineError, ModelError
-from pacos.evaluate.contestants import contestants
+from pacos.evaluate.contestants import checkpoint_adapters, contestants, training_step
 from pacos.evaluate.evaluation import Proof
 from pacos.evaluate.pipeline import main, plan
 from pacos.evaluate.prompts import CUT, Shortened, count_shortened, cut_middle, fit_prompts
@@ -355,6 +355,22 @@ def test_the_proof_wants_a_difference_clear_of_the_noise() -> None:
     for proof in (Proof(0.3, 0.1, 10), Proof(5e-5, 0.0, 10), Proof(0.0, 0.0, 0)):
         with pytest.raises(ModelError, match="answers as the base does"):
             check("ignored", proof)
+    with pytest.raises(ModelError, match="'one' and 'other' answer alike"):
+        check("one", Proof(0.5, 0.1, 10, nearest="other", nearest_difference=0.2))
+
+
+def test_every_complete_checkpoint_of_a_run_takes_part_in_order(tmp_path: Path) -> None:
+    for step in (200, 1000, 50):
+        folder = tmp_path / "mine" / "train" / "checkpoints" / f"step-{step}"
+        (folder / "adapter").mkdir(parents=True)
+        if step != 50:
+            (folder / "COMPLETE").write_text("{}", encoding="utf-8")
+    found = checkpoint_adapters(tmp_path / "mine")
+    assert [one.name for one in found] == ["mine-step-200", "mine-step-1000"]
+    assert found[0].adapter == str(tmp_path / "mine" / "train" / "checkpoints" / "step-200" / "adapter")
+    assert [training_step(name) for name in ("mine-step-1000", "tuned", "one-step-more")] == [1000, 0, 0]
+    with pytest.raises(ModelError, match="holds no complete checkpoint"):
+        checkpoint_adapters(tmp_path)
 
 
 def test_no_suites_and_the_same_suite_twice_are_refused(tiny_base: Path, suite: Path, tmp_path: Path) -> None:

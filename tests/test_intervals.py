@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import t
+from scipy.stats import t, ttest_1samp
 
-from pacos.evaluate.intervals import paired_difference
+from pacos.evaluate.intervals import holm, paired_difference
 
 
 def test_equal_tasks_give_the_classical_t_interval_of_task_means() -> None:
@@ -27,6 +27,21 @@ def test_unequal_tasks_by_hand() -> None:
     assert found.difference == 3.0
     assert found.high == pytest.approx(min(100, 3 + half), abs=1e-3)
     assert (found.wins, found.ties) == (1, 1)
+
+
+def test_the_p_value_and_the_detectable_difference_go_with_the_interval() -> None:
+    # Of equal tasks with means 2, 4 and 9: scipy's one-sample t-test, and the textbook's (t.975 + t.8) × error.
+    found = paired_difference({"a": [1, 3], "b": [4, 4], "c": [8, 10]})
+    assert found.p == pytest.approx(ttest_1samp([2, 4, 9], 0).pvalue)
+    assert found.detectable == pytest.approx((4.302653 + 1.060660) * math.sqrt(13 / 3), abs=1e-3)
+    assert paired_difference({"a": [5, 6]}).p == 1.0
+    assert paired_difference({"a": [2, 2], "b": [2]}).p == 0.0
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 × 3, then 0.03 × 2, then 0.04 × 1, which may not fall below the one before.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
 
 
 def test_one_task_says_nothing_of_others() -> None:
