@@ -89,6 +89,6 @@ def test_every_shipped_config_plans_its_training_without_a_gpu(file, tmp_path, m
     monkeypatch.setattr(launch, "_has_gpu", lambda: False)
     config = load_config(file, [f"runs_dir={tmp_path}"])
     if file.stem == "quickstart":
-        pytest.skip("its base is built by scripts/demo; tests/test_demo.py plans it")
+        pytest.skip("its base is built by scripts/demo; tests/test_pipeline.py runs it")
     plan = "\n".join(launch.plan(config))
     assert "accelerate.commands.launch" in plan and "warning" not in plan
