@@ -63,7 +63,7 @@ def learning_curve(comparison: Mapping[str, Any]) -> Any:
     """Difference to the base over a run's checkpoints, with intervals."""
     reached = sorted((one for one in comparison["contestants"] if one["step"]), key=lambda one: one["step"])
     rows = [one["against_base"]["rougeL"] for one in reached]
-    figure = _figure(height=280, left=60)
+    figure = new_figure(height=280, left=60)
     figure.add_scatter(
         x=[one["step"] for one in reached],
         y=[row["difference"] for row in rows],
