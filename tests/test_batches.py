@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pacos.config import LoraConfig
+from pacos.config import Config, LoraConfig, ModelConfig, TrainConfig
 from pacos.errors import TrainingError
 from pacos.train import attention, losses
 from pacos.train.attention import block_mask, dense_mask
@@ -240,3 +240,9 @@ def test_flex_attention_gives_the_losses_and_gradients_of_the_dense_mask(exact_m
         assert check_isolation(exact_model, random_examples(9), pad_id=0) < 1e-6
     assert found == pytest.approx(expected, rel=1e-12)
     assert worst(flex_gradients, gradients) < 1e-12
+
+
+def test_flex_attention_is_refused_on_a_cpu():
+    config = Config(name="x", model=ModelConfig(base="m"), train=TrainConfig(attention="flex_attention"))
+    with pytest.raises(TrainingError, match="no backward pass on a CPU"):
+        attention.attention_for(config, torch.device("cpu"))

@@ -6,6 +6,8 @@ has no backward pass of FlexAttention on a CPU, so there tests run its forward, 
 
 from typing import TYPE_CHECKING, Any
 
+from pacos.config import Config
+from pacos.errors import TrainingError
 from pacos.train.batches import Batch
 
 if TYPE_CHECKING:
@@ -14,9 +16,14 @@ if TYPE_CHECKING:
 FLEX = "flex_attention"
 
 
-def attention_for(device: "torch.device") -> str:
-    """transformers' name of the attention to train with."""
-    return FLEX if device.type == "cuda" else "sdpa"
+def attention_for(config: Config, device: "torch.device") -> str:
+    """transformers' name of the attention to train with. Raises TrainingError for FlexAttention on a CPU."""
+    asked = config.train.attention
+    if asked == FLEX and device.type != "cuda":
+        raise TrainingError(
+            "FlexAttention has no backward pass on a CPU", where="train.attention", todo="leave it at sdpa"
+        )
+    return asked
 
 
 def visible(batch: Batch, row: Any, query: Any, key: Any) -> Any:

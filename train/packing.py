@@ -69,10 +69,6 @@ class StepLayout:
         return sum(len(rows) for process in self.passes for rows in process)
 
     @property
-    def positions_in_a_pass(self) -> int:
-        return self.width * max(len(rows) for process in self.passes for rows in process)
-
-    @property
     def fill(self) -> float:
         """Share of the computed positions that hold real tokens."""
         return self.tokens / (self.width * self.rows)

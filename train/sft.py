@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("pacos")
 
 # What speeds a run up or watches it, and changes nothing that is learnt beyond rounding.
-NOT_DECISIVE = {"processes", "accelerate", "pack_tokens", "checkpointing", "save_steps", "keep", "report_to"}
+NOT_DECISIVE = {
+    "processes",
+    "accelerate",
+    "pack_tokens",
+    "attention",
+    "checkpointing",
+    "save_steps",
+    "keep",
+    "report_to",
+}
 
 
 def main(config: Config, run: Run | None) -> None:
@@ -65,7 +74,7 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
     model = place_model(config, accelerator)
     check_vocabulary(model, tokenizer)
     pad_id = tokenizer.eos_token_id
-    sparse = attention_for(accelerator.device) == FLEX
+    sparse = attention_for(config, accelerator.device) == FLEX
     plan = plan_run(dataset.examples, config, processes=accelerator.num_processes, sparse=sparse)
     error = check_isolation(model, plan.examples, pad_id)
     reshard(model)
@@ -102,7 +111,7 @@ def report_probe(probe: StopProbe, path: Path) -> None:
 
 def place_model(config: Config, accelerator: "Accelerator") -> Any:
     """The model on this process's device; where FSDP is asked for, loaded on the CPU and then sharded."""
-    attention = attention_for(accelerator.device)
+    attention = attention_for(config, accelerator.device)
     if not sharding_asked():
         return load_model(config, accelerator.device, attention)
     model = load_model(config, "cpu", attention)
