@@ -148,6 +148,19 @@ def test_a_part_of_a_suite_is_called_one_on_the_page(run: Path) -> None:
     assert "4 of 11,810 instances: not comparable with published numbers" in render(run).read_text(encoding="utf-8")
 
 
+def test_checkpoints_draw_a_learning_curve(run: Path) -> None:
+    answers = {"task1_a": [("blue", "red")], "task2_b": [("no", "yes")]}
+    folders = [
+        write_evaluation(run / "eval" / name, name, answers) for name in ("base", "trial-step-20", "trial-step-100")
+    ]
+    compare(folders, run / "eval")
+    page = render(run).read_text(encoding="utf-8")
+    assert "Learning curve" in Page(page).text
+    assert '"x":[20,100]' in page
+    add_evaluation(run)
+    assert "Learning curve" not in Page(render(run).read_text(encoding="utf-8")).text
+
+
 def test_the_suite_may_have_gone_since(run: Path, tmp_path: Path) -> None:
     add_evaluation(run)
     (tmp_path / "superni").rename(tmp_path / "elsewhere")
