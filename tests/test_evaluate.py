@@ -125,7 +125,7 @@ def test_base_and_two_adapters_are_answered_scored_and_compared(
     assert scores(folder / "base")["adapter"] == {
         "path": "",
         "sha256": "",
-        "proof": {"largest_difference": 0.0, "noise": 0.0, "tokens": 0},
+        "proof": {"largest_difference": 0.0, "noise": 0.0, "tokens": 0, "nearest": "", "nearest_difference": 0.0},
     }
     comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     assert [one["name"] for one in comparison["contestants"]] == ["strong", "weak", "copy-input"]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from pacos.config import Config, EngineConfig, FiltersConfig, load_config, parse_config
-from pacos.errors import RunError
 from pacos.generate import classify, instances, pipeline
 from pacos.generate.curate import curate
 from pacos.generate.filters import task_rules
@@ -251,22 +250,6 @@ def test_a_chat_model_is_shown_the_prompt_and_opens_with_the_next_label(tmp_path
     assert text.startswith("[user]Write a series")
     assert text.endswith("[end][assistant]9.")
     assert request.sampling.stop == ("\n16.",)
-
-
-def test_the_real_engine_is_asked_in_every_phase(
-    tmp_path: Path, tiny_base: Path, live_engine_config: EngineConfig
-) -> None:
-    """Random weights write no instances; some of their text passes for an instruction, and is asked about."""
-    config = experiment(
-        tmp_path, tiny_base, "", window=4, budget={"requests": 60},
-        sampling={"temperature": 1.0, "top_p": 1.0, "max_tokens": 512}, instances={"max_tokens": 32},
-    )  # fmt: skip
-    config = config.model_copy(update={"engine": live_engine_config.model_copy(update={"max_in_flight": 8})})
-    with pytest.raises(RunError, match="not one of"):
-        run(config)
-    journal = read_responses(config.run_dir / "dataset" / "responses.jsonl")
-    assert {answer.phase for answer in journal.everything()} == {"instructions", "classify", "instances"}
-    assert all(answer.completion_tokens <= 3 for (phase, _), answer in journal.details.items() if phase == "classify")
 
 
 @pytest.mark.parametrize("name", ["alpaca", "self-instruct"])
