@@ -5,7 +5,6 @@ says who judged and how, `results.json` what came of it.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
@@ -21,6 +20,7 @@ from pacos.errors import DataError
 from pacos.evaluate.judge_prompts import CHOICES, FIRST, PROMPTS, SECOND, Kind, read_verdict
 from pacos.evaluate.judge_questions import Prompt, Question, ask_about, fit
 from pacos.evaluate.judged import Answers
+from pacos.evaluate.predict import all_or_first_error
 from pacos.evaluate.proof import prove
 from pacos.evaluate.verdicts import summary, table
 from pacos.models import load_tokenizer, model_sha256, read_adapter_config
@@ -162,7 +162,7 @@ async def _judge(
                     journal.write(await _ask(engine, settings, one, stage))
                     progress.update()
 
-            await _all_or_first_error([work() for _ in range(min(config.engine.max_in_flight, len(missing)))])
+            await all_or_first_error([work() for _ in range(min(config.engine.max_in_flight, len(missing)))])
 
 
 def _keep(path: Path, asked: Sequence[Asked]) -> set[tuple[str, str, str, int, int]]:
@@ -206,14 +206,3 @@ async def _ask(engine: Engine, settings: Settings, asked: Asked, stage: Stage) -
         text=answer.text,
         finish_reason=answer.finish_reason,
     )
-
-
-async def _all_or_first_error(works: Sequence[Any]) -> None:
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)

@@ -114,10 +114,10 @@ async def _answer(engine: Engine, requests: list[Request], in_flight: int, jobs:
                 writers[request.job.folder].write(await _predict_one(engine, request, stage))
                 progress.update()
 
-        await _all_or_first_error([work() for _ in range(min(in_flight, len(unanswered)))])
+        await all_or_first_error([work() for _ in range(min(in_flight, len(unanswered)))])
 
 
-async def _all_or_first_error(works: Sequence[Any]) -> None:
+async def all_or_first_error(works: Sequence[Any]) -> None:
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         await asyncio.gather(*tasks)
