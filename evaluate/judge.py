@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pacos.config import Config
-from pacos.engine import Engine, Sampling, open_engine, price_per_hour
+from pacos.cost import price_per_hour
+from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import DataError
 from pacos.evaluate.judge_prompts import CHOICES, FIRST, PROMPTS, SECOND, Kind, read_verdict
 from pacos.evaluate.judge_questions import Prompt, Question, ask_about, fit

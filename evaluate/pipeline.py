@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pacos.config import Config, SuiteConfig
-from pacos.engine import price_per_hour
+from pacos.cost import price_per_hour
 from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table

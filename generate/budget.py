@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from pacos.config import Config
-from pacos.engine import cost
+from pacos.cost import cost
 from pacos.generate.journal import Journal
 from pacos.generate.pool import RECENT_ITEMS, Tally
 from pacos.generate.reasons import Reason

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.config import Config
-from pacos.engine import cost
+from pacos.cost import cost
 from pacos.generate.classify import classify_prompt
 from pacos.generate.instances import instances_prompt
 from pacos.generate.instructions import instructions_prompt

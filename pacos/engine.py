@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pacos.client import open_client
 from pacos.config import Config
 from pacos.errors import EngineError
 from pacos.models import load_tokenizer, read_adapter_config
-from pacos.runs import file_sha256, hardware
+from pacos.runs import file_sha256
 from pacos.server import ManagedServer, ask
 
 log = logging.getLogger("pacos")
@@ -126,13 +127,12 @@ class Engine:
 
     def _client(self, born: int) -> Any:
         if born not in self._clients:
-            import openai
-
-            self._clients[born] = openai.AsyncOpenAI(
-                base_url=self._address.url,
-                api_key=self._address.key,
-                max_retries=0,  # retried here, where a dead server can be told from a busy one
-                timeout=self._config.engine.request_timeout_s,
+            engine = self._config.engine
+            self._clients[born] = open_client(
+                self._address.url,
+                self._address.key,
+                connections=engine.max_in_flight,
+                timeout_s=engine.request_timeout_s,
             )
         return self._clients[born]
 
@@ -253,28 +253,6 @@ async def open_engine(
             await engine.close()
     finally:
         await asyncio.to_thread(server.stop)
-
-
-def price_per_hour(config: Config) -> float:
-    """Of the whole engine, in the currency of engine.price_per_gpu_hour; 0 where no price is given.
-
-    A server at `engine.url` counts as data_parallel × tensor_parallel_size GPUs, one unless given.
-    """
-    engine = config.engine
-    if engine.price_per_gpu_hour is None:
-        return 0.0
-    if engine.data_parallel == "auto":
-        gpus = 1 if engine.url else max(1, len(hardware()["gpus"]))
-    else:
-        gpus = engine.data_parallel * int(engine.args.get("tensor_parallel_size", 1))
-    return engine.price_per_gpu_hour * gpus
-
-
-def cost(config: Config, seconds: float, prompt_tokens: int, completion_tokens: int) -> float:
-    """Of an engine that was up for `seconds` and read and wrote these tokens; 0 where no price is given."""
-    by_token = config.engine.price_per_million_tokens
-    billed = by_token.prompt * prompt_tokens + by_token.completion * completion_tokens if by_token else 0.0
-    return price_per_hour(config) * seconds / 3600 + billed / 1e6
 
 
 def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import EngineError, ModelError
 from pacos.server import parallel_flags, server_flags, to_arguments
+from tests.scripted_server import Prompt, ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
@@ -189,3 +191,21 @@ def test_a_dead_server_is_replaced_and_kill_9_leaves_none_behind(tiny_base: Path
     alive = psutil.wait_procs(family, timeout=30)[1]
     assert not alive
     assert not [process for process in psutil.process_iter() if process in family]
+
+
+def test_more_requests_than_the_client_librarys_own_thousand_are_in_flight_together(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    all_there = threading.Barrier(1001)
+
+    async def work(engine: Engine) -> int:
+        answers = [engine.complete([1, 30], Sampling(max_tokens=4)) for _ in range(all_there.parties)]
+        return len(await asyncio.gather(*answers))
+
+    def wait_for_all(prompt: Prompt) -> float:
+        all_there.wait(timeout=60)
+        return 0.0
+
+    with ScriptedServer(delay=wait_for_all) as server:
+        config = experiment(tiny_base, EngineConfig(url=server.url, max_in_flight=all_there.parties))
+        assert with_engine(config, tmp_path, work) == 1001
