@@ -46,8 +46,12 @@ def write_experiment(folder: Path, name: str, *, base: Path, engine: dict[str, A
     return path
 
 
+def run_of(experiment: Path) -> Path:
+    return experiment.parent / "runs" / experiment.stem
+
+
 def dataset_of(experiment: Path) -> Path:
-    return experiment.parent / "runs" / experiment.stem / "dataset"
+    return run_of(experiment) / "dataset"
 
 
 def start(experiment: Path) -> subprocess.Popen[str]:
