@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pacos.generate.defects import DEFECTS, SUSPICIONS
+from pacos.generate.defects import DEFECTS, SUSPICIONS, repeated_long_outputs
 from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.generate.stats import histogram, mean, words
 from pacos.generate.verbs import Pair, verb_noun_extractor
@@ -62,7 +62,10 @@ def analyze(dataset: Path, out: Path, seeds: Path | None) -> dict[str, Any]:
         "nearest_seed": _nearest_seed(instructions, seed_texts),
         "novelty": _novelty(instructions),
         "defects": {str(reason): sum(rule(task) is not None for task in tasks) for reason, rule in DEFECTS},
-        "suspicions": {rule.__name__: sum(map(rule, tasks)) for rule in SUSPICIONS},
+        "suspicions": {
+            **{rule.__name__: sum(map(rule, tasks)) for rule in SUSPICIONS},
+            "repeated_long_output": repeated_long_outputs(tasks),
+        },
         "funnel": stats.get("funnel", {}),
         "published": PUBLISHED,
     }

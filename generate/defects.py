@@ -6,6 +6,8 @@ project made through the 52,002 rows (its `tools/` and issue 31), some from Self
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 
 from pacos.generate.parsing import is_no_input
 from pacos.generate.reasons import Reason
@@ -23,9 +25,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _ACTION = re.compile(r"\b(?:has|have) been (?:set|sent|deleted|booked|scheduled)\b", re.IGNORECASE)
 _POINTS_TO_INPUT = re.compile(r"\bthe (?:following|given)\b", re.IGNORECASE)
 _SHOWS_INPUT = re.compile(r"[:\"'“‘`]")
+_LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
+_ESCAPE = re.compile(r"""^[^"'`\n]*\\(?:n|u[0-9a-f]{4})""", re.IGNORECASE | re.MULTILINE)
 _CUT_SHORT = re.compile(r"(?:\b(?:a|an|the|of|to|in|on|at|by|for|with|is|are|and|or)|[$=,])\s*$")
 
 ACTION_WORDS = 20
+LONG_OUTPUT_WORDS = 10
 
 
 def placeholder_input(task: Task) -> Figures | None:
@@ -122,4 +127,28 @@ def one_word_output(task: Task) -> bool:
     return len(task.output.split()) == 1
 
 
-SUSPICIONS = (points_to_absent_input, seems_cut_short, repeats_input_in_output, output_over_100_words, one_word_output)
+def link_in_input(task: Task) -> bool:
+    """The model saw no page there, but the rest of the input may be all it needed."""
+    return _LINK.search(task.input) is not None
+
+
+def stray_escape(task: Task) -> bool:
+    r"""A written \n or \u00e9 with no quote before it on its line: text that was encoded twice, seldom code."""
+    return any(_ESCAPE.search(text) for text in (task.instruction, task.input, task.output))
+
+
+SUSPICIONS = (
+    points_to_absent_input,
+    seems_cut_short,
+    repeats_input_in_output,
+    output_over_100_words,
+    one_word_output,
+    link_in_input,
+    stray_escape,
+)
+
+
+def repeated_long_outputs(tasks: Iterable[Task]) -> int:
+    """Outputs of ten words or more that an earlier task had already."""
+    seen = Counter(output for task in tasks if len((output := task.output.strip()).split()) >= LONG_OUTPUT_WORDS)
+    return sum(seen.values()) - len(seen)

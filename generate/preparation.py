@@ -62,10 +62,8 @@ def prepare(instances: Sequence[ParsedItem], rules: Sequence[Rule]) -> list[Verd
 def _judge_alone(parsed: ParsedItem, rules: Sequence[Rule]) -> Verdict:
     if parsed.task is None:
         return Verdict(parsed, parsed.reason)
-    if broken := first_broken_rule(parsed.task, rules):
-        return Verdict(parsed, broken.reason)
-    open_end = parsed.task.input.endswith(":") or parsed.task.output.endswith(":")
-    return Verdict(parsed, Reason.ENDS_WITH_COLON if open_end else None)
+    broken = first_broken_rule(parsed.task, rules)
+    return Verdict(parsed, broken.reason if broken else None)
 
 
 def _contradict(tasks: Sequence[Task]) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pacos.generate.analyze import analyze, distinct, top_pairs
+from pacos.generate.defects import link_in_input, repeated_long_outputs, stray_escape
 from pacos.generate.verbs import verb_noun
-from pacos.records import write_json, write_jsonl
+from pacos.records import Task, write_json, write_jsonl
 from pacos.report import render_analysis
 
 EVIL = "</script><b>bees</b>"
@@ -43,6 +44,19 @@ def test_distinct_counts_different_n_grams() -> None:
     assert distinct(["Name a bird", "Name a tree"], 1) == 4 / 6
     assert distinct(["Name a bird", "Name a tree"], 2) == 3 / 4
     assert distinct([""], 1) == 0.0
+
+
+def test_an_escape_outside_quotes_and_a_link_are_worth_a_look() -> None:
+    assert stray_escape(Task("Name two.", "", "One\\nTwo"))
+    assert stray_escape(Task("Name a dish.", "", "Cr\\u00eape"))
+    assert not stray_escape(Task("Print a line.", "", 'printf("one\\n");'))
+    assert link_in_input(Task("Sum it up.", "See https://example.org for more."))
+    assert not link_in_input(Task("Sum up https://example.org."))
+
+
+def test_an_output_counts_as_repeated_from_the_second_time_on_if_it_is_long() -> None:
+    outputs = ["one two three four five six seven eight nine ten"] * 3 + ["Yes."] * 5
+    assert repeated_long_outputs(Task("Do it.", "", output) for output in outputs) == 2
 
 
 def test_an_analysis_counted_by_hand(tmp_path: Path) -> None:
