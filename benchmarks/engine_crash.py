@@ -41,7 +41,10 @@ def measure(folder: Path, base: Path, requests: int, max_tokens: int) -> dict[st
         folder,
         "crash",
         base=base,
-        engine={"max_in_flight": IN_FLIGHT, "args": {"max_model_len": 2048, "enable_log_requests": True}},
+        engine={
+            "max_in_flight": IN_FLIGHT,
+            "args": {"max_model_len": 2048, "enable_log_requests": True, "enforce_eager": True},
+        },
         target=1_000_000,
         budget={"requests": requests},
         sampling={"temperature": 0.6, "max_tokens": max_tokens, "seed": 0},

@@ -4,10 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-import signal
 import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,10 +25,10 @@ from pacos.generate.scheduler import ask_ahead
 from pacos.generate.seeds import load_seeds
 from pacos.records import DatasetRow, JsonlWriter, Rejection, Response, read_records, read_tasks
 from pacos.runs import Run, read_manifest
+from tests.killed_run import ROOT, generate_command, run_until_arrival
 from tests.scripted_server import Prompt, ScriptedServer, list_answer
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -136,9 +133,6 @@ def test_a_higher_target_goes_on_from_the_same_answers(tmp_path: Path, tiny_base
     assert longer == direct
 
 
-WORKER = "import sys; from pacos.cli import main; sys.exit(main())"
-
-
 @pytest.mark.parametrize(("in_flight", "kills"), [(1, [6]), (8, [5, 11])])
 def test_kill_9_and_the_same_command_give_the_same_bytes(
     tmp_path: Path, tiny_base: Path, seeds: Path, in_flight: int, kills: list[int]
@@ -146,37 +140,19 @@ def test_kill_9_and_the_same_command_give_the_same_bytes(
     with ScriptedServer(delay=jitter) as server:
         expected = generate(experiment(tmp_path, tiny_base, server.url, seeds, name="whole"))
         config = experiment(tmp_path, tiny_base, server.url, seeds, in_flight=in_flight)
-        file = tmp_path / "run.yaml"
-        file.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
-        command = [sys.executable, "-c", WORKER, "generate", "--config", str(file)]
+        command = generate_command(config, tmp_path)
         answered: dict[int, Response] = {}
         for kill_at in kills:
-            _run_until_arrival(command, server, kill_at)
+            run_until_arrival(command, server, kill_at)
             now = read_responses(config.run_dir / "dataset" / "responses.jsonl")
             assert answered.items() <= now.items()
             answered = now
         assert answered
-        server.on_arrival, before = (lambda arrival: None), len(server.asked)
+        before = len(server.asked)
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
         asked_again = set(server.asked[before:]) & _prompts_of(answered, config, tiny_base, server)
     assert not asked_again
     assert derived(config) == expected
-
-
-def _run_until_arrival(command: list[str], server: ScriptedServer, arrivals: int) -> None:
-    """Start the command and kill -9 it when so many more requests have arrived."""
-    started = threading.Event()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    kill_at = len(server.asked) + arrivals
-
-    def kill(arrival: int) -> None:
-        if arrival == kill_at:
-            os.kill(process.pid, signal.SIGKILL)
-            started.set()
-
-    server.on_arrival = kill
-    assert started.wait(60)
-    process.wait()
 
 
 def _prompts_of(answers: dict[int, Response], config: Config, base: Path, server: ScriptedServer) -> set[Prompt]:

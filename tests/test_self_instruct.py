@@ -1,9 +1,6 @@
-"""Preset self-instruct: its prompts and parsers, and the three phases against a scripted server and the real vLLM."""
+"""Preset self-instruct: its settings, prompts, parsers and preparation rules."""
 
-import hashlib
-import json
 import os
-import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -11,77 +8,18 @@ from typing import Any
 
 import pytest
 
-from pacos.config import Config, EngineConfig, FiltersConfig, load_config, parse_config
+from pacos.config import FiltersConfig, load_config, parse_config
 from pacos.generate import classify, instances, pipeline
-from pacos.generate.curate import curate
 from pacos.generate.filters import task_rules
 from pacos.generate.instructions import instructions_prompt, instructions_stops, parse_instructions
-from pacos.generate.journal import read_responses
 from pacos.generate.preparation import prepare
 from pacos.generate.reasons import Reason
-from pacos.generate.seeds import load_seeds, seeds_path
-from pacos.models import load_tokenizer
-from pacos.records import DatasetRow, Rejection, read_records
-from pacos.runs import Run
-from tests.scripted_server import Prompt, ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[1]
 SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru")
 DATA = ("dataset.jsonl", "rejected.jsonl")
 
 RULES = task_rules(FiltersConfig(preset="self-instruct", defects=False))
-
-
-class Teacher:
-    """Answers each of the three questions as a pure function of its prompt, with a slip here and there."""
-
-    def __init__(self, base: Path) -> None:
-        self.tokenizer = load_tokenizer(
-            str(base), parse_config({"name": "t", "model": {"base": str(base)}}, where="").model
-        )
-
-    def __call__(self, prompt: Prompt, seed: int | None) -> tuple[str, str]:
-        text = self.tokenizer.decode(list(prompt), skip_special_tokens=True)
-        draw = hashlib.sha256(text.encode()).digest()
-        if text.endswith("classification?"):
-            return (" Yes" if draw[0] % 3 == 0 else " No" if draw[0] % 3 == 1 else " Perhaps"), "stop"
-        if text.endswith("\n"):
-            return self._instances(text.startswith("For each classification task"), draw)
-        lines = [
-            "".join(SYLLABLES[byte % 10] + " " * (byte % 2) for byte in draw[item : item + 12]) for item in range(7)
-        ]
-        return "\n".join(
-            [f" describe {lines[0]}.", *(f"{n}. Name {line}" for n, line in enumerate(lines[1:], 10))]
-        ), "stop"
-
-    def _instances(self, label_first: bool, draw: bytes) -> tuple[str, str]:
-        if label_first:
-            return f"Class label: yes\nNumber: {draw[1]}\nClass label: no\nNumber: {draw[1] + 256}\n", "stop"
-        text = f"Example 1\nText: {draw[1]}\nOutput: a {draw[2]}\nExample 2\nText: {draw[3]}\nOutput:"
-        return text + (" b" if draw[4] % 2 else ""), "length" if draw[5] % 4 == 0 else "stop"
-
-
-def experiment(
-    tmp_path: Path, base: Path, url: str, *, name: str = "run", in_flight: int = 8, **generate: Any
-) -> Config:
-    values = {
-        "name": name,
-        "runs_dir": str(tmp_path / "runs"),
-        "model": {"base": str(base)},
-        "engine": {"url": url, "max_in_flight": in_flight},
-        "generate": {"preset": "self-instruct", "target": 60, "window": 8, **generate},
-    }
-    return parse_config(values, where="test")
-
-
-def run(config: Config) -> dict[str, bytes]:
-    with Run.open(config) as directory:
-        pipeline.main(config, directory)
-    return {name: (config.run_dir / "dataset" / name).read_bytes() for name in DATA}
-
-
-def jitter(prompt: Prompt) -> float:
-    return hashlib.sha256(repr(prompt).encode()).digest()[0] / 6000
 
 
 def test_the_preset_brings_the_papers_settings_and_the_file_overrides_them() -> None:
@@ -168,88 +106,6 @@ def test_one_input_with_two_outputs_condemns_all_and_a_repeated_one_itself() -> 
     assert read("yes", "Class label: a\nClass label: b\nClass label: a") == [("", "a"), ("", "b"), "duplicate"]
     many = "".join(f"Class label: {number}\nword {number}\n" for number in range(7))
     assert read("yes", many)[5:] == ["past_five"] * 2
-
-
-def test_the_dataset_depends_neither_on_concurrency_nor_on_a_stop(tmp_path: Path, tiny_base: Path) -> None:
-    with ScriptedServer(answer=Teacher(tiny_base), delay=jitter) as server:
-        whole = run(experiment(tmp_path, tiny_base, server.url, name="whole", in_flight=1))
-        stopped = experiment(tmp_path, tiny_base, server.url, name="stopped")
-        server.status = lambda arrival: 400 if arrival % 40 == 0 else 200
-        for _ in range(20):
-            try:
-                again = run(stopped)
-                break
-            except Exception as failure:
-                assert "scripted failure 400" in str(failure)
-        journal = read_responses(stopped.run_dir / "dataset" / "responses.jsonl")
-    assert again == whole
-    rows = read_records(stopped.run_dir / "dataset" / "dataset.jsonl", DatasetRow)
-    assert len({row.instruction_id for row in rows}) > 40
-    assert {row.is_classification for row in rows} == {"yes", "no", "unknown"}
-    funnel = json.loads((stopped.run_dir / "dataset" / "stats.json").read_text(encoding="utf-8"))["funnel"]
-    rejected = read_records(stopped.run_dir / "dataset" / "rejected.jsonl", Rejection)
-    assert funnel["instructions"] == 60
-    assert funnel["items"] + funnel["instances"] == funnel["instructions"] + len(rows) + len(rejected)
-    machine = [answer for answer in journal.values() if any(re.match(r"\d{6}-", id) for id in answer.sampled)]
-    assert all(len(answer.sampled) == 8 for answer in journal.values())
-    assert {sum(id[:4] != "seed" for id in answer.sampled) for answer in machine} == {2}
-    assert {answer.request >= 8 for answer in machine} == {True}
-
-
-def test_curate_repeats_the_run_and_lists_what_was_never_asked_as_pending(tmp_path: Path, tiny_base: Path) -> None:
-    with ScriptedServer(answer=Teacher(tiny_base)) as server:
-        config = experiment(tmp_path, tiny_base, server.url)
-        made = run(config)
-    journal = config.run_dir / "dataset" / "responses.jsonl"
-    curate(journal, tmp_path / "again", config.generate)
-    assert {name: (tmp_path / "again" / name).read_bytes() for name in DATA} == made
-    lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
-    gone = next(line for line in lines if '"phase": "instances"' in line)
-    journal.write_text("".join(line for line in lines if line != gone), encoding="utf-8")
-    stats = curate(journal, tmp_path / "pending", config.generate)
-    pending = [
-        row for row in read_records(tmp_path / "pending" / "rejected.jsonl", Rejection) if row.reason == "pending"
-    ]
-    assert [f"{row.request:06d}-{row.item:02d}" for row in pending] == [json.loads(gone)["key"]]
-    assert stats["funnel"]["rejected"]["pending"] == 1
-
-
-@pytest.mark.parametrize(("limit", "reason"), [({"requests": 90}, "requests"), ({"tokens": 60_000}, "tokens")])
-def test_a_budget_stops_at_the_same_task_at_any_concurrency(
-    tmp_path: Path, tiny_base: Path, limit: dict[str, int], reason: str
-) -> None:
-    with ScriptedServer(answer=Teacher(tiny_base), delay=jitter) as server:
-        both = [
-            run(experiment(tmp_path, tiny_base, server.url, name=f"at-{n}", in_flight=n, target=9000, budget=limit))
-            for n in (1, 8)
-        ]
-    assert both[0] == both[1]
-    assert f'"stopped_by": "{reason}"' in (tmp_path / "runs" / "at-8" / "dataset" / "stats.json").read_text()
-
-
-def test_tokens_have_a_price(tmp_path: Path, tiny_base: Path) -> None:
-    with ScriptedServer(answer=Teacher(tiny_base)) as server:
-        config = experiment(tmp_path, tiny_base, server.url, target=20)
-        price = {"prompt": 10.0, "completion": 1000.0}
-        engine = EngineConfig.model_validate(config.engine.model_dump() | {"price_per_million_tokens": price})
-        run(config.model_copy(update={"engine": engine}))
-    stats = json.loads((config.run_dir / "dataset" / "stats.json").read_text(encoding="utf-8"))
-    tokens = stats["tokens"]
-    assert stats["cost"]["total"] == pytest.approx(tokens["prompt"] / 1e5 + tokens["completion"] / 1e3, abs=1e-3)
-
-
-def test_a_chat_model_is_shown_the_prompt_and_opens_with_the_next_label(tmp_path: Path, tiny_base: Path) -> None:
-    from pacos.generate.request import RequestMaker
-
-    config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1")
-    config = config.model_copy(update={"model": config.model.model_copy(update={"chat": True})})
-    tokenizer = load_tokenizer(str(tiny_base), config.model)
-    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}[end]{% endfor %}[assistant]"
-    request = RequestMaker(config, load_seeds(seeds_path(None)), tokenizer, 4096).make(0)
-    text = tokenizer.decode(request.prompt_ids)
-    assert text.startswith("[user]Write a series")
-    assert text.endswith("[end][assistant]9.")
-    assert request.sampling.stop == ("\n16.",)
 
 
 @pytest.mark.parametrize("name", ["alpaca", "self-instruct"])
