@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,10 +9,10 @@ from scipy.stats import t, ttest_1samp
 from pacos.evaluate.intervals import holm, paired_difference
 
 
-def test_equal_tasks_give_the_classical_t_interval_of_task_means() -> None:
-    # Task means 2, 4 and 9: mean 5, standard deviation √13, standard error √(13/3).
-    found = paired_difference({"a": [1, 3], "b": [4, 4], "c": [8, 10]})
-    half = 4.302653 * math.sqrt(13 / 3)
+def test_equal_tasks_without_skew_give_the_classical_t_interval_of_task_means() -> None:
+    # Task means 2, 5 and 8: mean 5, standard deviation 3, standard error √3.
+    found = paired_difference({"a": [1, 3], "b": [4, 6], "c": [7, 9]})
+    half = 4.302653 * math.sqrt(3)
     assert found.difference == 5.0
     assert (found.low, found.high) == (pytest.approx(5 - half, abs=1e-3), pytest.approx(5 + half, abs=1e-3))
     assert (found.n, found.tasks, found.wins, found.ties, found.losses) == (6, 3, 3, 0, 0)
@@ -29,13 +28,27 @@ def test_unequal_tasks_by_hand() -> None:
     assert (found.wins, found.ties) == (1, 1)
 
 
+def test_one_task_that_moves_alone_widens_the_interval_by_hand() -> None:
+    # Means 0, 0, 0 and 8: mean 2, error 2, G1 = 2; z = 1.959964 gives z⁴ + 2z² − 3 = 19.4399.
+    found = paired_difference({"a": [0], "b": [0], "c": [0], "d": [8]})
+    half = 3.182446 * (1 + 4 * 19.4399 / (18 * 4)) * 2
+    assert (found.low, found.high) == (pytest.approx(2 - half, abs=1e-3), pytest.approx(2 + half, abs=1e-3))
+
+
 def test_the_p_value_and_the_detectable_difference_go_with_the_interval() -> None:
-    # Of equal tasks with means 2, 4 and 9: scipy's one-sample t-test, and the textbook's (t.975 + t.8) × error.
-    found = paired_difference({"a": [1, 3], "b": [4, 4], "c": [8, 10]})
-    assert found.p == pytest.approx(ttest_1samp([2, 4, 9], 0).pvalue)
-    assert found.detectable == pytest.approx((4.302653 + 1.060660) * math.sqrt(13 / 3), abs=1e-3)
+    # Of equal tasks with means 2, 5 and 8: scipy's one-sample t-test, and the textbook's (t.975 + t.8) × error.
+    found = paired_difference({"a": [1, 3], "b": [4, 6], "c": [7, 9]})
+    assert found.p == pytest.approx(ttest_1samp([2, 5, 8], 0).pvalue)
+    assert found.detectable == pytest.approx((4.302653 + 1.060660) * math.sqrt(3), abs=1e-3)
     assert paired_difference({"a": [5, 6]}).p == 1.0
     assert paired_difference({"a": [2, 2], "b": [2]}).p == 0.0
+
+
+@given(st.lists(st.floats(-50, 50), min_size=3, max_size=12))
+def test_p_is_below_5_percent_where_the_interval_leaves_out_0(means: list[float]) -> None:
+    found = paired_difference({str(task): [mean, mean] for task, mean in enumerate(means)})
+    if abs(found.low) > 1e-3 and abs(found.high) > 1e-3:  # bounds are rounded
+        assert (found.p < 0.05) == found.is_clear
 
 
 def test_holm_by_hand() -> None:
@@ -70,22 +83,17 @@ def test_intervals_are_finite_hold_the_difference_and_mirror(by_task: dict[str, 
     assert (mirrored.low, mirrored.high, mirrored.wins) == (-found.high, -found.low, found.losses)
 
 
-@pytest.mark.parametrize("tasks", [6, 12, 14])
-@pytest.mark.parametrize("sizes", [lambda random, n: np.full(n, 100), lambda random, n: random.integers(10, 101, n)])
-def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(
-    tasks: int, sizes: Callable[[np.random.Generator, int], np.ndarray]
-) -> None:
-    """Task effects are normal around a true difference of 3; within a task the answers scatter ten times as much."""
+@pytest.mark.parametrize("tasks", [6, 12])
+def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(tasks: int) -> None:
+    """Task effects are normal around a true difference of 3; within a task the answers scatter ten times as much.
+    Other shapes are in benchmarks/intervals.py."""
     random = np.random.default_rng(tasks)
-    draws, held = 1000, 0
+    draws, held = 600, 0
     for _ in range(draws):
+        sizes = random.integers(10, 101, tasks)
         effects = random.normal(3, 6, tasks)
-        found = paired_difference(
-            {
-                str(task): random.normal(effect, 20, size).tolist()
-                for task, (effect, size) in enumerate(zip(effects, sizes(random, tasks), strict=True))
-            }
-        )
+        by_task = {str(task): random.normal(effects[task], 20, sizes[task]).tolist() for task in range(tasks)}
+        found = paired_difference(by_task)
         held += found.low <= 3 <= found.high
-    # Three standard errors of 1,000 draws at 95 % are 2 points.
-    assert 0.93 <= held / draws <= 0.98
+    # Three standard errors of 600 draws at 95 % are 2.7 points.
+    assert 0.923 <= held / draws <= 0.985
