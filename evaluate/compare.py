@@ -1,8 +1,8 @@
 """Contestants against the first of them, instance by instance: `comparison.json`."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def compare(folders: Sequence[Path], out: Path, name: str = "comparison.json") -
     """
     if len(folders) < 2:
         raise DataError("a comparison needs two evaluations or more", todo="pacos compare eval/base eval/tuned")
-    contestants = [_read(folder) for folder in folders]
+    contestants = _with_own_names([_read(folder) for folder in folders])
     base, *others = contestants
     for other in others:
         _check_alike(base, other)
@@ -100,6 +100,19 @@ def _read(folder: Path) -> Evaluated:
         references={(row.task, row.instance): row.references for row in rows},
         folder=folder,
     )
+
+
+def _with_own_names(contestants: Sequence[Evaluated]) -> list[Evaluated]:
+    """Two runs' `tuned` are `one/tuned` and `other/tuned`. Raises DataError for one evaluation named twice."""
+    counts = Counter(one.name for one in contestants)
+    named = [
+        replace(one, name=f"{one.folder.resolve().parents[1].name}/{one.name}") if counts[one.name] > 1 else one
+        for one in contestants
+    ]
+    names = [one.name for one in named]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{twice[0]!r} is there twice", where=", ".join(str(one.folder) for one in contestants))
+    return named
 
 
 def _answer(row: Prediction) -> Answer:

@@ -1,10 +1,15 @@
 """The report's charts, as plotly figures. Text and grid take the page's colours (report.html.j2), light or dark."""
 
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 FIRST = "#8a93a3"  # whoever the others are compared with
 ACCENT = "#e0763a"
+GAIN, LOSS = "#1d9a64", "#cf4444"
+GRADES = {"A": GAIN, "B": "#8fc07a", "C": "#e5b04a", "D": LOSS}
+LABEL = 60  # characters of a name in a chart
 PALETTE = (ACCENT, "#2a9d8f", "#7a6bd8", "#c2567a", "#4f8fd0", "#9a8a2e")
 
 
@@ -49,13 +54,15 @@ def differences(comparison: Mapping[str, Any]) -> Any:
                 "width": 5,
             },
             marker={"size": 11, "color": colour},
-            customdata=[[one["name"], row["low"], row["high"]] for one, row in zip(contestants, rows, strict=True)],
+            customdata=[
+                [plain(one["name"]), row["low"], row["high"]] for one, row in zip(contestants, rows, strict=True)
+            ],
             hovertemplate="%{customdata[0]}: %{x:+.2f} [%{customdata[1]:+.2f}, %{customdata[2]:+.2f}]",
         )
     figure.add_vline(x=0, line={"color": FIRST, "width": 1, "dash": "dot"})
-    names = [one["name"] for one in contestants]
+    names = [plain(one["name"]) for one in contestants]
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[-0.6, len(names) - 0.4])
-    figure.update_xaxes(title=f"points of difference to {comparison['base']['name']}, 95 % interval over tasks")
+    figure.update_xaxes(title=f"points against {plain(comparison['base']['name'])}, 95 %")
     return figure
 
 
@@ -79,14 +86,14 @@ def learning_curve(comparison: Mapping[str, Any]) -> Any:
     )
     figure.add_hline(y=0, line={"color": FIRST, "width": 1, "dash": "dot"})
     figure.update_xaxes(title="optimizer step")
-    figure.update_yaxes(title=f"ROUGE-L against {comparison['base']['name']}")
+    figure.update_yaxes(title=f"ROUGE-L against {plain(comparison['base']['name'])}")
     return figure
 
 
 def categories(comparison: Mapping[str, Any]) -> Any:
     """ROUGE-L by category, one dot per contestant."""
     rows = list(comparison["per_category"].items())[::-1]
-    labels = [f"{name.replace('_', ' ')} · {row['tasks']}" for name, row in rows]
+    labels = [f"{plain(name.replace('_', ' '))} · {row['tasks']}" for name, row in rows]
     figure = new_figure(height=90 + 30 * len(rows))
     names = [comparison["base"]["name"], *(one["name"] for one in comparison["contestants"])]
     for label, (_, row) in zip(labels, rows, strict=True):
@@ -97,16 +104,79 @@ def categories(comparison: Mapping[str, Any]) -> Any:
         )  # fmt: skip
     for index, name in enumerate(names):
         figure.add_scatter(
-            name=name,
+            name=plain(name),
             mode="markers",
             x=[row["scores"][name]["rougeL"] for _, row in rows],
             y=labels,
             marker={"size": 10, "color": FIRST if index == 0 else PALETTE[(index - 1) % len(PALETTE)]},
-            hovertemplate=f"{_plain(name)}: %{{x:.2f}}",
+            customdata=[plain(name)] * len(rows),
+            hovertemplate="%{customdata}: %{x:.2f}",
         )
     highest = max(one["rougeL"] for _, row in rows for one in row["scores"].values())
     figure.update_xaxes(title="ROUGE-L", range=[-2, highest + 4])
     figure.update_yaxes(ticks="outside", ticklen=6, tickcolor="rgba(0,0,0,0)")
+    return figure
+
+
+def tasks(comparison: Mapping[str, Any]) -> Any:
+    """Categories inside, their tasks outside; angles are instances, colours the first contestant's difference."""
+    base, first = comparison["base"]["name"], comparison["contestants"][0]["name"]
+
+    def moved(row: Mapping[str, Any]) -> float:
+        return float(row["scores"][first]["rougeL"] - row["scores"][base]["rougeL"])
+
+    rows = [(name, "", row) for name, row in comparison["per_category"].items()]
+    rows += [(name, row["category"], row) for name, row in comparison["per_task"].items()]
+    # Full colour for the tasks that moved most, not for the one that moved far beyond them.
+    furthest = max(1.0, sorted(abs(moved(row)) for _, _, row in rows)[int(0.9 * len(rows))])
+    figure = new_figure(height=560, bottom=70)
+    figure.add_sunburst(
+        ids=[f"{parent}/{name}" for name, parent, _ in rows],
+        labels=[_short(name) if parent else plain(name.replace("_", " ")) for name, parent, _ in rows],
+        parents=[f"/{parent}" if parent else "" for _, parent, _ in rows],
+        values=[row["n"] for _, _, row in rows],
+        branchvalues="total",
+        marker={
+            "colors": [moved(row) for _, _, row in rows],
+            "colorscale": [[0, LOSS], [0.5, FIRST], [1, GAIN]],
+            "cmin": -furthest,
+            "cmax": furthest,
+            "line": {"color": "rgba(255,255,255,0.5)", "width": 1},
+            "showscale": True,
+            "colorbar": {"orientation": "h", "y": -0.16, "thickness": 10, "len": 0.6, "outlinewidth": 0},
+        },
+        insidetextfont={"color": "#fff"},
+        customdata=[[plain(name), moved(row)] for name, _, row in rows],
+        hovertemplate="%{customdata[0]}: %{customdata[1]:+.2f} over %{value:,}",
+    )
+    figure.update_layout(uniformtext={"minsize": 9, "mode": "hide"})
+    return figure
+
+
+def _short(task: str) -> str:
+    """task1356_xlsum_title_generation → task1356"""
+    found = re.match(r"task\d+", task)
+    return found[0] if found else plain(task)
+
+
+def grades(found: Mapping[str, Any]) -> Any:
+    """Shares of a rubric's grades by model, published rows beneath."""
+    rows = [(f"{name}, published", row) for name, row in found.get("published", {}).items()][::-1]
+    rows += [(name, row) for name, row in found["models"].items() if row["n"]][::-1]
+    figure = new_figure(height=90 + 32 * len(rows))
+    for grade, colour in GRADES.items():
+        figure.add_bar(
+            name=grade,
+            x=[100 * row["counts"][grade] / row["n"] for _, row in rows],
+            y=[plain(name) for name, _ in rows],
+            orientation="h",
+            marker={"color": colour},
+            customdata=[row["counts"][grade] for _, row in rows],
+            hovertemplate=f"{grade}: %{{customdata:,}} (%{{x:.1f}} %)",
+        )
+    figure.update_layout(barmode="stack", legend_traceorder="normal")
+    figure.update_xaxes(title="% of graded answers", range=[0, 100])
+    figure.update_yaxes(showgrid=False)
     return figure
 
 
@@ -131,7 +201,7 @@ def bars(counts: Mapping[str, int], colour: str = ACCENT) -> Any:
     figure = new_figure(height=50 + 30 * max(1, len(names)), bottom=10)
     figure.add_bar(
         x=[counts[name] for name in names],
-        y=[name.replace("_", " ") for name in names],
+        y=[plain(name.replace("_", " ")) for name in names],
         orientation="h",
         marker={"color": colour},
         text=[f"{counts[name]:,}" for name in names],
@@ -180,6 +250,20 @@ def new_figure(*, height: int, left: int = 10, bottom: int = 50) -> Any:
     return figure
 
 
-def _plain(text: str) -> str:
-    """plotly reads % and < in templates as its own."""
-    return text.replace("%", "").replace("<", "").replace("{", "")
+def plain(text: str) -> str:
+    """A label for plotly, which reads tags and entities in its texts as its own."""
+    label = text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
+    return escape(visible(label), quote=False)
+
+
+# Control characters as their pictures (U+2400 and on), save lines and tabs; what turns text round, by its number.
+_VISIBLE: dict[int, int | str] = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"},
+    127: 0x2421,
+    **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+}
+
+
+def visible(text: str) -> str:
+    """The text with its invisible commands to terminals and browsers made visible."""
+    return text.translate(_VISIBLE)

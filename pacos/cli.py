@@ -184,10 +184,13 @@ def compare(
     evaluations: Annotated[list[Path], typer.Argument(help="Folders eval/<label>/; the first is the base.")],
     out: OutDir = Path("."),
 ) -> None:
-    """Difference to the first evaluation, with paired intervals clustered by task."""
+    """Difference to the first evaluation, with paired intervals clustered by task; report.html shows it whole."""
+    from pacos import report as reporting
     from pacos.evaluate import compare as comparing
 
-    typer.echo(comparing.table(comparing.compare(evaluations, out)))
+    comparison = comparing.compare(evaluations, out)
+    typer.echo(comparing.table(comparison))
+    typer.echo(f"report: {reporting.render_comparison(evaluations, comparison, out)}")
 
 
 @app.command()

@@ -1,24 +1,26 @@
-"""`report.html` and `report.json`: what the stages of a run wrote, on one self-contained page.
+"""`report.html` and `report.json`: what the stages of a run wrote, or a comparison, on one self-contained page.
 
-Shows what exists and leaves out what does not. Models write much of the text here: all of it is escaped, and
-the page may load nothing from anywhere.
+Shows what exists and leaves out what does not. Models write much of the text here: all of it is escaped, its control
+characters are made visible, and the page may load nothing from anywhere.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos import charts
-from pacos.errors import DataError, PacosError
-from pacos.records import DatasetRow, Prediction, read_jsonl, read_records, write_json, write_text
+from pacos.errors import DataError
+from pacos.records import DatasetRow, read_jsonl, read_records, write_json, write_text
 from pacos.runs import read_manifest
+from pacos.samples import cut, side_by_side
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 DATASET_SAMPLES = 8
-EXTREME_SAMPLES = 4
+OVERLAPS_SHOWN = 20
+
 
 Values = dict[str, Any]
 
@@ -28,9 +30,32 @@ def render(run_dir: Path) -> Path:
 
     Raises RunError where there is no run, DataError for a file of it that is broken.
     """
-    report = gather(run_dir)
-    write_json(run_dir / "report.json", report)
-    path = run_dir / "report.html"
+    return _write(run_dir, gather(run_dir))
+
+
+def render_comparison(folders: Sequence[Path], comparison: Values, out: Path) -> Path:
+    """Write both for a comparison of evaluations (`folders`, in its order), wherever they lie; return the page.
+
+    Raises DataError for a file of theirs that is broken.
+    """
+    runs = list(dict.fromkeys(folder.resolve().parents[1] for folder in folders))
+    names = [one["name"] for one in [comparison["base"], *comparison["contestants"]]]
+    report = {
+        "name": f"Comparison on {comparison['suite']}",
+        "manifest": {"stages": {}},
+        "checks": [],
+        "evaluations": [_evaluation(comparison, dict(zip(names, folders, strict=True)))],
+        "judgements": [found for run in runs for found in _judgements(run)],
+        "contamination": [found for run in runs for found in _contamination(run)],
+        "training": {},
+        "dataset": {},
+    }
+    return _write(out, report)
+
+
+def _write(folder: Path, report: Values) -> Path:
+    write_json(folder / "report.json", report)
+    path = folder / "report.html"
     write_text(path, _page(report))
     return path
 
@@ -57,73 +82,49 @@ def gather(run_dir: Path) -> Values:
         "manifest": manifest,
         "checks": _checks(run_dir / "checks.json"),
         "evaluations": [
-            _evaluation(run_dir, comparison) for comparison in sorted((run_dir / "eval").glob("comparison*.json"))
+            _evaluation_of_run(run_dir / "eval", path) for path in sorted((run_dir / "eval").glob("comparison*.json"))
         ],
+        "judgements": _judgements(run_dir),
+        "contamination": _contamination(run_dir),
         "training": _training(run_dir / "train" / "metrics.jsonl"),
         "dataset": _dataset(run_dir / "dataset"),
     }
 
 
-def _evaluation(run_dir: Path, path: Path) -> Values:
+def _evaluation_of_run(folder: Path, path: Path) -> Values:
     comparison = _read_json(path)
-    labels = {one["name"]: one["label"] for one in [comparison["base"], *comparison["contestants"]]}
-    folders = {name: run_dir / "eval" / label for name, label in labels.items()}
+    contestants = [comparison["base"], *comparison["contestants"]]
+    return _evaluation(comparison, {one["name"]: folder / one["label"] for one in contestants})
+
+
+def _evaluation(comparison: Values, folders: Mapping[str, Path]) -> Values:
+    """`folders` are the contestants' by name, in the comparison's order."""
+    scores = {name: _read_json(folder / "scores.json") for name, folder in folders.items()}
+    # A baseline's answers are copies, nothing to read.
+    models = {name: folder for name, folder in folders.items() if scores[name]["base"].get("model", name)}
     return {
         "comparison": comparison,
-        "scores": {name: _read_json(folder / "scores.json") for name, folder in folders.items()},
-        "samples": _samples(run_dir, comparison, folders),
+        "scores": scores,
+        "samples": side_by_side(models or folders, comparison["suite"]),
     }
 
 
-def _samples(run_dir: Path, comparison: Values, folders: Mapping[str, Path]) -> Values:
-    """Answers side by side: the first instance of each category, then where the first contestant moved furthest."""
-    shown = [name for name, folder in folders.items() if _read_json(folder / "scores.json")["base"]["model"]]
-    answers = {
-        name: {(row.task, row.instance): row for row in read_records(folders[name] / "predictions.jsonl", Prediction)}
-        for name in shown
-    }
-    base = answers[shown[0]]
-    questions = _questions(run_dir, comparison)
-    order = [key for key in questions if key in base] or sorted(base)
-
-    def sample(key: tuple[str, str]) -> Values:
-        return {
-            "task": key[0],
-            "instance": key[1],
-            "category": base[key].category,
-            **questions.get(key, {"definition": "", "input": ""}),
-            "references": base[key].references,
-            "answers": [
-                {"name": name, "text": answers[name][key].prediction, "rougeL": answers[name][key].rougeL}
-                for name in shown
-            ],
-        }
-
-    first = {base[key].category: key for key in reversed(order)}
-    samples = {"First of each category": [sample(first[category]) for category in sorted(first)]}
-    if len(shown) > 1:
-        moved = sorted(order, key=lambda key: answers[shown[1]][key].rougeL - base[key].rougeL)
-        losses, gains = moved[:EXTREME_SAMPLES], moved[: -EXTREME_SAMPLES - 1 : -1]
-        samples[f"Where {shown[1]} gained most"] = [sample(key) for key in gains]
-        samples[f"Where {shown[1]} lost most"] = [sample(key) for key in losses]
-    return samples
+def _judgements(run_dir: Path) -> list[Values]:
+    """What judges found (`judge/<kind>--<suite>/results.json`)."""
+    return [_read_json(path) for path in sorted(run_dir.glob("judge/*/results.json"))]
 
 
-def _questions(run_dir: Path, comparison: Values) -> dict[tuple[str, str], Values]:
-    """{(task, instance): definition and input}, as long as the suite still lies where the run found it."""
-    import yaml
-
-    from pacos.config import parse_config
-    from pacos.suites import read_suite
-
-    path = run_dir / "config.yaml"
-    try:
-        config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
-        suite = next(one for one in config.evaluate.suites if one.name == comparison["suite"])
-        instances = read_suite(Path(suite.path)).instances
-    except (OSError, StopIteration, yaml.YAMLError, PacosError):
-        return {}
-    return {(one.task, one.id): {"definition": one.definition.strip(), "input": one.input} for one in instances}
+def _contamination(run_dir: Path) -> list[Values]:
+    """What of each suite turned up in the training data; the counts, and the first overlaps."""
+    found = []
+    for path in sorted((run_dir / "eval").glob("contamination*.json")):
+        values = _read_json(path)
+        overlaps = [
+            one | {side: one[side] | {"text": cut(one[side]["text"])} for side in ("evaluation", "training")}
+            for one in values["overlaps"][:OVERLAPS_SHOWN]
+        ]
+        found.append(values | {"run": run_dir.name, "overlaps": overlaps})
+    return found
 
 
 def _training(path: Path) -> Values:
@@ -196,6 +197,8 @@ def _environment() -> "Environment":
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # Every text that a template prints passes here on its way to being escaped.
+        finalize=lambda value: charts.visible(value) if type(value) is str else value,
     )
     environment.filters |= {"count": lambda number: f"{number:,}", "duration": _duration, "signed": _signed}
     return environment
@@ -208,6 +211,10 @@ def _figures(report: Values) -> dict[str, str]:
         if sum(one["step"] > 0 for one in evaluation["comparison"]["contestants"]) > 1:
             figures[f"curve{index}"] = charts.learning_curve(evaluation["comparison"])
         figures[f"categories{index}"] = charts.categories(evaluation["comparison"])
+        figures[f"tasks{index}"] = charts.tasks(evaluation["comparison"])
+    for index, found in enumerate(report["judgements"]):
+        if found["kind"] == "rubric":
+            figures[f"grades{index}"] = charts.grades(found)
     if report["training"]:
         figures["loss"] = charts.loss(report["training"]["steps"])
     if report["dataset"]:

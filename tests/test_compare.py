@@ -64,6 +64,15 @@ def test_evaluations_that_do_not_match_are_refused(tmp_path: Path) -> None:
         compare([base], tmp_path)
 
 
+def test_models_of_one_name_are_told_apart_by_their_runs(tmp_path: Path) -> None:
+    folders = [write_evaluation(tmp_path / run / "eval" / "tuned", "tuned", BASE) for run in ("one", "other")]
+    found = compare(folders, tmp_path)
+    assert (found["base"]["name"], found["contestants"][0]["name"]) == ("one/tuned", "other/tuned")
+    assert found["per_task"]["one"]["scores"].keys() == {"one/tuned", "other/tuned"}
+    with pytest.raises(DataError, match="'one/tuned' is there twice"):
+        compare([folders[0], folders[0]], tmp_path)
+
+
 def test_a_baseline_without_prompt_goes_with_any(tmp_path: Path) -> None:
     base = write_evaluation(tmp_path / "base", "base", BASE)
     copies = write_evaluation(tmp_path / "copy-input", "copy-input", BASE, prompt="none")

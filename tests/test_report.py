@@ -9,7 +9,7 @@ from pacos.config import Config, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.errors import DataError, RunError
 from pacos.evaluate.compare import compare
 from pacos.records import DatasetRow, write_json, write_jsonl
-from pacos.report import render
+from pacos.report import render, render_comparison
 from pacos.runs import Run
 from tests.evaluation_folder import write_evaluation
 from tests.superni_folder import write_superni
@@ -93,7 +93,7 @@ class Page(HTMLParser):
 
 def test_a_run_that_has_only_begun_has_a_page(run: Path) -> None:
     page = render(run).read_text(encoding="utf-8")
-    assert "<h1>trial</h1>" in page
+    assert "<h1><bdi>trial</bdi></h1>" in page
     assert "No stage of this run has ended yet." in page
     assert "12,345" in page
 
@@ -121,8 +121,8 @@ def test_nothing_that_a_model_or_a_file_wrote_becomes_markup(run: Path) -> None:
     page = Page(render(run).read_text(encoding="utf-8"))
     scripts = sum(tag == "script" for tag, _ in page.tags)
     charts = sum(attributes.get("class") == "plotly-graph-div" for _, attributes in page.tags)
-    assert charts == 5
-    assert scripts == charts + 1, "each chart brings one script, and plotly's own is one more"
+    assert charts == 6
+    assert scripts == charts + 2, "each chart brings one script; plotly's own and the tables' are two more"
     # What was written is there all the same, as words: definition, input, answer, category.
     assert page.text.count("<script>alert('<b>')</script>") >= 4
 
@@ -159,6 +159,29 @@ def test_checkpoints_draw_a_learning_curve(run: Path) -> None:
     assert '"x":[20,100]' in page
     add_evaluation(run)
     assert "Learning curve" not in Page(render(run).read_text(encoding="utf-8")).text
+
+
+def test_a_comparison_has_a_page_of_its_own_with_what_its_runs_hold(run: Path, tmp_path: Path) -> None:
+    add_evaluation(run)
+    passage = {"owner": "row 1", "part": "input", "text": "Which of the lakes is deepest?"}
+    overlap = {"measure": "run", "rougeL": 0.5, "evaluation": passage, "training": passage}
+    counts = {"texts": 9, "too_short": 2, "overlapping": 5, "by_measure": {"run": 1, "rougeL": 4}}
+    found = {"training": ["data.jsonl"], "rows": 3, "overlaps": [overlap], **counts}
+    write_json(run / "eval" / "contamination.json", found)
+    models = {"tuned": {"mean": 3.25, "n": 4, "dropped": 0, "counts": dict.fromkeys("012345", 1)}}
+    results = {"kind": "additive", "suite": "demo", "judge": {"model": "judge-model", "adapter": ""}, "n": 4}
+    results |= {"unreadable": 1, "truncated": 0, "baseline": "", "models": models}
+    write_json(run / "judge" / "additive--demo" / "results.json", results)
+
+    folders = [run / "eval" / "base", run / "eval" / "tuned"]
+    page = render_comparison(folders, compare(folders, tmp_path / "out"), tmp_path / "out")
+    text = " ".join(Page(page.read_text(encoding="utf-8")).text.split())
+    assert "Comparison on superni" in text and "Ball 0 is red." in text
+    assert "1 stand in the 3 training rows (0 the same, 1 by a run of 13 words); 4 more are similar" in text
+    assert "Which of the lakes is deepest?" in text
+    assert "Judge: judge-model. 4 judgements, 1 of them unreadable" in text and "3.25" in text
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["judgements"][0]["models"] == models
 
 
 def test_the_suite_may_have_gone_since(run: Path, tmp_path: Path) -> None:
