@@ -200,8 +200,9 @@ class TrainConfig(Section):
     mask_prompt: bool = Field(True, description="Learn responses alone; false learns prompts as well.")
     append_eos: bool = Field(True, description="Teach to stop; false repeats alpaca-lora's default, which runs on.")
     attention: Literal["sdpa", "flex_attention"] = Field(
-        "sdpa", description="flex_attention passes over what no position sees; GPUs only, and not run on one yet."
+        "sdpa", description="sdpa: example by example. flex_attention: by blocks; GPUs only, and not run on one yet."
     )
+    fused_lora: bool = Field(True, description="Plain LoRA layers as one function; false computes them as PEFT does.")
     checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     eval_examples: int = Field(0, ge=0, description="Examples held out; their loss is measured with each checkpoint.")
     save_steps: Count = 200

@@ -6,15 +6,24 @@ import torch
 
 from pacos.config import Config, LoraConfig, ModelConfig, TrainConfig
 from pacos.errors import TrainingError
-from pacos.train import attention, losses
-from pacos.train.attention import block_mask, dense_mask
+from pacos.train import attention, frozen_head, losses
+from pacos.train.attention import block_mask
 from pacos.train.batches import Batch, collate
 from pacos.train.data import Example
+from pacos.train.documents import Span, arrange
 from pacos.train.isolation import check_isolation
 from pacos.train.losses import summed_loss, token_losses
 from pacos.train.model import add_lora, trainable_parameters
 from pacos.train.packing import Room, lay_out
 from pacos.train.plan import piece
+
+
+def shown(batch: Batch) -> torch.Tensor:
+    """[rows, width, width], 1 where a query may look."""
+    from torch.nn.attention.flex_attention import create_mask
+
+    rows, width = batch.ids.shape
+    return create_mask(block_mask(batch).mask_mod, rows, 1, width, width, device="cpu")[:, 0].int()
 
 
 def examples(*rows: tuple[list[int], int]) -> list[Example]:
@@ -40,7 +49,7 @@ def test_a_shared_prefix_is_laid_once_and_its_end_predicts_for_each():
     assert batch.seen.tolist() == [[0, 0, 0, 0, 0, 0, 0, -1]]
     assert batch.learnt.tolist() == [1, 2, 4, 5]
     assert batch.targets.tolist() == [6, 2, 8, 2]
-    mask = dense_mask(batch)[0, 0].int().tolist()
+    mask = shown(batch)[0].tolist()
     assert mask[3] == [1, 1, 1, 1, 0, 0, 0, 0]
     assert mask[5] == [1, 1, 0, 0, 1, 1, 0, 0]
     assert mask[7] == [0, 0, 0, 0, 0, 0, 0, 1]
@@ -48,8 +57,8 @@ def test_a_shared_prefix_is_laid_once_and_its_end_predicts_for_each():
 
 def test_the_mask_lets_each_token_see_its_own_example_up_to_itself():
     first, second = examples(([1, 2], 1), ([1, 2], 1))
-    mask = dense_mask(collate([[first, second]], 5, pad_id=0))
-    assert mask[0, 0].int().tolist() == [
+    mask = shown(collate([[first, second]], 5, pad_id=0))
+    assert mask[0].tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [0, 0, 1, 0, 0],
@@ -67,6 +76,8 @@ def tiny_model(kind: str = "llama", **options):
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     base = model_class(config_class(vocab_size=64, num_key_value_heads=1, initializer_range=0.2, **sizes, **options))
+    attention.register_documents()
+    base.set_attn_implementation(attention.DOCUMENTS)
     model = add_lora(base, LoraConfig(r=4, alpha=8)).double()
     for parameter in trainable_parameters(model).values():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -143,9 +154,12 @@ def test_the_stock_model_packs_to_the_precision_of_its_norm():
     assert worst(packed_gradients, gradients) < 1e-7
 
 
-def test_chunks_of_the_head_give_the_same_loss_and_gradients(exact_model, monkeypatch):
+@pytest.mark.parametrize("learns", [False, True])
+def test_chunks_of_the_head_give_the_same_loss_and_gradients(exact_model, monkeypatch, learns):
+    exact_model.get_output_embeddings().weight.requires_grad_(learns)
     whole, gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
     monkeypatch.setattr(losses, "CHUNK", 64 * 7)
+    monkeypatch.setattr(frozen_head, "CHUNK", {"cpu": 64 * 7, "gpu": 64 * 7})
     parts, part_gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
     assert parts == pytest.approx(whole, rel=1e-12)
     assert worst(part_gradients, gradients) < 1e-12
@@ -168,22 +182,22 @@ def test_packed_examples_are_isolated_on_the_real_attention():
     assert check_isolation(tiny_model(), random_examples(9), pad_id=0) < 1e-6
 
 
-def plain(batch: Batch, row, query, key):
-    return (key <= query) & (batch.ids[row, key] == batch.ids[row, key])
+def plain(spans: list[Span], positions: int):
+    return arrange([Span(0, positions)], positions)
 
 
-def beside_the_prefix(batch: Batch, row, query, key):
+def beside_the_prefix(spans: list[Span], positions: int):
     """Who shares a prefix sees who shares it too: a leak that examples without one do not show."""
-    return (key <= query) & (batch.seen[row, query] == batch.seen[row, key])
+    return arrange([Span(s.start, s.end, (s.prefix[0], s.start) if s.prefix[1] else (0, 0)) for s in spans], positions)
 
 
-def without_the_prefix(batch: Batch, row, query, key):
-    return (key <= query) & (batch.documents[row, query] == batch.documents[row, key])
+def without_the_prefix(spans: list[Span], positions: int):
+    return arrange([Span(span.start, span.end) for span in spans], positions)
 
 
 @pytest.mark.parametrize("wrong", [plain, beside_the_prefix, without_the_prefix])
-def test_a_mask_that_shows_too_much_or_too_little_is_caught(monkeypatch, wrong):
-    monkeypatch.setattr(attention, "visible", wrong)
+def test_documents_that_see_too_much_or_too_little_are_caught(monkeypatch, wrong):
+    monkeypatch.setattr("pacos.train.documents.arrange", wrong)
     with pytest.raises(TrainingError, match="see one another"):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
@@ -209,7 +223,10 @@ def test_a_model_that_changes_its_logits_behind_the_head_is_refused():
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     softcapped = Gemma2Config(vocab_size=64, num_key_value_heads=1, head_dim=16, final_logit_softcapping=1.0, **sizes)
-    model = add_lora(Gemma2ForCausalLM(softcapped), LoraConfig(r=4, alpha=8)).double()
+    attention.register_documents()
+    base = Gemma2ForCausalLM(softcapped)
+    base.set_attn_implementation(attention.DOCUMENTS)
+    model = add_lora(base, LoraConfig(r=4, alpha=8)).double()
     with pytest.raises(TrainingError, match="not those of the model's logits"):
         check_isolation(model, random_examples(9), pad_id=0)
 
@@ -220,13 +237,17 @@ def test_a_sliding_window_shorter_than_the_examples_is_caught():
         check_isolation(tiny_model("mistral", sliding_window=8), random_examples(9, longest=40), pad_id=0)
 
 
-def test_flex_attention_sees_what_the_dense_mask_shows():
-    from torch.nn.attention.flex_attention import create_mask
-
+def test_documents_see_what_the_mask_of_flex_attention_shows():
     batch = packed(random_examples(12), 130)[0]
-    rows, width = batch.ids.shape
-    flexible = create_mask(block_mask(batch).mask_mod, rows, 1, width, width, device="cpu")
-    assert torch.equal(flexible, dense_mask(batch))
+    arranged, found = batch.arranged, torch.zeros_like(shown(batch)[0])
+    at = 0
+    for count, length in arranged.sizes:
+        for document in arranged.taken[at : at + count * length].view(count, length):
+            for place, query in enumerate(document):
+                if arranged.own[query] == at + place:
+                    found[query, document[: place + 1]] = 1
+            at += length
+    assert torch.equal(found, shown(batch)[0])
 
 
 def test_flex_attention_gives_the_losses_and_gradients_of_the_dense_mask(exact_model, monkeypatch):

@@ -34,8 +34,8 @@ pieces = st.builds(Piece, st.integers(1, 60), st.sampled_from([(), (1, 2, 3), (1
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(pieces, min_size=1, max_size=60), st.integers(64, 300), st.integers(1, 5), st.booleans())
-def test_a_layout_holds_each_example_once_in_equal_passes(pieces, tokens, processes, sparse):
-    layout = lay_out(pieces, Room(tokens, processes, sparse))
+def test_a_layout_holds_each_example_once_in_equal_passes(pieces, tokens, processes, static):
+    layout = lay_out(pieces, Room(tokens, processes, static))
     rows = [row for process in layout.passes for rows in process for row in rows]
     assert sorted(index for row in rows for index in row) == list(range(len(pieces)))
     assert len(layout.passes) == processes
@@ -43,13 +43,10 @@ def test_a_layout_holds_each_example_once_in_equal_passes(pieces, tokens, proces
         "as many rows on every process"
     )
     loads = [row_load(row, pieces) for row in rows]
-    assert max(loads) <= layout.width and (layout.width < max(loads) + 128 if sparse else layout.width == max(loads))
+    assert layout.width == (-(-max(loads) // 128) * 128 if static else max(loads))
+    assert layout.width < tokens + 128 if static else layout.width <= tokens
     assert layout.fill == sum(loads) / (layout.width * len(rows))
-    if sparse:
-        assert layout.width % 128 == 0 and layout.width < tokens + 128
-        assert all(len(rows) == 1 for process in layout.passes for rows in process)
-    else:
-        assert all(len(rows) * layout.width <= tokens for process in layout.passes for rows in process)
+    assert all(len(rows) == 1 for process in layout.passes for rows in process)
 
 
 def test_a_row_counts_a_prefix_once():
@@ -74,14 +71,14 @@ def config(**train):
 
 
 @pytest.mark.parametrize("processes", [1, 4])
-@pytest.mark.parametrize("sparse", [False, True])
-def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes, sparse):
-    plan = plan_run(alpaca_like(128 * 12), config(), processes=processes, sparse=sparse)
+@pytest.mark.parametrize("static", [False, True])
+def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes, static):
+    plan = plan_run(alpaca_like(128 * 12), config(), processes=processes, static=static)
     assert len(plan.steps) == 24
     assert plan.fill >= 0.95
     # 26 % of Alpaca's tokens are template; each row computes them once.
-    assert plan.saved > (0.2 if sparse else 0.1)
-    if sparse:
+    assert plan.saved > 0.2
+    if static:
         assert len(plan.widths) <= 8 and all(width % 128 == 0 for width in plan.widths)
 
 

@@ -3,13 +3,14 @@ import json
 import pytest
 import torch
 
-from pacos.config import load_config
+from pacos.config import LoraConfig, load_config
 from pacos.errors import ConfigError, ModelError
 from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch
 from pacos.train.export import serve_command
+from pacos.train.fused_lora import fuse_lora
 from pacos.train.launch import warnings
-from pacos.train.model import load_model
+from pacos.train.model import add_lora, load_model
 from tests.conftest import ROOT
 from tests.small_training import train_here, training_config, write_tasks
 
@@ -92,3 +93,52 @@ def test_every_shipped_config_plans_its_training_without_a_gpu(file, tmp_path, m
         pytest.skip("its base is built by scripts/demo; tests/test_pipeline.py runs it")
     plan = "\n".join(launch.plan(config))
     assert "accelerate.commands.launch" in plan and "warning" not in plan
+
+
+def lora_model(dtype: torch.dtype, **lora):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    base = LlamaForCausalLM(LlamaConfig(vocab_size=64, num_key_value_heads=1, attention_bias=True, **sizes)).to(dtype)
+    model = add_lora(base, LoraConfig(r=4, alpha=8, **lora))
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model.double() if dtype == torch.float64 else model
+
+
+def outcome(model) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    ids = torch.arange(2 * 9).view(2, 9)
+    hidden = model.get_input_embeddings()(ids).detach().requires_grad_()
+    logits = model(inputs_embeds=hidden).logits
+    logits.sin().sum().backward()
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return logits.detach(), [hidden.grad, *(parameter.grad for parameter in learnt)]
+
+
+def test_fused_lora_equals_pefts_layer_with_biases_and_rslora():
+    expected, gradients = outcome(lora_model(torch.float64, rslora=True))
+    fused = lora_model(torch.float64, rslora=True)
+    assert fuse_lora(fused) == 2 * 7
+    found, fused_gradients = outcome(fused)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(fused_gradients, gradients, rtol=1e-12, atol=1e-12)
+    with fused.disable_adapter():
+        assert torch.equal(outcome(fused)[0], outcome(fused.get_base_model())[0])
+
+
+def test_fused_lora_keeps_float32_adapters_on_a_bfloat16_base():
+    exact, _ = outcome(lora_model(torch.float32))
+    expected, gradients = outcome(lora_model(torch.bfloat16))
+    fused = lora_model(torch.bfloat16)
+    fuse_lora(fused)
+    found, fused_gradients = outcome(fused)
+    assert [gradient.dtype for gradient in fused_gradients] == [gradient.dtype for gradient in gradients]
+    assert {gradient.dtype for gradient in fused_gradients[1:]} == {torch.float32}
+    assert (found - exact).norm() < 1.2 * (expected - exact).norm(), "no less precise than PEFT's"
+
+
+@pytest.mark.parametrize("lora", [{"dropout": 0.1}, {"extra": {"use_dora": True}}, {"extra": {"lora_bias": True}}])
+def test_what_is_not_plain_lora_keeps_pefts_layer(lora):
+    assert fuse_lora(lora_model(torch.float32, targets=["q_proj"], **lora)) == 0

@@ -1,7 +1,6 @@
-"""Who sees whom in a pack: one definition, executed as a dense mask (any device) or as FlexAttention's (GPU).
+"""Who sees whom in a pack: one rule, executed document by document (any device) or by FlexAttention (GPU).
 
-FlexAttention skips every block of 128 × 128 that nobody in it may look at; the dense mask computes them all. torch
-has no backward pass of FlexAttention on a CPU, so there tests run its forward, and its backward without kernels.
+torch has no backward pass of FlexAttention on a CPU; tests run its forward there, and its backward without kernels.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,43 @@ if TYPE_CHECKING:
     import torch
 
 FLEX = "flex_attention"
+DOCUMENTS = "pacos_documents"
 
 
 def attention_for(config: Config, device: "torch.device") -> str:
     """transformers' name of the attention to train with. Raises TrainingError for FlexAttention on a CPU."""
-    asked = config.train.attention
-    if asked == FLEX and device.type != "cuda":
-        raise TrainingError(
-            "FlexAttention has no backward pass on a CPU", where="train.attention", todo="leave it at sdpa"
-        )
-    return asked
+    if config.train.attention == FLEX:
+        if device.type != "cuda":
+            raise TrainingError(
+                "FlexAttention has no backward pass on a CPU", where="train.attention", todo="leave it at sdpa"
+            )
+        return FLEX
+    register_documents()
+    return DOCUMENTS
+
+
+def register_documents() -> None:
+    """Make DOCUMENTS known to transformers; without `documents`, as when a model generates, it is sdpa."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    from pacos.train.documents import document_attention
+
+    AttentionInterface.register(DOCUMENTS, document_attention)
+    AttentionMaskInterface.register(DOCUMENTS, sdpa_mask)
+
+
+def attention_arguments(batch: Batch, implementation: str) -> dict[str, Any]:
+    """What the model's forward takes for the whole pass: made once, used in every layer.
+
+    Raises TrainingError for an attention that knows nothing of documents.
+    """
+    if implementation == FLEX:
+        return {"attention_mask": block_mask(batch)}
+    if implementation != DOCUMENTS:
+        raise TrainingError(f"{implementation} attention cannot keep packed examples apart", where="train.attention")
+    # Four dimensions keep transformers from making a mask of its own, width squared; nobody reads it.
+    return {"attention_mask": batch.ids.new_empty(1, 1, 1, 1), "documents": batch.arranged}
 
 
 def visible(batch: Batch, row: Any, query: Any, key: Any) -> Any:
@@ -37,24 +63,8 @@ def visible(batch: Batch, row: Any, query: Any, key: Any) -> Any:
     return (key <= query) & (own | prefix)
 
 
-def attention_mask(batch: Batch, implementation: str) -> Any:
-    """What transformers takes as `attention_mask` for the whole pass: made once, used in every layer."""
-    return block_mask(batch) if implementation == FLEX else dense_mask(batch)
-
-
-def dense_mask(batch: Batch) -> "torch.Tensor":
-    """[rows, 1, width, width] bool, True where a query may look."""
-    import torch
-
-    rows, width = batch.ids.shape
-    row = torch.arange(rows, device=batch.ids.device)[:, None, None]
-    place = torch.arange(width, device=batch.ids.device)
-    mask: torch.Tensor = visible(batch, row, place[:, None], place)
-    return mask[:, None]
-
-
 def block_mask(batch: Batch) -> Any:
-    """A BlockMask for all heads."""
+    """A BlockMask for all heads: blocks of 128 × 128 that nobody may look at are not computed."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     rows, width = batch.ids.shape

@@ -1,13 +1,16 @@
 """One forward pass as tensors: ids at their true positions, who sees whom, and which positions learn what."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pacos.train.data import Example
 
 if TYPE_CHECKING:
     import torch
+
+    from pacos.train.documents import Documents, Span
 
 PADDING = -1
 
@@ -20,6 +23,7 @@ class Batch:
     own. A token sees its document and `seen`, the prefix of it, up to itself; without one, `seen` is its document.
     `learnt` [n] are the flat positions (row × width + column) that predict a learnt token, `targets` [n] the tokens,
     row by row and example by example. A prefix's last position predicts a token of each example that begins there.
+    `arranged` lays the documents side by side for attention.
     """
 
     ids: "torch.Tensor"
@@ -28,18 +32,29 @@ class Batch:
     seen: "torch.Tensor"
     learnt: "torch.Tensor"
     targets: "torch.Tensor"
+    arranged: "Documents"
 
     def to(self, device: "torch.device") -> "Batch":
         """Without waiting for the copy, which takes pinned memory."""
-        tensors = [getattr(self, name) for name in self.__slots__]
-        if device.type == "cuda":
-            tensors = [tensor.pin_memory() for tensor in tensors]
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        if device.type == "cpu":
+            return self
+        return Batch(*(to_device(getattr(self, name), device) for name in self.__slots__))
+
+
+def to_device(part: Any, device: "torch.device") -> Any:
+    """A tensor, or something with a `to` of its own. A copy that nobody waits for takes pinned memory."""
+    import torch
+
+    if not isinstance(part, torch.Tensor):
+        return part.to(device)
+    return (part.pin_memory() if device.type == "cuda" else part).to(device, non_blocking=True)
 
 
 def collate(rows: Sequence[Sequence[Example]], width: int, pad_id: int) -> Batch:
     """Lay examples one after another in each row, a prefix before the first that shares it; fill up with padding."""
     import torch
+
+    from pacos.train.documents import arrange
 
     laid = [RowBuilder() for _ in rows]
     for builder, row in zip(laid, rows, strict=True):
@@ -52,10 +67,12 @@ def collate(rows: Sequence[Sequence[Example]], width: int, pad_id: int) -> Batch
     }
     learnt = [number * width + place for number, row in enumerate(laid) for place in row.learnt]
     targets = [token for row in laid for token in row.targets]
+    spans = [span for number, row in enumerate(laid) for span in row.spans(number * width, width)]
     return Batch(
         **padded,
         learnt=torch.tensor(learnt, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
+        arranged=arrange(spans, len(rows) * width),
     )
 
 
@@ -69,6 +86,7 @@ class RowBuilder:
         self.seen: list[int] = []
         self.learnt: list[int] = []
         self.targets: list[int] = []
+        self._starts: list[int] = []
         self._prefixes: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def add(self, example: Example) -> None:
@@ -89,4 +107,16 @@ class RowBuilder:
         self.positions += range(position, position + len(ids))
         self.documents += [document] * len(ids)
         self.seen += [document if seen is None else seen] * len(ids)
+        self._starts.append(start)
         return start, document
+
+    def spans(self, offset: int, width: int) -> "list[Span]":
+        """Its documents, padding among them, at flat positions from `offset` on."""
+        from pacos.train.documents import Span
+
+        bounds = [offset + start for start in (*self._starts, len(self.ids), width)]
+        pieces = list(itertools.pairwise(bounds))
+        prefixes = [pieces[self.seen[start]] for start in self._starts]
+        documents = zip(pieces, prefixes, strict=False)
+        spans = [Span(*piece, prefix if prefix != piece else (0, 0)) for piece, prefix in documents]
+        return spans + ([Span(*pieces[-1])] if pieces[-1][0] < pieces[-1][1] else [])

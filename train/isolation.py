@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pacos.errors import TrainingError
-from pacos.train.attention import attention_mask
+from pacos.train.attention import attention_arguments
 from pacos.train.batches import collate
 from pacos.train.data import Example
 from pacos.train.losses import token_losses
@@ -35,11 +35,11 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> flo
     probes = [replace(example, learnt=1) for example in choose_probes(examples)]
     batch = collate([probes], sum(len(probe.ids) for probe in probes) // BLOCK * BLOCK + BLOCK, pad_id)
     batch = batch.to(model.device)
-    mask = attention_mask(batch, model.config._attn_implementation)
+    attention = attention_arguments(batch, model.config._attn_implementation)
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        output = model(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False)
+        output = model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **attention)
         packed = output.logits.flatten(0, 1)[batch.learnt]
         apart = [
             model(input_ids=torch.tensor([probe.ids], device=model.device), use_cache=False).logits[0]

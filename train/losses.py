@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pacos.train.attention import attention_mask
+from pacos.train.attention import attention_arguments
 from pacos.train.batches import Batch
 
 if TYPE_CHECKING:
     import torch
 
-# Logits computed at once; in float32, 256 MiB.
+# Logits computed at once by a head that learns; in float32, 256 MiB.
 CHUNK = 2**26
 
 
@@ -27,13 +27,13 @@ def token_losses(model: Any, batch: Batch) -> "torch.Tensor":
     """
     causal = getattr(model, "module", model).get_base_model()
     head = causal.get_output_embeddings()
-    mask = attention_mask(batch, causal.config._attn_implementation)
+    attention = attention_arguments(batch, causal.config._attn_implementation)
 
     def answer(hidden: "torch.Tensor") -> "torch.Tensor":
         return head_losses(head, hidden.flatten(0, 1)[batch.learnt], batch.targets)
 
     with answering(head, answer):
-        output = model(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False)
+        output = model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **attention)
     losses: torch.Tensor = output.logits
     return losses
 
@@ -53,6 +53,12 @@ def head_losses(head: Any, hidden: "torch.Tensor", targets: "torch.Tensor") -> "
     """[n] cross-entropies of `targets` [n] given `hidden` [n, size], never with more than CHUNK logits in memory."""
     import torch
     from torch.utils.checkpoint import checkpoint
+
+    if type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad:
+        from pacos.train.frozen_head import FrozenHeadLosses
+
+        learns = torch.is_grad_enabled() and hidden.requires_grad
+        return FrozenHeadLosses.apply(hidden, head.weight, targets, learns)  # type: ignore[no-any-return]
 
     def losses(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits = type(head).forward(head, hidden)

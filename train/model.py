@@ -47,6 +47,10 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
         raise model_error(name, failure) from failure
     torch.manual_seed(config.seed)
     model = add_lora(base, config.train.lora)
+    if config.train.fused_lora:
+        from pacos.train.fused_lora import fuse_lora
+
+        fuse_lora(model)
     if config.train.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model.train()

@@ -73,10 +73,10 @@ class Plan:
         return f"{widths}; {self.saved:.1%} of the tokens lie in shared prefixes and are computed once per row"
 
 
-def plan_run(examples: Sequence[Example], config: Config, *, processes: int = 1, sparse: bool = False) -> Plan:
-    """`sparse`: see packing.Room. Raises ConfigError where `train.eval_examples` leaves nothing to learn from."""
+def plan_run(examples: Sequence[Example], config: Config, *, processes: int = 1, static: bool = False) -> Plan:
+    """`static`: see packing.Room. Raises ConfigError where `train.eval_examples` leaves nothing to learn from."""
     train = config.train
-    room = Room(train.pack_tokens, processes, sparse)
+    room = Room(train.pack_tokens, processes, static)
     learnt, held_out = hold_out(share_prefixes(examples, train), train.eval_examples, config.seed)
     groups = [
         [learnt[index] for index in step_examples(len(learnt), train, config.seed, step)]
@@ -85,7 +85,7 @@ def plan_run(examples: Sequence[Example], config: Config, *, processes: int = 1,
     count = len(groups)
     groups += [held_out[start : start + train.batch_size] for start in range(0, len(held_out), train.batch_size)]
     steps = [Step(group, lay_out([piece(example) for example in group], room)) for group in groups]
-    if sparse:
+    if static:
         steps = few_widths(steps)
     return Plan(steps[:count], steps[count:], steps_per_epoch(len(learnt), train))
 

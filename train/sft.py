@@ -39,6 +39,7 @@ NOT_DECISIVE = {
     "accelerate",
     "pack_tokens",
     "attention",
+    "fused_lora",
     "checkpointing",
     "save_steps",
     "keep",
@@ -74,8 +75,8 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
     model = place_model(config, accelerator)
     check_vocabulary(model, tokenizer)
     pad_id = tokenizer.eos_token_id
-    sparse = attention_for(config, accelerator.device) == FLEX
-    plan = plan_run(dataset.examples, config, processes=accelerator.num_processes, sparse=sparse)
+    static = attention_for(config, accelerator.device) == FLEX
+    plan = plan_run(dataset.examples, config, processes=accelerator.num_processes, static=static)
     error = check_isolation(model, plan.examples, pad_id)
     reshard(model)
     provenance = {

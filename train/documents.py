@@ -1,0 +1,137 @@
+"""Attention one document at a time: a pack is taken apart into its examples, each attends itself, and is laid back.
+
+A dense mask computes what nobody may see: of a row of 512 tokens with examples of 120, three quarters. Here examples
+of like length lie side by side, each with the prefix that it shares in front, and torch's causal attention runs on
+them: no mask at all. All else of the model runs on the pack, where there is no padding and each prefix stands once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pacos.train.batches import to_device
+
+# Documents are attended together while the shortest is at least this much of the longest.
+ALIKE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A document's flat positions `start` … `end`, and those of the prefix that it sees, if any."""
+
+    start: int
+    end: int
+    prefix: tuple[int, int] = (0, 0)
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start + self.prefix[1] - self.prefix[0]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """`taken` [m] are flat positions, group by group: `sizes` [(documents, length)], the shorter padded behind.
+
+    `own` [positions]: where in `taken` each position stands as its document's own. `shared`: per prefix, its positions
+    (first, last + 1) and where in `taken` it stands for others, [documents, length].
+    """
+
+    taken: torch.Tensor
+    sizes: list[tuple[int, int]]
+    own: torch.Tensor
+    shared: list[tuple[int, int, torch.Tensor]]
+
+    def to(self, device: torch.device) -> "Documents":
+        shared = [(first, last, to_device(places, device)) for first, last, places in self.shared]
+        return Documents(to_device(self.taken, device), self.sizes, to_device(self.own, device), shared)
+
+
+def arrange(spans: Sequence[Span], positions: int) -> Documents:
+    """Group documents of like length. `spans` cover all `positions`."""
+    order = sorted(spans, key=lambda span: -span.length)
+    groups: list[list[Span]] = []
+    for span in order:
+        if groups and span.length >= ALIKE * groups[-1][0].length:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    own = torch.empty(positions, dtype=torch.long)
+    shared: dict[tuple[int, int], list[int]] = {}
+    taken, sizes, at = [], [], 0
+    for group in groups:
+        width = group[0].length
+        sizes.append((len(group), width))
+        for span in group:
+            first, last = span.prefix
+            places = torch.cat([torch.arange(first, last), torch.arange(span.start, span.end)])
+            taken.append(torch.nn.functional.pad(places, (0, width - span.length), value=span.start))
+            own[span.start : span.end] = torch.arange(at + last - first, at + span.length)
+            if last > first:
+                shared.setdefault(span.prefix, []).append(at)
+            at += width
+    occurrences = [
+        (first, last, torch.tensor(starts)[:, None] + torch.arange(last - first))
+        for (first, last), starts in shared.items()
+    ]
+    return Documents(torch.cat(taken), sizes, own, occurrences)
+
+
+class Take(torch.autograd.Function):
+    """[positions, …] → [m, …]. Its backward adds up, per prefix, what the documents that see it ask of it."""
+
+    @staticmethod
+    def forward(ctx: Any, packed: torch.Tensor, documents: Documents) -> Any:
+        ctx.documents = documents
+        return packed.index_select(0, documents.taken)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
+        gradient = upstream[0].index_select(0, ctx.documents.own)
+        for first, last, places in ctx.documents.shared:
+            gradient[first:last] += upstream[0][places].sum(0)
+        return gradient, None
+
+
+class Lay(torch.autograd.Function):
+    """[m, …] → [positions, …], each as its own document's; nothing comes back for the others."""
+
+    @staticmethod
+    def forward(ctx: Any, apart: torch.Tensor, documents: Documents) -> Any:
+        ctx.documents = documents
+        return apart.index_select(0, documents.own)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
+        documents = ctx.documents
+        gradient = upstream[0].new_zeros(len(documents.taken), *upstream[0].shape[1:])
+        return gradient.index_copy_(0, documents.own, upstream[0]), None
+
+
+def document_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: Any,
+    *,
+    documents: Documents | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface: [rows, heads, width, size] each → [rows, width, heads, size].
+
+    Without `documents` it is sdpa by `mask`.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward as sdpa
+
+    if documents is None:
+        return sdpa(module, query, key, value, mask, **options)  # type: ignore[no-any-return]
+    taken = [Take.apply(tensor.transpose(1, 2).flatten(0, 1), documents) for tensor in (query, key, value)]
+    groups = [tensor.split([count * length for count, length in documents.sizes]) for tensor in taken]
+    answers = []
+    for size, *group in zip(documents.sizes, *groups, strict=True):
+        q, k, v = (tensor.unflatten(0, size).transpose(1, 2) for tensor in group)
+        answers.append(sdpa(module, q, k, v, None, is_causal=True, **options)[0].flatten(0, 1))
+    laid = Lay.apply(torch.cat(answers), documents)
+    return laid.view(query.shape[0], query.shape[2], *laid.shape[1:]), None

@@ -1,0 +1,46 @@
+"""Cross-entropy behind an LM head that does not learn: its gradient is computed with the loss, a chunk at a time.
+
+Of a token's loss l the hidden state needs dl/dh = (softmax(Wh) − one-hot) W, whatever the loss is weighted by later. So
+a chunk's logits are made once, used for both, and gone: nothing of the size of the vocabulary is kept, nothing is
+recomputed. Liger's fused linear cross-entropy does the same with a gradient for W.
+"""
+
+from typing import Any
+
+import torch
+
+# Logits computed at once: in float32, 16 MiB (which a CPU's cache holds) and 256 MiB.
+CHUNK = {"cpu": 2**22, "gpu": 2**26}
+
+
+class FrozenHeadLosses(torch.autograd.Function):
+    """(hidden [n, size], weight [vocabulary, size], targets [n], learns) → [n] losses in nats, float32 at least.
+
+    Without `learns` no gradient is computed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, learns: bool) -> Any:
+        precise = torch.promote_types(hidden.dtype, torch.float32)
+        losses = hidden.new_empty(len(targets), dtype=precise)
+        gradient = torch.empty_like(hidden) if learns else None
+        rows = max(1, CHUNK["cpu" if hidden.device.type == "cpu" else "gpu"] // len(weight))
+        for start in range(0, len(targets), rows):
+            part = slice(start, start + rows)
+            wanted = targets[part, None]
+            logits = (hidden[part] @ weight.t()).to(precise)
+            chosen = logits.gather(1, wanted)
+            largest = logits.amax(1, keepdim=True)
+            exponentials = logits.sub_(largest).exp_()
+            total = exponentials.sum(1, keepdim=True)
+            losses[part] = (total.log() + largest - chosen)[:, 0]
+            if gradient is not None:
+                errors = exponentials.div_(total).scatter_add_(1, wanted, chosen.new_full((), -1).expand_as(chosen))
+                torch.mm(errors.to(weight.dtype), weight, out=gradient[part])
+        ctx.save_for_backward(gradient)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return upstream[0][:, None].to(gradient.dtype) * gradient, None, None, None

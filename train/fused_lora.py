@@ -1,0 +1,84 @@
+"""LoRA's linear layer as one function: base product and low-rank update together, in the base's precision.
+
+PEFT's own forward casts every input to the adapters' float32, keeps the cast for the backward pass, and adds the update
+in passes of its own. Here the adapters are cast, which are small; the update is added inside its matrix product; and
+what is kept for the backward pass is the input as it is and the rank-r product. PEFT's modules own the parameters, so
+that saving, merging and switching adapters stay PEFT's.
+"""
+
+from typing import Any
+
+import torch
+
+
+class FusedLora(torch.autograd.Function):
+    """x W' + bias + scaling · x A' B', for a frozen W [out, in]; A [r, in] and B [out, r] learn."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: Any, bias: Any, a: torch.Tensor, b: torch.Tensor, scaling: float
+    ) -> Any:
+        flat = x.reshape(-1, x.shape[-1])
+        low = flat @ a.to(x.dtype).t()
+        result = torch.nn.functional.linear(flat, weight, bias)
+        result.addmm_(low, b.to(x.dtype).t(), alpha=scaling)
+        ctx.save_for_backward(flat, low, weight, a, b)
+        ctx.scaling = scaling
+        return result.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
+        flat, low, weight, a, b = ctx.saved_tensors
+        above = upstream[0].reshape(-1, upstream[0].shape[-1])
+        through_b = (above @ b.to(above.dtype)).mul_(ctx.scaling)
+        grad_x = grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_x = (above @ weight).addmm_(through_b, a.to(above.dtype)).view(*upstream[0].shape[:-1], -1)
+        if ctx.needs_input_grad[3]:
+            grad_a = (through_b.t() @ flat).to(a.dtype)
+        if ctx.needs_input_grad[4]:
+            grad_b = (above.t() @ low).mul_(ctx.scaling).to(b.dtype)
+        return grad_x, None, None, grad_a, grad_b, None
+
+
+def fuse_lora(model: Any) -> int:
+    """Let every plain LoRA layer of a PeftModel compute by FusedLora; returns how many do.
+
+    A layer with dropout, a variant of LoRA, or another base than a frozen torch.nn.Linear keeps PEFT's forward.
+    """
+    from peft.tuners.lora.layer import Linear
+
+    fused = [module for module in model.modules() if type(module) is Linear and is_plain(module)]
+    for layer in fused:
+        # An attribute of the instance hides the class's method.
+        layer.forward = FusedForward(layer)
+    return len(fused)
+
+
+def is_plain(layer: Any) -> bool:
+    [adapter] = layer.lora_A
+    base = layer.base_layer
+    return (
+        type(base) is torch.nn.Linear
+        and not base.weight.requires_grad
+        and not (base.bias is not None and base.bias.requires_grad)
+        and isinstance(layer.lora_dropout[adapter], torch.nn.Identity)
+        and not layer.lora_variant
+        and layer.lora_B[adapter].bias is None
+        and not layer.fan_in_fan_out
+    )
+
+
+class FusedForward:
+    """A layer's forward; PEFT's own while its adapter is merged, disabled or chosen by row."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        [self.adapter] = layer.lora_A
+
+    def __call__(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
+        layer, base = self.layer, self.layer.base_layer
+        if options or layer.merged or layer.disable_adapters or layer.active_adapters != [self.adapter]:
+            return type(layer).forward(layer, x, **options)  # type: ignore[no-any-return]
+        a, b = layer.lora_A[self.adapter].weight, layer.lora_B[self.adapter].weight
+        return FusedLora.apply(x, base.weight, base.bias, a, b, layer.scaling[self.adapter])  # type: ignore
