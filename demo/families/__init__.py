@@ -7,15 +7,11 @@ answer out again from the text. No family is a task of the evaluation suite.
 from random import Random
 
 from demo.families import (
-    calendar_facts,
-    choices,
-    codes,
     copying,
+    decorating,
     editing,
     knowledge,
     labelling,
-    lists,
-    numbers,
     reading,
     word_forms,
     writing,
@@ -26,17 +22,13 @@ from pacos.records import Task
 
 FAMILIES: tuple[Family, ...] = (
     *copying.FAMILIES,
+    *decorating.FAMILIES,
     *labelling.FAMILIES,
     *word_forms.FAMILIES,
     *knowledge.FAMILIES,
-    *calendar_facts.FAMILIES,
-    *numbers.FAMILIES,
-    *lists.FAMILIES,
     *editing.FAMILIES,
     *reading.FAMILIES,
-    *choices.FAMILIES,
     *writing.FAMILIES,
-    *codes.FAMILIES,
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from random import Random
 
 from demo.families.family import Family, Slots, words_of
-from demo.families.lexicon import ANIMALS, CITIES, COLORS, FOODS, MEN, NAMES, PLACES, SPARE, THINGS, WOMEN
+from demo.families.lexicon import ANIMALS, CITIES, COLORS, MEN, NAMES, PLACES, SPARE, THINGS, WOMEN
 
 # base form, third person, past
 _VERBS = (
@@ -72,45 +72,9 @@ def _draw_rename(rng: Random) -> Slots:
     return {"sentence": sentence, "old": old, "new": rng.choice([name for name in NAMES if name != old])}
 
 
-def _draw_word_change(rng: Random) -> Slots:
-    sentence = _scene(rng)
-    old = rng.choice([word for word in _words(sentence) if word in (*SPARE, *THINGS, *ANIMALS)])
-    return {"sentence": sentence, "old": old, "new": rng.choice(SPARE)}
-
-
 def _word_changed(slots: Slots) -> str | None:
     changed, count = re.subn(rf"\b{re.escape(slots['old'])}\b", slots["new"], slots["sentence"])
     return changed if count else None
-
-
-def _draw_removal(rng: Random) -> Slots:
-    word = rng.choice(("very", "really", "so", "rather", "too"))
-    noun, quality = rng.choice(SPARE), rng.choice(words_of("big old cold new clean loud dark heavy"))
-    return {"sentence": f"They say that the {noun} is {word} {quality} today.", "word": word}
-
-
-def _removed(slots: Slots) -> str | None:
-    words = slots["sentence"].split()
-    return " ".join(word for word in words if word != slots["word"]) if slots["word"] in words else None
-
-
-def _draw_colored(rng: Random) -> Slots:
-    thing = rng.choice(THINGS)
-    sentence = f"{rng.choice(NAMES)} puts the {thing} in the {rng.choice(PLACES)}."
-    return {"sentence": sentence, "thing": thing, "color": rng.choice(COLORS)}
-
-
-def _colored(slots: Slots) -> str | None:
-    words = slots["sentence"].split()
-    if slots["thing"] not in words:
-        return None
-    return slots["sentence"].replace(f" {slots['thing']} ", f" {slots['color']} {slots['thing']} ", 1)
-
-
-def _draw_two_people(rng: Random) -> Slots:
-    one, two = rng.sample(NAMES, 2)
-    verb = rng.choice(words_of("calls helps thanks knows visits follows teaches meets"))
-    return {"sentence": f"{one} {verb} {two}."}
 
 
 def _draw_place_added(rng: Random) -> Slots:
@@ -118,18 +82,7 @@ def _draw_place_added(rng: Random) -> Slots:
     return {"sentence": sentence, "city": rng.choice(CITIES)}
 
 
-def _draw_liking(rng: Random) -> Slots:
-    return {"sentence": f"{rng.choice(NAMES)} {rng.choice(('likes', 'wants', 'needs', 'eats'))} {rng.choice(FOODS)}."}
-
-
 FAMILIES = (
-    Family(
-        "negate",
-        ("Make the sentence negative.", "Write that this is not so.", "Put the word not into the statement."),
-        _draw_liking,
-        _rewrite(r"(\w+) (\w+)s (\w+)\.", lambda m: f"{m[1]} does not {m[2]} {m[3]}."),
-        input="{sentence+}",
-    ),
     Family(
         "to_past",
         ("Put the sentence in the past tense.", "Rewrite this as if it happened yesterday."),
@@ -142,13 +95,6 @@ FAMILIES = (
         ("Put the sentence in the future with will.", "Rewrite this as a plan for tomorrow, with will."),
         lambda rng: {"sentence": _trip(rng)},
         _rewrite(r"(\w+) (\w+) (.+)", lambda m: f"{m[1]} will {_BASE_OF[m[2]]} {m[3]}" if m[2] in _BASE_OF else None),
-        input="{sentence+}",
-    ),
-    Family(
-        "to_question",
-        ("Turn the sentence into a question.", "Ask whether this is so."),
-        lambda rng: {"sentence": _having(rng)},
-        _rewrite(r"(\w+) has a (.+)\.", lambda m: f"Does {m[1]} have a {m[2]}?"),
         input="{sentence+}",
     ),
     Family(
@@ -170,13 +116,6 @@ FAMILIES = (
         ("Say at the end of the sentence that it happens in {city}.", "Add the city {city} to the sentence."),
         _draw_place_added,
         lambda slots: f"{slots['sentence'].removesuffix('.')} in {slots['city']}.",
-        input="{sentence+}",
-    ),
-    Family(
-        "punctuate",
-        ("Add the missing period.", "Write the sentence with a period at its end."),
-        lambda rng: {"sentence": _scene(rng).removesuffix(".")},
-        _rewrite(r"(.*\w)", lambda m: f"{m[1]}."),
         input="{sentence+}",
     ),
     Family(

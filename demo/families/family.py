@@ -6,7 +6,7 @@ alone, so the checker judges a model's row by the same rule that composed the tr
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -75,11 +75,6 @@ def lookup(name: str, slot: str, table: Mapping[str, str], *asks: str) -> Family
 def same_answer(output: str, expected: str) -> bool:
     """Equal but for case, spacing and a final period."""
     return _plain(output) == _plain(expected)
-
-
-def distinct(rng: Random, words: Sequence[str], *slots: str) -> Slots:
-    """Different words for the named slots."""
-    return dict(zip(slots, rng.sample(words, len(slots)), strict=True))
 
 
 def words_of(text: str) -> tuple[str, ...]:

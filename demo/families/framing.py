@@ -23,6 +23,12 @@ _FRAMES = (
     "This {time} our {asker} said: {ask}",
     "For the {mood} {asker} in the {spot}: {ask}",
     "A {time} task from the {spot}: {ask}",
+    "While we wait in the {spot} until {time}, please: {ask}",
+    "Someone {mood} left this for tonight: {ask}",
+    "Our {asker} teaches every {time} and sets this: {ask}",
+    "Good {time}, dear machine: {ask}",
+    "If you are not too {mood}, do this next: {ask}",
+    "Work for the {asker}, to be done before {time}: {ask}",
 )
 _WORDS = {"asker": _ASKERS, "mood": _MOODS, "spot": _SPOTS, "time": _TIMES}
 _BARE_SHARE = 0.4

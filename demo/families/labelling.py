@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from random import Random
 
-from demo.families.copying import any_sentence, any_word, words_in
 from demo.families.family import Family, Slots, words_of
-from demo.families.lexicon import SPARE
+from demo.families.sentences import any_sentence, any_word, words_in
 
 _LABELS = (
     *(("Yes", "No"), ("yes", "no"), ("true", "false"), ("right", "wrong"), ("found", "missing"), ("A", "B")),
@@ -13,121 +12,93 @@ _LABELS = (
 )
 _GOOD = words_of("great lovely tasty warm clean friendly fresh wonderful nice good")
 _BAD = words_of("awful dirty cold rude broken stale noisy terrible ugly bad")
+_REMARKS = ("The {noun} was {quality}.", "What a {quality} {noun}!", "I found the {noun} {quality}.")
 
 
-def _labels(rng: Random) -> Slots:
-    yes, no = rng.choice(_LABELS) if rng.random() < 0.5 else rng.sample(SPARE, 2)
-    return {"yes": yes, "no": no}
+def _label(name: str, draw: Callable[[Random, bool], str], holds: Callable[[str], bool | None], *asks: str) -> Family:
+    """`draw` writes a line of which `holds` is true or false, as asked."""
 
+    def slots(rng: Random) -> Slots:
+        yes, no = rng.choice(_LABELS) if rng.random() < 0.5 else (any_word(rng), any_word(rng))
+        return {"yes": yes, "no": no, "line": draw(rng, rng.random() < 0.5)}
 
-def _decide(holds: Callable[[Slots], bool | None]) -> Callable[[Slots], str | None]:
     def solve(slots: Slots) -> str | None:
-        verdict = holds(slots)
+        verdict = holds(slots["line"])
         return None if verdict is None else slots["yes" if verdict else "no"]
 
-    return solve
+    return Family(name, asks, slots, solve, input="{line+}")
 
 
-def _draw_mention(rng: Random) -> Slots:
-    sentence = any_sentence(rng)
-    word = rng.choice(words_in(sentence)[1:]) if rng.random() < 0.5 else any_word(rng)
-    return {**_labels(rng), "sentence": sentence, "word": word}
+def _ending(mark: str) -> Callable[[Random, bool], str]:
+    return lambda rng, holds: f"{any_sentence(rng)[:-1]}{mark if holds else '.'}"
 
 
-def _draw_equal(rng: Random) -> Slots:
-    one = any_word(rng)
-    return {**_labels(rng), "one": one, "two": one if rng.random() < 0.5 else any_word(rng)}
+def _opening(word: str, other: str) -> Callable[[Random, bool], str]:
+    return lambda rng, holds: f"{word if holds else other}, {any_sentence(rng)}"
 
 
-def _draw_equal_lines(rng: Random) -> Slots:
-    one = any_sentence(rng)
-    return {**_labels(rng), "one": one, "two": one if rng.random() < 0.5 else any_sentence(rng)}
+def _remark(rng: Random, holds: bool) -> str:
+    return rng.choice(_REMARKS).format(noun=any_word(rng), quality=rng.choice(_GOOD if holds else _BAD))
 
 
-def _draw_shared(rng: Random) -> Slots:
-    one = any_sentence(rng)
-    word = rng.choice([word for word in words_in(one)[1:] if len(word) > 3] or ["nothing"])
-    return {**_labels(rng), "sentence": one, "word": word if rng.random() < 0.5 else any_word(rng)}
-
-
-def _draw_opinion(rng: Random) -> Slots:
-    noun, quality = any_word(rng), rng.choice(_GOOD if rng.random() < 0.5 else _BAD)
-    template = rng.choice(("The {n} was {q}.", "What a {q} {n}!", "I found the {n} {q}.", "A {q} {n}, I must say."))
-    return {**_labels(rng), "sentence": template.format(n=noun, q=quality)}
-
-
-def _is_good(slots: Slots) -> bool | None:
-    words = set(words_in(slots["sentence"]))
+def _is_kind(line: str) -> bool | None:
+    words = set(words_in(line))
     good, bad = bool(words & set(_GOOD)), bool(words & set(_BAD))
     return None if good == bad else good
 
 
-def _draw_mark(rng: Random) -> Slots:
-    sentence = any_sentence(rng)
-    return {**_labels(rng), "sentence": sentence if rng.random() < 0.5 else f"{sentence[:-1]}?"}
+def _numbered(rng: Random, holds: bool) -> str:
+    line = any_sentence(rng)
+    return f"{line[:-1]} {rng.randint(2, 20)}{line[-1]}" if holds else line
 
 
 FAMILIES = (
-    Family(
-        "label_mention",
-        (
-            'Answer "{yes}" if the line names {word}. Otherwise answer "{no}".',
-            'Look for {word} in the line. Label the line "{yes}" when it is there, "{no}" when not.',
-            'Is the word {word} in the line? Answer with "{yes}" or "{no}".',
-        ),
-        _draw_mention,
-        _decide(lambda slots: slots["word"] in words_in(slots["sentence"])),
-        input="{sentence+}",
-    ),
-    Family(
-        "label_equal_words",
-        (
-            'Two words are given. Answer "{yes}" for the same word twice and "{no}" for two words.',
-            'Write "{yes}" if word 1 is word 2, else write "{no}".',
-        ),
-        _draw_equal,
-        _decide(lambda slots: slots["one"] == slots["two"]),
-        input="Word 1: {one}\nWord 2: {two}",
-    ),
-    Family(
-        "label_equal_lines",
-        (
-            'You are given two lines. If they are equal, answer "{yes}". If they differ, answer "{no}".',
-            'Compare line 1 with line 2. Write "{yes}" for equal lines or "{no}" for different ones.',
-        ),
-        _draw_equal_lines,
-        _decide(lambda slots: slots["one"] == slots["two"]),
-        input="Line 1: {one+}\nLine 2: {two+}",
-    ),
-    Family(
-        "label_asked_word",
-        (
-            'A line and a word are given. Decide if the word comes from the line: "{yes}" or "{no}".',
-            'Label the word "{yes}" if the line holds it and "{no}" if the line does not hold it.',
-        ),
-        _draw_shared,
-        _decide(lambda slots: slots["word"] in words_in(slots["sentence"])),
-        input="Line: {sentence+}\nWord: {word}",
-    ),
-    Family(
-        "label_liking",
-        (
-            'Does the speaker like it? Answer "{yes}" for praise and "{no}" for blame.',
-            'Label praise as "{yes}" and blame as "{no}".',
-            'Write "{yes}" under a kind remark, "{no}" under an unkind one.',
-        ),
-        _draw_opinion,
-        _decide(_is_good),
-        input="{sentence+}",
-    ),
-    Family(
+    _label(
         "label_asking",
-        (
-            'Answer "{yes}" if the line ends with a question mark, "{no}" if with a period.',
-            'Label the line: "{yes}" when something is asked, "{no}" when something is told.',
-        ),
-        _draw_mark,
-        _decide(lambda slots: slots["sentence"].endswith("?")),
-        input="{sentence+}",
+        _ending("?"),
+        lambda line: line.endswith("?"),
+        'Answer "{yes}" if the line ends with a question mark, "{no}" if with a period.',
+        'Label the line: "{yes}" when something is asked, "{no}" when something is told.',
+        'Choose "{yes}" for a question, otherwise choose "{no}".',
+    ),
+    _label(
+        "label_shouting",
+        _ending("!"),
+        lambda line: line.endswith("!"),
+        'Is the speaker loud? Write "{yes}" for an exclamation mark and "{no}" for none.',
+        'Mark a shout with "{yes}", any calm remark with "{no}".',
+        'An exclamation mark means "{yes}". Without it the answer is "{no}".',
+    ),
+    _label(
+        "label_agreeing",
+        _opening("Yes", "No"),
+        lambda line: line.startswith("Yes,"),
+        'The reply begins with yes or no. Give "{yes}" after a yes and "{no}" after a no.',
+        'Does the other one agree? If so, answer "{yes}". If not, answer "{no}".',
+        'Sort the replies: those that agree are "{yes}", those that refuse are "{no}".',
+    ),
+    _label(
+        "label_when",
+        _opening("Today", "Tomorrow"),
+        lambda line: line.startswith("Today,"),
+        'Decide if it happens today, "{yes}", or tomorrow, "{no}".',
+        'Write "{yes}" under news of today and "{no}" under plans for tomorrow.',
+        'Which is it? "{yes}" stands for this day, "{no}" stands for the next.',
+    ),
+    _label(
+        "label_liking",
+        _remark,
+        _is_kind,
+        'Does the guest like it? Give "{yes}" if so, and "{no}" if the guest is cross.',
+        'Judge the remark: a kind one is "{yes}", an unkind one is "{no}".',
+        'Label praise as "{yes}" and blame as "{no}".',
+    ),
+    _label(
+        "label_number",
+        _numbered,
+        lambda line: any(character.isdecimal() for character in line),
+        'Look for a number. Answer "{yes}" where there is one, else "{no}".',
+        'Are there digits in the text? Say "{yes}" or "{no}".',
+        'Class "{yes}" holds texts with a figure in them. All others belong to class "{no}".',
     ),
 )

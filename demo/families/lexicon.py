@@ -23,7 +23,6 @@ CATEGORIES = {
     "vehicle": words_of("car bus train boat plane bike truck taxi ship tram"),
     "garment": words_of("hat coat shirt scarf glove sock jacket skirt belt boot"),
 }
-CATEGORY_OF = {word: category for category, words in CATEGORIES.items() for word in words}
 
 ANIMALS = CATEGORIES["animal"]
 FRUITS = CATEGORIES["fruit"]
@@ -51,8 +50,6 @@ NUMBER_WORDS = words_of(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
 )
-
-ORDINALS = words_of("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth")
 
 NOUNS = (*ANIMALS, *FRUITS, *TOOLS, *VEHICLES, *GARMENTS, *THINGS)
 

@@ -1,11 +1,10 @@
 """Questions about a sentence or two of input."""
 
 import re
-from collections.abc import Callable
 from random import Random
 
 from demo.families.family import Family, Slots, words_of
-from demo.families.lexicon import CITIES, COLORS, DAYS, JOBS, NAMES, NUMBER_WORDS, SPARE, THINGS
+from demo.families.lexicon import CITIES, COLORS, DAYS, NAMES, SPARE, THINGS
 
 _SCENES = (
     "{name} bought a {color} {thing} in {city} on {day}.",
@@ -14,12 +13,6 @@ _SCENES = (
     "A {color} {thing} came from {city} on {day}. It is for {name}.",
     "{name} has a {color} {thing}. It was made in {city} on a {day}.",
 )
-_TRADES = (
-    "{name} is a {job} and has {count} {animals}.",
-    "The {job} is called {name}. There are {count} {animals} at home.",
-    "We met {name}, a {job} with {count} {animals}.",
-)
-_ANIMALS = words_of("dogs cats cows horses sheep pigs hens ducks goats rabbits")
 _GOOD = words_of("great lovely tasty warm clean friendly fresh wonderful")
 _BAD = words_of("awful dirty cold rude broken stale noisy terrible")
 
@@ -29,7 +22,6 @@ def _scene_patterns(templates: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 
 _SCENE_PATTERNS = _scene_patterns(_SCENES)
-_TRADE_PATTERNS = _scene_patterns(_TRADES)
 
 
 def _facts(text: str, patterns: tuple[re.Pattern[str], ...]) -> Slots:
@@ -41,36 +33,10 @@ def _draw_scene(rng: Random) -> Slots:
     return {"text": rng.choice(_SCENES).format(**{slot: rng.choice(choices) for slot, choices in words.items()})}
 
 
-def _draw_trade(rng: Random) -> Slots:
-    words = {"name": NAMES, "job": JOBS, "count": NUMBER_WORDS[1:10], "animals": _ANIMALS}
-    return {"text": rng.choice(_TRADES).format(**{slot: rng.choice(choices) for slot, choices in words.items()})}
-
-
 def _about_scene(name: str, fact: str, *asks: str) -> Family:
     return Family(
         name, asks, _draw_scene, lambda slots: _facts(slots["text"], _SCENE_PATTERNS).get(fact), input="{text+}"
     )
-
-
-def _about_trade(name: str, fact: str, *asks: str) -> Family:
-    return Family(
-        name, asks, _draw_trade, lambda slots: _facts(slots["text"], _TRADE_PATTERNS).get(fact), input="{text+}"
-    )
-
-
-def _with_probe(choices: tuple[str, ...] | list[str], fact: str) -> Callable[[Random], Slots]:
-    """A scene and a word to ask about, present in half of the draws."""
-
-    def draw(rng: Random) -> Slots:
-        slots = _draw_scene(rng)
-        held = _facts(slots["text"], _SCENE_PATTERNS)[fact]
-        return {**slots, "word": held if rng.random() < 0.5 else rng.choice(choices)}
-
-    return draw
-
-
-def _mentions(slots: Slots) -> str:
-    return "yes" if slots["word"] in re.findall(r"\w+", slots["text"]) else "no"
 
 
 def _draw_opinion(rng: Random) -> Slots:
@@ -114,13 +80,6 @@ FAMILIES = (
         "On which day does this happen?",
         "Write the day that the text names.",
         "Find the weekday in this sentence.",
-    ),
-    Family(
-        "mentions_city",
-        ("Does the text mention {word}? Answer yes or no.", "Say yes if {word} is named in the text, otherwise no."),
-        _with_probe(CITIES, "city"),
-        _mentions,
-        input="{text+}",
     ),
     Family(
         "opinion",
