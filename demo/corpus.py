@@ -2,7 +2,8 @@
 
 There are three kinds of documents: single items, short stretches out of the middle of a list, and whole lists as the
 pipeline asks for them, with its prompt and three seed tasks in front. A model learns to take words from the item it
-is writing best where there is no other. Each kind is endless, and the same for the same seed.
+is writing best where there is no other, and where the words make no sense. Each kind is endless, and the same for
+the same seed.
 """
 
 import json
@@ -10,23 +11,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from demo.families import FAMILIES, compose
+from demo.families.sentences import SEEDS
 from pacos.generate.prompts import format_item, list_prompt
 from pacos.records import Task
 
-SEEDS = Path("generate/data/seed_tasks.jsonl")
 SHOWN = 3
 NEW_TASKS = 20
 
 # What is shown in front of a list is not learnt. Outputs weigh more than instructions, whose slots are drawn at
-# random and teach nothing once the phrasings are known.
+# random and teach nothing once the phrasings are known; inputs without sense are there to be copied, not written.
 CONTEXT_WEIGHT = 0.0
 ITEM_WEIGHT = 1.0
+SCRAMBLED_WEIGHT = 0.1
 OUTPUT_WEIGHT = 4.0
+
+# Shares of the documents whose inputs have their words exchanged at random.
+SCRAMBLED_ITEMS, SCRAMBLED_STRETCHES = 0.6, 0.3
 
 
 class Span(NamedTuple):
@@ -43,13 +47,16 @@ class Document:
     context: str
     first: int
     tasks: tuple[Task, ...]
+    scrambled: bool = False
 
     def spans(self) -> Iterator[Span]:
         if self.context:
             yield Span(self.context, CONTEXT_WEIGHT)
         for number, task in enumerate(self.tasks, self.first):
-            text, output = format_item(number, task), f"{task.output}\n"
-            yield Span(text.removesuffix(output), ITEM_WEIGHT)
+            output = f"{task.output}\n"
+            asked, label, rest = format_item(number, task).removesuffix(output).partition(f"{number}. Input:\n")
+            yield Span(f"{asked}{label}", ITEM_WEIGHT)
+            yield Span(rest, SCRAMBLED_WEIGHT if self.scrambled else ITEM_WEIGHT)
             yield Span(output, OUTPUT_WEIGHT)
 
 
@@ -77,7 +84,8 @@ def single_items(seed: int) -> Iterator[Document]:
     """One item each, under any number that a list has."""
     rng = Random(f"{seed} single items")
     while True:
-        yield Document("", rng.randint(1, SHOWN + NEW_TASKS), _tasks(rng, 1))
+        scramble = rng.random() < SCRAMBLED_ITEMS
+        yield Document("", rng.randint(1, SHOWN + NEW_TASKS), _tasks(rng, 1, scramble), scramble)
 
 
 def stretches(seed: int) -> Iterator[Document]:
@@ -86,7 +94,8 @@ def stretches(seed: int) -> Iterator[Document]:
     last = SHOWN + NEW_TASKS
     while True:
         count = rng.randint(4, 12)
-        yield Document("", rng.randint(1, last - count + 1), _tasks(rng, count))
+        scramble = rng.random() < SCRAMBLED_STRETCHES
+        yield Document("", rng.randint(1, last - count + 1), _tasks(rng, count, scramble), scramble)
 
 
 def whole_lists(seed: int) -> Iterator[Document]:
@@ -108,6 +117,6 @@ def tasks_of(amounts: Amounts) -> Iterator[Task]:
         yield from document.tasks
 
 
-def _tasks(rng: Random, count: int) -> tuple[Task, ...]:
+def _tasks(rng: Random, count: int, scramble: bool = False) -> tuple[Task, ...]:
     """Tasks of different families, so that a list is as varied as its prompt asks."""
-    return tuple(compose(family, rng) for family in rng.sample(FAMILIES, count))
+    return tuple(compose(family, rng, scramble=scramble) for family in rng.sample(FAMILIES, count))

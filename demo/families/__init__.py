@@ -18,6 +18,7 @@ from demo.families import (
 )
 from demo.families.family import Family
 from demo.families.framing import framed, unframed
+from demo.families.sentences import scrambled
 from pacos.records import Task
 
 FAMILIES: tuple[Family, ...] = (
@@ -32,9 +33,9 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def compose(family: Family, rng: Random) -> Task:
-    """A task of the family, its instruction framed at random."""
-    task = family.compose(rng)
+def compose(family: Family, rng: Random, *, scramble: bool = False) -> Task:
+    """A task of the family, its instruction framed at random; the words of its input are exchanged if `scramble`."""
+    task = family.compose(rng, scrambled if scramble else None)
     return Task(framed(task.instruction, rng), task.input, task.output)
 
 

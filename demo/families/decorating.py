@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from demo.families.family import Family, Slots
-from demo.families.lexicon import CITIES, DAYS, JOBS
+from demo.families.lexicon import DAYS
 from demo.families.sentences import any_name, any_sentence, any_word
 
 _DRAWS: dict[str, Callable[[Random], str]] = {
     "name": any_name,
     "word": any_word,
-    "city": lambda rng: rng.choice(CITIES),
     "day": lambda rng: rng.choice(DAYS),
-    "job": lambda rng: rng.choice(JOBS),
     "number": lambda rng: str(rng.randint(2, 20)),
 }
 
@@ -64,20 +62,6 @@ _SET: Sequence[Family] = (
         "Turn the text into a list entry with a dash.",
     ),
     _set(
-        "number_line",
-        "{number}. {text}",
-        "This is rule {number} of the house. Number it.",
-        "Give the line the number {number} and a period in front.",
-        "Number {number} in our list is missing. Fill in the text below.",
-    ),
-    _set(
-        "play_line",
-        "{name}: {text}",
-        "Write it as a line of {name} in a play.",
-        "Put the speaker {name} and a colon in front.",
-        "In the script {name} speaks these words. Show it.",
-    ),
-    _set(
         "note",
         "Note: {text}",
         "Mark this as a note.",
@@ -92,53 +76,11 @@ _SET: Sequence[Family] = (
         "Show that we are in a hurry with this news.",
     ),
     _set(
-        "letter",
-        "Dear {name}, {text}",
-        "Start it as a letter to {name}.",
-        "Address the text to {name}, as in a letter.",
-        "The words go to {name} by mail. Greet the reader first.",
-    ),
-    _set(
         "thanks",
         "{text} Thank you.",
         "Add thanks at the end.",
         "Close the request with two words of thanks.",
         "Be grateful after the last word.",
-    ),
-    _set(
-        "signature",
-        "{text} - {name}",
-        "Sign the message with a dash and {name}.",
-        "The author is {name}. Let the author sign.",
-        "Put the signature of {name} under it.",
-    ),
-    _set(
-        "twice",
-        "{text} {text}",
-        "Say it twice.",
-        "Write the same sentence two times in a row.",
-        "Nobody heard you. Repeat your words once more after the first time.",
-    ),
-    _set(
-        "hashtag",
-        "{text} #{word}",
-        "Add the tag {word} with a hash sign.",
-        "Post this on the net under the topic {word}, hash in front.",
-        "Tag the post: {word}.",
-    ),
-    _set(
-        "diary",
-        "{day}: {text}",
-        "Write this into the diary of {day}.",
-        "It happened on {day}. Begin with the day and a colon.",
-        "Make an entry for {day} from the words you get.",
-    ),
-    _set(
-        "dateline",
-        "{city} - {text}",
-        "The report comes from {city}. Name the city first, then a dash.",
-        "Make a piece of news from {city} of it.",
-        "Set the city {city} at the head of the story.",
     ),
     _set(
         "agree",
@@ -153,13 +95,6 @@ _SET: Sequence[Family] = (
         "Shout no before you speak.",
         "Begin with a loud no, then go on with the text.",
         "Protest with one word and then state your view from below.",
-    ),
-    _set(
-        "reported",
-        "{name} said: {text}",
-        "Report it as the words of {name}.",
-        "Tell us that {name} said so.",
-        "Who spoke here? It was {name}. Put that before the speech.",
     ),
     _set(
         "that_is_all",
@@ -190,25 +125,67 @@ _SET: Sequence[Family] = (
         "Frame the words with a star on each side.",
     ),
     _set(
-        "arrival",
-        "{name} came in. {text}",
-        "Begin the tale when {name} came in.",
-        "Before all this {name} came in. Add it.",
-        "Let {name} come in at the start of the scene.",
+        "square_bracket",
+        "[{text}]",
+        "Square brackets belong around this.",
+        "It is an aside of the editor. Show it with square brackets.",
+        "Box the phrase in with [ and ].",
     ),
     _set(
-        "departure",
-        "{text} Then {name} left.",
-        "Then {name} left. Tell it after the rest.",
-        "Add to the scene that {name} left.",
-        "Close the story by sending {name} away.",
+        "hello",
+        "Hello! {text}",
+        "Greet everybody first.",
+        "Say hello and then talk on.",
+        "You enter the room with this remark. Do not forget your greeting.",
     ),
     _set(
-        "job_says",
-        "The {job}: {text}",
-        "Give these words to the {job}.",
-        "The {job} has this line on stage. Show who speaks.",
-        "Let a {job} be the speaker, with a colon.",
+        "goodbye",
+        "{text} Goodbye.",
+        "Take your leave after it.",
+        "Add a goodbye as the last word.",
+        "You hang up the phone now. Close the call.",
+    ),
+    _set(
+        "warning",
+        "Warning: {text}",
+        "It could be dangerous. Warn the reader up front.",
+        "Paint this on a sign that warns people.",
+        "Turn it into a warning with one word before it.",
+    ),
+    _set(
+        "fact",
+        "Fact: {text}",
+        "Nobody doubts this. Present it as a fact.",
+        "Mark it as something proven.",
+        "File the line under facts.",
+    ),
+    _set(
+        "reminder",
+        "Reminder: {text}",
+        "People forget such things. Send it as a reminder.",
+        "Remind your team of this.",
+        "Write the reminder for the fridge door.",
+    ),
+    _set(
+        "postscript",
+        "P.S. {text}",
+        "Add it below the letter as an afterthought.",
+        "Make a postscript of these words.",
+        "Two letters with periods announce what was forgotten. Use them here.",
+    ),
+    _set(
+        "over_and_out",
+        "{text} Over and out.",
+        "Send this by radio and finish the talk.",
+        "Speak like a pilot who ends the contact: over and out.",
+        "The transmission stops after your words. Say so.",
+    ),
+    _set(
+        "in_short",
+        "In short: {text}",
+        "Give it as a summary.",
+        "Sum up with this line, two words first.",
+        "You talked for an hour. Now tell them the short form.",
     ),
     _end(
         "shout",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from random import Random
 
 from demo.families.family import Family, Slots, words_of
-from demo.families.lexicon import ANIMALS, CITIES, COLORS, MEN, NAMES, PLACES, SPARE, THINGS, WOMEN
+from demo.families.lexicon import CITIES, NAMES, PLACES, SPARE, THINGS
 
 # base form, third person, past
 _VERBS = (
@@ -22,27 +22,11 @@ _PAST_OF = {third: past for _, third, past in _VERBS}
 _COMMANDS = {
     word.capitalize(): word for word in words_of("open close bring take find clean carry hold wash move paint fix")
 }
-_WORDS_AROUND = (
-    "The {a} and the {b} are near the {c}.",
-    "A {a} lies on the {b} by the {c}.",
-    "We saw the {a} behind the {b} and the {c}.",
-    "{name} put the {a} under the {b}.",
-    "Every {a} needs a {b} and one {c}.",
-)
-
-
-def _scene(rng: Random) -> str:
-    words = dict(zip("abc", rng.sample((*SPARE, *THINGS, *ANIMALS), 3), strict=True))
-    return rng.choice(_WORDS_AROUND).format(name=rng.choice(NAMES), **words)
 
 
 def _trip(rng: Random, names: tuple[str, ...] | list[str] = NAMES) -> str:
     verb = rng.choice(_VERBS)[1]
     return f"{rng.choice(names)} {verb} to the {rng.choice(PLACES)}."
-
-
-def _words(sentence: str) -> list[str]:
-    return re.findall(r"[\w'-]+", sentence)
 
 
 def _rewrite(pattern: str, change: Callable[[re.Match[str]], str | None]) -> Callable[[Slots], str | None]:
@@ -54,27 +38,6 @@ def _rewrite(pattern: str, change: Callable[[re.Match[str]], str | None]) -> Cal
         return change(match) if match else None
 
     return solve
-
-
-def _having(rng: Random) -> str:
-    return f"{rng.choice(NAMES)} has a {rng.choice(COLORS)} {rng.choice(THINGS)}."
-
-
-def _pronoun(match: re.Match[str]) -> str | None:
-    if match[1] in WOMEN:
-        return f"She {match[2]}"
-    return f"He {match[2]}" if match[1] in MEN else None
-
-
-def _draw_rename(rng: Random) -> Slots:
-    sentence = _trip(rng) if rng.random() < 0.5 else _having(rng)
-    old = sentence.split()[0]
-    return {"sentence": sentence, "old": old, "new": rng.choice([name for name in NAMES if name != old])}
-
-
-def _word_changed(slots: Slots) -> str | None:
-    changed, count = re.subn(rf"\b{re.escape(slots['old'])}\b", slots["new"], slots["sentence"])
-    return changed if count else None
 
 
 def _draw_place_added(rng: Random) -> Slots:
@@ -95,20 +58,6 @@ FAMILIES = (
         ("Put the sentence in the future with will.", "Rewrite this as a plan for tomorrow, with will."),
         lambda rng: {"sentence": _trip(rng)},
         _rewrite(r"(\w+) (\w+) (.+)", lambda m: f"{m[1]} will {_BASE_OF[m[2]]} {m[3]}" if m[2] in _BASE_OF else None),
-        input="{sentence+}",
-    ),
-    Family(
-        "pronoun",
-        ("Replace the name with he or she.", "Write the sentence with a pronoun instead of the name."),
-        lambda rng: {"sentence": _trip(rng, (*WOMEN, *MEN))},
-        _rewrite(r"(\w+) (.+)", _pronoun),
-        input="{sentence+}",
-    ),
-    Family(
-        "rename",
-        ("Write the sentence about {new} instead of {old}.", "Change the name {old} to {new} in the text."),
-        _draw_rename,
-        _word_changed,
         input="{sentence+}",
     ),
     Family(

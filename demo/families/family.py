@@ -29,8 +29,13 @@ class Family:
     solve: Callable[[Slots], str | None]
     input: str = ""
 
-    def compose(self, rng: Random) -> Task:
+    def compose(self, rng: Random, reword: Callable[[str, Random], str] | None = None) -> Task:
+        """A task; `reword` changes the running text of its input where the family still has an answer then."""
         slots = self.draw(rng)
+        if reword:
+            texts = {mark[1]: reword(slots[mark[1]], rng) for mark in _SLOT.finditer(self.input) if mark[2]}
+            if self.solve({**slots, **texts}) is not None:
+                slots |= texts
         answer = self.solve(slots)
         if answer is None:
             raise ValueError(f"{self.name} drew slots it cannot solve: {slots}")

@@ -1,12 +1,8 @@
 """Small facts about the world, the calendar and the numbers up to twenty, each a table."""
 
 from demo.families.family import lookup, table_of, words_of
-from demo.families.lexicon import CITIES, DAYS, MONTHS, NUMBER_WORDS
+from demo.families.lexicon import CITIES, DAYS, MONTHS
 
-_SOUNDS = table_of(
-    "dog-bark cat-meow cow-moo sheep-baa horse-neigh lion-roar duck-quack pig-oink wolf-howl mouse-squeak "
-    "bee-buzz owl-hoot snake-hiss"
-)
 _CAPITALS = table_of(
     "France-Paris Italy-Rome Spain-Madrid Germany-Berlin England-London Austria-Vienna Portugal-Lisbon "
     "Ireland-Dublin Norway-Oslo Egypt-Cairo Japan-Tokyo Greece-Athens Peru-Lima India-Delhi Cuba-Havana "
@@ -25,17 +21,8 @@ _DAY_AFTER = dict(zip(DAYS, DAYS[1:] + DAYS[:1], strict=True))
 _SEASONS = dict(
     zip(MONTHS, [*["winter"] * 2, *["spring"] * 3, *["summer"] * 3, *["autumn"] * 3, "winter"], strict=True)
 )
-_NUMBERS = dict(zip(map(str, range(1, 21)), NUMBER_WORDS, strict=True))
 
 FAMILIES = (
-    lookup(
-        "animal_sound",
-        "animal",
-        _SOUNDS,
-        "What sound does a {animal} make?",
-        "Which noise do we hear from a {animal}?",
-        "A {animal} is loud on the farm. Name its sound.",
-    ),
     lookup(
         "capital",
         "country",
@@ -93,17 +80,9 @@ FAMILIES = (
         "Do schools stay closed on a normal {day}, yes or no?",
     ),
     lookup(
-        "number_to_word",
-        "number",
-        _NUMBERS,
-        "Write the number {number} as a word.",
-        "How do you spell {number} in letters?",
-        "The check says {number}. Put this number into words.",
-    ),
-    lookup(
         "even_or_odd",
         "number",
-        {number: "odd" if int(number) % 2 else "even" for number in _NUMBERS},
+        {str(number): "odd" if number % 2 else "even" for number in range(1, 21)},
         "Is the number {number} even or odd?",
         "Label {number} as even or odd.",
         "Can {number} be halved? Answer even if so, odd if not.",

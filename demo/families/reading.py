@@ -68,13 +68,6 @@ FAMILIES = (
         "Find the name in this sentence.",
     ),
     _about_scene(
-        "where",
-        "city",
-        "In which city does this happen?",
-        "Write the name of the place in the text.",
-        "Find the city in this sentence.",
-    ),
-    _about_scene(
         "when",
         "day",
         "On which day does this happen?",

@@ -1,6 +1,12 @@
-"""Words and sentences to copy. Some words are made up on the spot, so that they cannot be learnt by heart."""
+"""Words and sentences to copy: plain English in plain shapes, whether or not it makes sense.
 
+Some of the words are made up on the spot, so that they cannot be learnt by heart.
+"""
+
+import json
 import re
+from functools import cache
+from pathlib import Path
 from random import Random
 
 from demo.families.family import words_of
@@ -9,11 +15,49 @@ from demo.families.lexicon import NAMES, NOUNS, SPARE
 _ONSETS = words_of("b bl br d dr f fl g gr h j k kl l m n p pl r s sk sl sp st t tr v w z")
 _VOWELS = words_of("a e i o u ai ee oa ou")
 _ENDS = words_of("b ck d ff g l m n nd nk p r rn s sh st t x")
-_LINKS = words_of("and near behind with under after before without beside like for over")
-_VERBS = words_of("finds sees wants keeps moves opens needs brings follows loses hides turns holds calls")
-_QUESTIONS = words_of("who what")
-_ARTICLES = words_of("the a this that every our my one some no")
-MADE_UP = 0.4  # share of such words
+SEEDS = Path("generate/data/seed_tasks.jsonl")
+_MADE_UP = 0.15  # share of made-up words
+
+# Every verb takes -s and -ed.
+_VERBS = words_of(
+    "open help want need follow turn call clean paint lift pull guard visit join answer offer cover enter mention "
+    "order pick test count collect deliver remember repair discover"
+)
+_QUALITIES = words_of(
+    "big small old new cold warm quiet loud heavy light strange empty broken dark bright soft tall short early late "
+    "sweet wide thin rare"
+)
+_LINKS = ("behind", "under", "near", "above", "with", "without", "beside", "inside", "next to", "in front of", "from")
+_DETERMINERS = words_of("a this that every our your some no another")
+_TIMES = (
+    *("today", "tonight", "again", "at noon", "all day", "last week", "for a year", "every morning"),
+    *("after lunch", "very slowly", "on Sunday", "for nothing", "at once", "by hand", "together"),
+)
+_STATEMENTS = (
+    "The {noun} {verb}ed {link} {some} {other}.",
+    "{name} {verb}ed {some} {noun} {link} the {other}.",
+    "{name} {verb}s the {noun} {time}.",
+    "There was {some} {quality} {noun} {link} the {other}.",
+    "We {verb}ed the {quality} {noun} {time}.",
+    "They never {verb} {some} {quality} {noun}.",
+    "My {noun} and the {other} are {quality}.",
+    "I can {verb} {some} {noun} if {name} is here.",
+    "It was too {quality} for the {noun}.",
+    "She thinks that {some} {noun} is {quality}.",
+    "He will {verb} it {time}.",
+    "You should {verb} the {noun} before {name} does.",
+    "{name} has {some} {quality} {noun}, but it is {link} the {other}.",
+    "No one {verb}s {some} {quality} {noun} {time}.",
+    "A {quality} {noun} {verb}s more than {some} {other}.",
+    "Please {verb} the {noun} {link} {some} {other}.",
+)
+_QUESTIONS = (
+    "Who {verb}ed {some} {noun} {link} the {other}?",
+    "Did {name} {verb} the {noun} {time}?",
+    "How {quality} is the {noun} of {name}?",
+    "What {verb}s {link} the {quality} {other}?",
+)
+_ASKED = 0.25  # share of questions
 
 
 def made_up_word(rng: Random) -> str:
@@ -24,27 +68,49 @@ def made_up_word(rng: Random) -> str:
 
 
 def any_word(rng: Random) -> str:
-    return made_up_word(rng) if rng.random() < MADE_UP else rng.choice((*NOUNS, *SPARE))
+    return made_up_word(rng) if rng.random() < _MADE_UP else rng.choice((*NOUNS, *SPARE))
 
 
 def any_name(rng: Random) -> str:
-    return made_up_word(rng).capitalize() if rng.random() < MADE_UP else rng.choice(NAMES)
+    return made_up_word(rng).capitalize() if rng.random() < _MADE_UP else rng.choice(NAMES)
 
 
 def any_sentence(rng: Random) -> str:
-    """Four to twelve words in the shape of a sentence; it need not make sense to be copied."""
-    asked = rng.random() < 0.2
-    subject = rng.choice(_QUESTIONS) if asked else rng.choice((_thing, any_name))(rng)
-    words = [subject, rng.choice(_VERBS), _thing(rng)]
-    for share in (0.6, 0.3):
-        if rng.random() < share:
-            words += [rng.choice(_LINKS), _thing(rng)]
-    text = " ".join(words)
-    return f"{text[0].upper()}{text[1:]}{'?' if asked else '.'}"
+    """Five to fourteen words."""
+    form = rng.choice(_QUESTIONS if rng.random() < _ASKED else _STATEMENTS)
+    return form.format(
+        noun=any_word(rng),
+        other=any_word(rng),
+        name=any_name(rng),
+        verb=rng.choice(_VERBS),
+        quality=rng.choice(_QUALITIES),
+        link=rng.choice(_LINKS),
+        some=rng.choice(_DETERMINERS),
+        time=rng.choice(_TIMES),
+    )
 
 
-def _thing(rng: Random) -> str:
-    return f"{rng.choice(_ARTICLES)} {any_word(rng)}"
+def scrambled(text: str, rng: Random) -> str:
+    """Another word in each word's place: where a sentence can be foreseen, a small model does not copy it."""
+    return re.sub(r"[\w'-]+", lambda word: _in_place_of(word[0], rng), text)
+
+
+def _in_place_of(word: str, rng: Random) -> str:
+    other = made_up_word(rng) if rng.random() < _MADE_UP else rng.choice(seed_words())
+    return other.capitalize() if word[0].isupper() else other
+
+
+@cache
+def seed_words() -> tuple[str, ...]:
+    """The words of the human-written tasks, as often as they stand there."""
+    rows = map(json.loads, SEEDS.read_text(encoding="utf-8").splitlines())
+    texts = [
+        text
+        for row in rows
+        for instance in row["instances"]
+        for text in (row["instruction"], instance["input"], instance["output"])
+    ]
+    return tuple(re.findall(r"[A-Za-z]+(?:['-][A-Za-z]+)*", " ".join(texts)))
 
 
 def words_in(sentence: str) -> list[str]:

@@ -3,21 +3,16 @@
 from random import Random
 
 from demo.families.family import Family, Slots
-from demo.families.lexicon import ANIMALS, CITIES, COLORS, DAYS, EVENTS, FOODS, GARMENTS, JOBS, NAMES, PLACES, THINGS
+from demo.families.lexicon import CITIES, COLORS, FOODS, JOBS, NAMES, THINGS
 
 _WORDS = {
     "name": NAMES,
     "other": NAMES,
     "thing": THINGS,
     "color": COLORS,
-    "day": DAYS,
-    "event": EVENTS,
     "city": CITIES,
-    "animal": ANIMALS,
-    "place": PLACES,
     "food": FOODS,
     "job": JOBS,
-    "garment": GARMENTS,
 }
 
 
@@ -44,12 +39,6 @@ FAMILIES = (
         "{name} gave me a {color} {thing}. Write a line of thanks.",
     ),
     _form(
-        "invitation",
-        "Dear {name}, please come to the {event} on {day}.",
-        "Invite {name} to the {event} on {day}.",
-        "There is a {event} on {day}. Write an invitation for {name}.",
-    ),
-    _form(
         "apology",
         "Sorry, {name}, I lost your {thing}.",
         "Tell {name} that you are sorry about the lost {thing}.",
@@ -60,12 +49,6 @@ FAMILIES = (
         "My name is {name} and I work as a {job} in {city}.",
         "Introduce yourself as {name}, a {job} in {city}.",
         "You are {name}, you live in {city} and you are a {job}. Say so.",
-    ),
-    _form(
-        "wish",
-        "Good luck at the {event}, {name}!",
-        "Wish {name} luck for the {event}.",
-        "{name} has a {event} soon. Write a wish of luck.",
     ),
     _form(
         "gift_tag",
