@@ -40,16 +40,9 @@ FOODS = words_of("bread cheese rice soup milk honey salad fish cake tea coffee b
 
 PLACES = words_of("park market school station library museum garden kitchen office beach harbor hotel theater bakery")
 
-EVENTS = words_of("party wedding concert dinner picnic lesson meeting game")
-
 DAYS = words_of("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 
 MONTHS = words_of("January February March April May June July August September October November December")
-
-NUMBER_WORDS = words_of(
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-)
 
 NOUNS = (*ANIMALS, *FRUITS, *TOOLS, *VEHICLES, *GARMENTS, *THINGS)
 
