@@ -149,8 +149,20 @@ class LoraConfig(Section):
     extra: dict[str, Any] = Field(default_factory=dict, description="Other options of peft.LoraConfig, by its names.")
 
 
+class DpoConfig(Section):
+    """Direct preference optimisation (2305.18290) against the model that training starts from."""
+
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0, description="Share of the preferences that is taken to be the wrong way round (conservative DPO)."
+    )
+
+
 class DataSource(Section):
-    """One of `path`, `hub` and `superni`; several sources are a mixture."""
+    """One of `path`, `hub` and `superni`; several sources are a mixture.
+
+    With objective dpo a row holds `chosen` and `rejected`, and `instruction` and `input`, or the whole `prompt`.
+    """
 
     path: str | None = Field(None, description="Alpaca-format .json or .jsonl, or a pacos dataset folder.")
     hub: str | None = Field(None, description="Id of a dataset with Alpaca's columns on the hub.")
@@ -183,16 +195,19 @@ class TrainConfig(Section):
         "alpaca", description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13."
     )
     method: Literal["lora", "qlora"] = Field("lora", description="qlora: the frozen base in 4 bits; CUDA only.")
-    objective: Literal["sft"] = "sft"
+    objective: Literal["sft", "dpo"] = "sft"
+    adapter: str | None = Field(None, description="Folder of an adapter to go on from; `lora` must be that of it.")
     lora: LoraConfig = LoraConfig()
+    dpo: DpoConfig = DpoConfig()
     epochs: Annotated[float, Field(gt=0)] = 3.0
     max_steps: Count | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     warmup_ratio: Fraction = 0.03
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    min_lr_ratio: Fraction = Field(0.0, description="The rate falls to this share of learning_rate instead of 0.")
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    batch_size: Count = Field(128, description="Examples per optimizer step, over all processes.")
+    batch_size: Count = Field(128, description="Examples (dpo: pairs) per optimizer step, over all processes.")
     max_length: Count = Field(512, description="Tokens per example; longer responses are cut, and counted.")
     pack_tokens: Count = Field(
         8192, description="Most tokens in one forward pass, padding included; whole 128s on GPUs."
@@ -210,6 +225,19 @@ class TrainConfig(Section):
     processes: Count | Literal["auto"] = Field("auto", description="auto: one per GPU, or one on a CPU.")
     accelerate: str | None = Field(None, description="A file of accelerate's own, as configs/accelerate/ddp.yaml.")
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
+
+    @model_validator(mode="after")
+    def _dpo_learns_answers(self) -> "TrainConfig":
+        if self.objective == "dpo" and not self.mask_prompt:
+            raise ValueError("dpo compares answers to one prompt: mask_prompt must be true")
+        if self.objective == "dpo" and any(source.superni for source in self.data):
+            raise ValueError("dpo needs pairs of answers, and superni has none")
+        return self
+
+    @property
+    def row_tokens(self) -> int:
+        """The most tokens that must lie in one row: an example, or both answers of a pair."""
+        return self.max_length * (2 if self.objective == "dpo" else 1)
 
 
 class Contestant(Section):

@@ -74,3 +74,24 @@ def train_here(config: Config) -> list[dict[str, Any]]:
 def read_metrics(config: Config) -> list[dict[str, Any]]:
     lines = (config.run_dir / "train" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def write_pairs(path: Path, count: int = 24, *, seed: int = 0) -> Path:
+    """Preference pairs; every third has an input, and the last gives its whole prompt."""
+    draw = random.Random(seed)
+
+    def text(shortest: int, longest: int) -> str:
+        return " ".join(draw.choice(WORDS) for _ in range(draw.randint(shortest, longest)))
+
+    pairs = [
+        {
+            "instruction": text(3, 12),
+            "input": text(2, 8) if number % 3 == 0 else "",
+            "chosen": f"the {text(1, 20)}",
+            "rejected": f"the {text(1, 20)}",
+        }
+        for number in range(count - 1)
+    ]
+    pairs.append({"prompt": "A fox is quick. A dog is", "chosen": " lazy", "rejected": " an apple"})
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+    return path

@@ -12,7 +12,7 @@ from pacos.train.batches import Batch, collate
 from pacos.train.data import Example
 from pacos.train.documents import Span, arrange
 from pacos.train.isolation import check_isolation
-from pacos.train.losses import summed_loss, token_losses
+from pacos.train.losses import token_losses
 from pacos.train.model import add_lora, trainable_parameters
 from pacos.train.packing import Room, lay_out
 from pacos.train.plan import piece
@@ -98,7 +98,7 @@ def random_examples(count: int, longest: int = 20) -> list[Example]:
 
 def loss_and_gradients(model, packs: list[Batch]) -> tuple[float, list[torch.Tensor]]:
     model.zero_grad()
-    loss = sum((summed_loss(model, batch) for batch in packs), torch.zeros((), dtype=torch.float64))
+    loss = sum((token_losses(model, batch).sum() for batch in packs), torch.zeros((), dtype=torch.float64))
     loss.backward()
     return loss.item(), [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
 
@@ -117,7 +117,7 @@ def one_at_a_time(model, rows: list[Example]) -> tuple[float, list[torch.Tensor]
 
 
 def packed(rows: list[Example], pack_tokens: int) -> list[Batch]:
-    layout = lay_out([piece(example) for example in rows], Room(pack_tokens))
+    layout = lay_out([piece((example,)) for example in rows], Room(pack_tokens))
     return [collate([[rows[i] for i in row] for row in part], layout.width, 0) for part in layout.passes[0]]
 
 

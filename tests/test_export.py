@@ -57,9 +57,10 @@ def test_the_folder_holds_what_peft_vllm_and_a_reader_need(trained, tiny_base):
     assert (config["r"], config["lora_alpha"], config["bias"]) == (8, 16, "none")
     provenance = json.loads((folder / "pacos.json").read_text())
     assert set(provenance) == {
-        "base", "base_sha256", "template", "template_sha256", "tokenizer_sha256", "dataset_sha256",
+        "base", "base_sha256", "start_sha256", "template", "template_sha256", "tokenizer_sha256", "dataset_sha256",
     }  # fmt: skip
     assert provenance["template_sha256"] == ALPACA_SHA256
+    assert provenance.pop("start_sha256") == "", "it started at the base"
     assert all(len(value) == 64 for name, value in provenance.items() if name.endswith("sha256"))
     assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")], "nothing left aside"
 
@@ -112,7 +113,7 @@ def pair(up: float = 1.0) -> dict[str, torch.Tensor]:
 
 
 def test_an_adapter_that_learnt_nothing_is_refused():
-    check_trained(pair(), where="x")
+    check_trained(pair(), {}, where="x")
     for weights, message in [
         ({}, "empty"),
         ({"q.lora_A.weight": torch.ones(2, 4)}, "lacks half"),
@@ -120,7 +121,13 @@ def test_an_adapter_that_learnt_nothing_is_refused():
         (pair(up=float("nan")), "not finite"),
     ]:
         with pytest.raises(TrainingError, match=message):
-            check_trained(weights, where="x")
+            check_trained(weights, {}, where="x")
+
+
+def test_an_adapter_equal_to_the_one_it_started_from_is_refused():
+    check_trained(pair(up=2.0), pair(), where="x")
+    with pytest.raises(TrainingError, match="1 of 1 modules were never trained"):
+        check_trained(pair(), pair(), where="x")
 
 
 def test_weights_that_read_back_otherwise_are_refused():

@@ -37,6 +37,8 @@ def test_warm_up_and_decay_follow_the_published_schedule():
         1 / 36
     )
     assert learning_rate(39, 40, train.model_copy(update={"schedule": "constant"})) == 1.0
+    floor = linear.model_copy(update={"min_lr_ratio": 0.2})
+    assert learning_rate(4, 40, floor) == 1.0 and learning_rate(22, 40, floor) == pytest.approx(0.6)
 
 
 def test_a_run_of_one_step_has_no_warm_up_to_waste_it_on():
@@ -193,7 +195,7 @@ def test_too_little_memory_is_an_error_with_a_way_out(tmp_path, tiny_base, tasks
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("pacos.train.loop.summed_loss", fail)
+    monkeypatch.setattr("pacos.train.objectives.token_losses", fail)
     with pytest.raises(TrainingError, match=r"train\.pack_tokens=256 or train\.checkpointing=true"):
         train_here(training_config(tmp_path, tiny_base, tasks))
 

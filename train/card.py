@@ -56,6 +56,18 @@ def method(train: TrainConfig) -> str:
     return ", ".join([name, f"rank {lora.r}", f"alpha {lora.alpha}", f"dropout {lora.dropout}", *options])
 
 
+def objective(train: TrainConfig) -> str:
+    if train.objective == "sft":
+        return "supervised"
+    return (
+        f"DPO against the model it started from, beta {train.dpo.beta:g}, label smoothing {train.dpo.label_smoothing:g}"
+    )
+
+
+def schedule(train: TrainConfig) -> str:
+    return train.schedule + (f" to {train.min_lr_ratio:g} of it" if train.min_lr_ratio else "")
+
+
 def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], probe: StopProbe) -> str:
     train = config.train
     header: dict[str, Any] = {
@@ -67,10 +79,12 @@ def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], pro
     }
     figures = {
         "method": method(train),
+        **({"started from": f"the adapter `{train.adapter}`"} if train.adapter else {}),
+        "objective": objective(train),
         "targets": train.lora.targets if isinstance(train.lora.targets, str) else ", ".join(train.lora.targets),
         "epochs": f"{train.epochs:g}" + (f", at most {train.max_steps} steps" if train.max_steps else ""),
-        "examples per step": train.batch_size,
-        "learning rate": f"{train.learning_rate:g}, {train.schedule}, warm-up {train.warmup_ratio:g}",
+        ("pairs" if train.objective == "dpo" else "examples") + " per step": train.batch_size,
+        "learning rate": f"{train.learning_rate:g}, {schedule(train)}, warm-up {train.warmup_ratio:g}",
         "weight decay": train.weight_decay,
         "gradient clipping": train.max_grad_norm,
         "longest example": f"{train.max_length} tokens",

@@ -21,9 +21,10 @@ from pacos.config import Config
 from pacos.errors import RunError
 from pacos.records import disk_error, write_json
 from pacos.runs import file_sha256
-from pacos.train.export import WEIGHTS, check_equal, write_adapter
+from pacos.train.export import check_equal, write_adapter
 from pacos.train.model import trainable_parameters
 from pacos.train.sharding import place_like
+from pacos.train.start import WEIGHTS
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pacos.config import TrainConfig
 from pacos.errors import DataError, ModelError
 from pacos.progress import bar
+from pacos.records import Task
 from pacos.templates import Tokenizer, encode_prompts, encode_responses, training_text
-from pacos.train.sources import NamedTasks
 
 # Rows that are tokenised at once: enough for all cores, few enough to show progress.
 CHUNK = 4096
@@ -22,13 +22,17 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row as token ids: `ids[:learnt]` is context, `ids[learnt:]` carries loss. For `shared`: train/prefixes.py."""
+    """One row as token ids: `ids[:learnt]` is context, `ids[learnt:]` carries loss. For `shared`: train/prefixes.py.
+
+    `reference` is the log-probability (nats) of what it learns under the model that training starts from (dpo).
+    """
 
     row: str
     ids: list[int]
     learnt: int
     truncated: bool = False
     shared: int = 0
+    reference: float = 0.0
 
     @property
     def response_tokens(self) -> int:
@@ -37,13 +41,17 @@ class Example:
 
 @dataclass
 class Dataset:
-    """What one epoch trains on, and how many of the `rows` read were cut, left out, or have an empty output."""
+    """What one epoch trains on, and how many of the `rows` read were cut, left out, or have an empty output.
+
+    Of a preference pair there are two examples, the chosen one first.
+    """
 
     examples: list[Example]
     rows: int
     truncated: int = 0
     dropped: int = 0
     empty: int = 0
+    alike: int = 0
 
     @property
     def tokens(self) -> int:
@@ -67,16 +75,15 @@ class Dataset:
             "responses cut at train.max_length": self.truncated,
             "rows left out, their prompt alone fills train.max_length": self.dropped,
             "rows with an empty output": self.empty,
+            "pairs left out, both answers the same": self.alike,
         }
         return "; ".join([text, *(f"{count:,} {note}" for note, count in notes.items() if count)])
 
 
-def encode_tasks(named: NamedTasks, tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
+def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
     """Tokenise tasks; a response that does not fit with its EOS is cut and gets none, so that the model never
     learns to stop in mid-sentence. A row whose prompt leaves no room for a response is left out."""
-    if tokenizer.eos_token_id is None:
-        raise ModelError("the tokenizer has no end-of-sequence token: the model could not learn to stop")
-    end = [tokenizer.eos_token_id] if train.append_eos else []
+    end = end_ids(tokenizer, train)
     dataset = Dataset([], rows=len(named))
     with bar("tokenise", len(named), "rows", disable=len(named) < CHUNK) as progress:
         for start in range(0, len(named), CHUNK):
@@ -85,24 +92,35 @@ def encode_tasks(named: NamedTasks, tokenizer: Tokenizer, train: TrainConfig, se
             prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
             responses = encode_responses(tokenizer, [response for _, response in texts])
             for (row, _), prompt, response in zip(chunk, prompts, responses, strict=True):
-                _add_example(dataset, row, prompt, response, end, train)
+                example = make_example(row, prompt, response, end, train)
+                if example:
+                    dataset.examples.append(example)
+                    dataset.truncated += example.truncated
+                    dataset.empty += not response
+                else:
+                    dataset.dropped += 1
             progress.update(len(chunk))
     return dataset
 
 
-def _add_example(
-    dataset: Dataset, row: str, prompt: list[int], response: list[int], end: list[int], train: TrainConfig
-) -> None:
+def make_example(
+    row: str, prompt: list[int], response: list[int], end: list[int], train: TrainConfig
+) -> Example | None:
+    """None for a prompt that leaves no room for a response, or a response of nothing."""
     room = train.max_length - len(prompt)
     if room < 1 or not response + end:
-        dataset.dropped += 1
-        return
+        return None
     truncated = len(response) + len(end) > room
     ids = prompt + (response[:room] if truncated else response + end)
-    dataset.truncated += truncated
-    dataset.empty += not response
     # The very first token has no context to be predicted from.
-    dataset.examples.append(Example(row, ids, len(prompt) if train.mask_prompt else 1, truncated))
+    return Example(row, ids, len(prompt) if train.mask_prompt else 1, truncated)
+
+
+def end_ids(tokenizer: Tokenizer, train: TrainConfig) -> list[int]:
+    """What every whole response ends with. Raises ModelError for a tokenizer without an end-of-sequence token."""
+    if tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no end-of-sequence token: the model could not learn to stop")
+    return [tokenizer.eos_token_id] if train.append_eos else []
 
 
 def check_examples(examples: Sequence[Example], tokenizer: Tokenizer, *, ends_in_eos: bool = True) -> None:

@@ -8,6 +8,7 @@ import copy
 import logging
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,12 @@ from pacos.train.card import model_card
 from pacos.train.data import Dataset
 from pacos.train.model import base_name, peft_settings
 from pacos.train.probe import StopProbe
+from pacos.train.start import WEIGHTS, start_weights
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger("pacos")
-
-WEIGHTS = "adapter_model.safetensors"
 
 
 def export_adapter(
@@ -47,7 +47,7 @@ def export_adapter(
     shutil.rmtree(aside, ignore_errors=True)
     try:
         weights = write_adapter(model, trained, config, aside)
-        check_trained(weights, where=str(folder))
+        check_trained(weights, start_weights(config), where=str(folder))
         with_chat_template(tokenizer, config.train.template).save_pretrained(aside)
         write_json(aside / "pacos.json", provenance)
         write_text(aside / "README.md", model_card(config, dataset, provenance, probe))
@@ -88,8 +88,8 @@ def check_equal(found: "dict[str, torch.Tensor]", expected: "dict[str, torch.Ten
             raise RunError(f"{name} reads back other than it was written", where=where, todo="check the disk")
 
 
-def check_trained(weights: "dict[str, torch.Tensor]", *, where: str) -> None:
-    """Every module has both halves, all finite, and no B half is still zero as LoRA starts it."""
+def check_trained(weights: "dict[str, torch.Tensor]", start: "Mapping[str, torch.Tensor]", *, where: str) -> None:
+    """Every module has both halves, all finite, and no B half is as it started: as in `start`, or zero as LoRA's."""
     import torch
 
     ups = {name for name in weights if ".lora_B." in name}
@@ -99,7 +99,8 @@ def check_trained(weights: "dict[str, torch.Tensor]", *, where: str) -> None:
     for name, weight in weights.items():
         if not torch.isfinite(weight).all():
             raise TrainingError(f"{name} is not finite", where=where, todo="lower train.learning_rate")
-    if untouched := sorted(name for name in ups if not weights[name].any()):
+    zero = torch.zeros(())
+    if untouched := sorted(name for name in ups if not (weights[name] - start.get(name, zero)).any()):
         raise TrainingError(
             f"{len(untouched)} of {len(ups)} modules were never trained, {untouched[0]} first",
             where=where,

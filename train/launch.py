@@ -21,6 +21,7 @@ from pacos.train.plan import total_steps
 from pacos.train.prepare import load_dataset
 from pacos.train.sft import is_done
 from pacos.train.sources import source_names, source_paths
+from pacos.train.start import check_start
 from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, launch_flags
 
 log = logging.getLogger("pacos")
@@ -98,7 +99,10 @@ def plan(config: Config) -> list[str]:
     """
     lora = config.train.lora
     name = {"lora": "LoRA", "qlora": "QLoRA"}[config.train.method]
+    check_start(config)
     lines = [f"base {base_name(config)}, {name} r={lora.r} alpha={lora.alpha} on {lora.targets}"]
+    if config.train.adapter:
+        lines.append(f"going on from the adapter {config.train.adapter}")
     try:
         lines += _planned_work(config)
     except HubOutOfReach as unknown:
@@ -128,17 +132,19 @@ def warnings(config: Config) -> list[str]:
 
 def _planned_work(config: Config) -> list[str]:
     train, lines = config.train, []
+    kind = "pairs" if train.objective == "dpo" else "examples"
     if train.data or source_paths(config)[0].is_file():
         dataset = load_dataset(config, load_tokenizer(base_name(config), config.model))
-        steps = total_steps(len(dataset.examples) - train.eval_examples, train)
+        rows = len(dataset.examples) // (2 if train.objective == "dpo" else 1)
+        steps = total_steps(rows - train.eval_examples, train)
         lines += [
             f"data {source_names(config)}: {dataset}",
-            f"{steps:,} steps of {train.batch_size} examples, {dataset.tokens / len(dataset.examples):.0f} tokens each",
+            f"{steps:,} steps of {train.batch_size} {kind}, {dataset.tokens / rows:.0f} tokens each",
         ]
         if train.max_steps and train.max_steps == steps:
             lines.append(f"train.max_steps = {steps} ends it before {train.epochs:g} epochs may be over")
     else:
-        lines.append(f"data {source_paths(config)[0]}: not there yet, the generate stage writes it")
+        lines.append(f"data {source_paths(config)[0]}: not there yet, an earlier stage writes it")
     return [*lines, f"{trainable_count(config):,} trainable weights in float32"]
 
 

@@ -1,7 +1,7 @@
 """The training loop: one optimizer step after another, each measured, none silent about what went wrong.
 
-The loss of a step is the sum of its token losses over the number of its learnt tokens, both over all processes:
-packing, the number of passes and the number of processes do not change it.
+What the loss of a step is, train/objectives.py says: packing, the number of passes and the number of processes do
+not change it.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,9 +20,9 @@ from pacos.progress import bar
 from pacos.train.batches import Batch, collate
 from pacos.train.checkpoints import load_last_checkpoint, optimizer_tensors, restore, save_checkpoint
 from pacos.train.heldout import held_out_loss
-from pacos.train.losses import summed_loss
 from pacos.train.metrics import Meter, open_metrics, peak_flops
 from pacos.train.model import flops_per_token, trainable_parameters
+from pacos.train.objectives import Objective, objective_of
 from pacos.train.plan import Plan, Step
 from pacos.train.sharding import gather, is_sharded, no_sync, whole
 
@@ -34,13 +34,13 @@ log = logging.getLogger("pacos")
 
 
 def learning_rate(step: int, total: int, train: TrainConfig) -> float:
-    """The rate of step 0 … total-1, as transformers' schedulers give it: warm-up from 0, then down to 0."""
+    """The rate of step 0 … total-1, as transformers' schedulers give it: warm-up from 0, then down to its end."""
     warmup = min(math.ceil(train.warmup_ratio * total), total - 1)
     if step < warmup:
         return train.learning_rate * step / warmup
     progress = (step - warmup) / (total - warmup)
     shape = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
-    return train.learning_rate * shape[train.schedule]
+    return train.learning_rate * (train.min_lr_ratio + (1 - train.min_lr_ratio) * shape[train.schedule])
 
 
 def train_loop(
@@ -58,6 +58,7 @@ def train_loop(
     RunError where the checkpoints belong to another run.
     """
     train, total, main = config.train, len(plan.steps), accelerator.is_main_process
+    objective = objective_of(train)
     optimizer = build_optimizer(model, train, accelerator)
     start = resume(model, optimizer, accelerator, folder / "checkpoints", fingerprint)
     wrapped = model if is_sharded(model) else accelerator.prepare(model)
@@ -68,19 +69,20 @@ def train_loop(
         for number, step in enumerate(plan.steps[start:], start + 1):
             began = time.monotonic()
             seed_dropout(config.seed, number - 1, accelerator.process_index)
-            loss, norm = learn(wrapped, step, pad_id, train, accelerator)
+            loss, figures, norm = learn(wrapped, step, pad_id, objective, train, accelerator)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = f"step {number}: loss {loss}, norm {norm}"
-                raise_non_finite(wrapped, step, pad_id, accelerator, what=what)
+                raise_non_finite(wrapped, step, pad_id, objective, accelerator, what=what)
             rate = learning_rate(number - 1, total, train)
             update(optimizer, rate)
             measured = meter.measure(number, step, time.monotonic() - began, loss=loss, norm=norm, rate=rate)
+            line = asdict(measured) | figures | {f"eval_{name}": 0.0 for name in figures if plan.held_out}
             due = number % train.save_steps == 0 or number == total
             if due and plan.held_out:
-                measured = replace(measured, eval_loss=held_out_loss(wrapped, plan.held_out, pad_id, accelerator))
+                line |= held_out_loss(wrapped, plan.held_out, pad_id, objective, accelerator)
             if metrics:
-                metrics.write(measured)
-            accelerator.log({f"train/{name}": value for name, value in asdict(measured).items()}, step=number)
+                metrics.write(line)
+            accelerator.log({f"train/{name}": value for name, value in line.items()}, step=number)
             mfu = f", MFU {measured.mfu:.1%}" if measured.mfu else ""
             progress.set_postfix_str(f"loss {loss:.3f}, {measured.tokens_per_s:,.0f} tokens/s{mfu}", refresh=False)
             progress.update()
@@ -128,28 +130,33 @@ def seed_dropout(seed: int, step: int, process: int) -> None:
     torch.manual_seed(random.Random(f"{seed}:{step}:{process}").getrandbits(63))
 
 
-def learn(wrapped: Any, step: Step, pad_id: int, train: TrainConfig, accelerator: "Accelerator") -> tuple[float, float]:
-    """Gradients of the step's loss, clipped; returns the loss over all processes and the norm before clipping.
+def learn(
+    wrapped: Any, step: Step, pad_id: int, objective: Objective, train: TrainConfig, accelerator: "Accelerator"
+) -> tuple[float, dict[str, float], float]:
+    """Gradients of the step's loss, clipped; returns loss and figures over all processes, and the norm before clipping.
 
     Gradients cross the network once, in the last pass, and the device is waited for once, at the end. Raises
     TrainingError where a pass does not fit in memory.
     """
     import torch
 
-    batches = [collate(rows, step.layout.width, pad_id) for rows in step.passes(accelerator.process_index)]
-    loss = torch.zeros((), device=accelerator.device)
+    passes = step.passes(accelerator.process_index)
+    batches = [collate(rows, step.layout.width, pad_id) for rows in passes]
+    totals = torch.zeros(1 + len(objective.figures), device=accelerator.device)
     try:
-        for number, batch in enumerate(batches, 1):
+        for number, (rows, batch) in enumerate(zip(passes, batches, strict=True), 1):
+            examples = [example for row in rows for example in row]
             with contextlib.nullcontext() if number == len(batches) else unsynchronized(wrapped, accelerator):
-                summed = summed_loss(wrapped, batch.to(accelerator.device)) / step.response_tokens
+                loss, figures = objective.sums(wrapped, batch.to(accelerator.device), examples)
                 # DDP and FSDP average gradients over processes; the sum is wanted.
-                accelerator.backward(summed * accelerator.num_processes)
-            loss += summed.detach()
+                accelerator.backward(loss * (accelerator.num_processes / objective.count(step)))
+            totals += torch.cat([loss.detach()[None], figures])
     except torch.OutOfMemoryError as failure:
         raise out_of_memory(batches, train) from failure
     norm = whole(accelerator.clip_grad_norm_(list(trainable_parameters(wrapped).values()), train.max_grad_norm))
-    loss, norm = torch.stack([accelerator.reduce(loss, "sum"), norm.to(loss.dtype)]).tolist()
-    return loss, norm
+    means = accelerator.reduce(totals, "sum") / objective.count(step)
+    value, *figures_now, norm = torch.cat([means, norm.to(means.dtype)[None]]).tolist()
+    return value, dict(zip(objective.figures, figures_now, strict=True)), norm
 
 
 def unsynchronized(wrapped: Any, accelerator: "Accelerator") -> contextlib.AbstractContextManager[None]:
@@ -165,7 +172,7 @@ def update(optimizer: "torch.optim.Optimizer", rate: float) -> None:
 
 def out_of_memory(batches: Sequence[Batch], train: TrainConfig) -> TrainingError:
     largest = max(batch.ids.numel() for batch in batches)
-    ways = [f"train.pack_tokens={max(train.max_length, train.pack_tokens // 2)}"]
+    ways = [f"train.pack_tokens={max(train.row_tokens, train.pack_tokens // 2)}"]
     ways += [] if train.checkpointing else ["train.checkpointing=true"]
     return TrainingError(
         f"the device's memory does not hold a pass of {largest:,} tokens",
@@ -174,7 +181,9 @@ def out_of_memory(batches: Sequence[Batch], train: TrainConfig) -> TrainingError
     )
 
 
-def raise_non_finite(wrapped: Any, step: Step, pad_id: int, accelerator: "Accelerator", *, what: str) -> NoReturn:
+def raise_non_finite(
+    wrapped: Any, step: Step, pad_id: int, objective: Objective, accelerator: "Accelerator", *, what: str
+) -> NoReturn:
     """Run each row of the step alone to find those whose loss or gradient is not finite, and stop with their names.
 
     Processes that share a model's weights run every row together; others only their own rows.
@@ -183,26 +192,28 @@ def raise_non_finite(wrapped: Any, step: Step, pad_id: int, accelerator: "Accele
     from accelerate.utils import gather_object
 
     guilty: list[str] = []
-    mine = [example for rows in step.passes(accelerator.process_index) for row in rows for example in row]
+    shares = step.layout.passes[accelerator.process_index]
+    mine = [step.units[index] for rows in shares for row in rows for index in row]
     together = is_sharded(wrapped)
     model = wrapped if together else accelerator.unwrap_model(wrapped)
     parameters = list(trainable_parameters(model).values())
     with contextlib.nullcontext() if together else accelerator.no_sync(wrapped):
-        for example in step.examples if together else mine:
+        for unit in step.units if together else mine:
             model.zero_grad()
-            loss = summed_loss(model, collate([[example]], step.layout.width, pad_id).to(accelerator.device))
+            batch = collate([unit], step.layout.width, pad_id).to(accelerator.device)
+            loss, _ = objective.sums(model, batch, unit)
             loss.backward()
             gradients = [whole(parameter.grad) for parameter in parameters if parameter.grad is not None]
             if not all(bool(torch.isfinite(tensor).all()) for tensor in [loss, *gradients]):
-                guilty.append(example.row)
+                guilty.append(unit[0].row)
     if not together:
         guilty = gather_object(guilty)
-    if len(guilty) == len(step.examples):
+    if len(guilty) == len(step.units):
         cause, todo = "every row of the step does it: the weights are broken", "lower train.learning_rate"
     elif guilty:
         cause, todo = f"caused by {some(guilty)}", "look at these rows, mend or remove them"
     else:
-        rows = some([example.row for example in step.examples])
+        rows = some([unit[0].row for unit in step.units])
         cause, todo = f"no row does it alone; the step took {rows}", "lower train.learning_rate"
     raise TrainingError(f"not finite at {what}; {cause}", todo=todo)
 

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 CHUNK = 2**26
 
 
-def summed_loss(model: Any, batch: Batch) -> "torch.Tensor":
-    """Sum of the cross-entropies of all targets in the batch, in nats."""
-    return token_losses(model, batch).sum()
-
-
 def token_losses(model: Any, batch: Batch) -> "torch.Tensor":
     """[n] cross-entropy of each of `batch.targets`, in nats, float32 at least.
 

@@ -24,7 +24,7 @@ PEAK_FLOPS = {
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """A line of `metrics.jsonl`. `loss` in nats per learnt token.
+    """A line of `metrics.jsonl`, before the objective's own figures. `loss` in nats per learnt token (dpo: per pair).
 
     `tokens` are those of the examples; `computed_tokens` count a shared prefix once per pack. `fill` is their share of
     the positions computed, padding included. `eval_loss` is that of the held-out examples, 0.0 in steps that do not
@@ -65,7 +65,7 @@ class Meter:
             eval_loss=0.0,
             learning_rate=rate,
             grad_norm=norm,
-            examples=len(step.examples),
+            examples=len(step.units),
             tokens=step.tokens,
             computed_tokens=layout.tokens,
             response_tokens=step.response_tokens,

@@ -9,6 +9,7 @@ from pacos.config import Config, LoraConfig
 from pacos.errors import ConfigError, ModelError
 from pacos.models import check_local, load_model_config, loading_options, model_error
 from pacos.train.sharding import sharding_asked
+from pacos.train.start import load_start
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +48,7 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
         raise model_error(name, failure) from failure
     torch.manual_seed(config.seed)
     model = add_lora(base, config.train.lora)
+    load_start(model, config)
     if config.train.fused_lora:
         from pacos.train.fused_lora import fuse_lora
 

@@ -18,13 +18,20 @@ from pacos.train.data import Example
 from pacos.train.packing import Piece, Room, StepLayout, lay_out, static_widths
 from pacos.train.prefixes import share_prefixes
 
+# What must lie in one row: an example, or the chosen and the rejected answer to one prompt.
+Unit = tuple[Example, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The examples of an optimizer step and where they lie."""
+    """The units of an optimizer step and where they lie."""
 
-    examples: list[Example]
+    units: list[Unit]
     layout: StepLayout
+
+    @property
+    def examples(self) -> list[Example]:
+        return [example for unit in self.units for example in unit]
 
     @property
     def tokens(self) -> int:
@@ -37,7 +44,10 @@ class Step:
 
     def passes(self, process: int) -> list[list[list[Example]]]:
         """Rows of examples, pass by pass."""
-        return [[[self.examples[index] for index in row] for row in rows] for rows in self.layout.passes[process]]
+        return [
+            [[example for index in row for example in self.units[index]] for row in rows]
+            for rows in self.layout.passes[process]
+        ]
 
 
 @dataclass(frozen=True)
@@ -77,20 +87,32 @@ def plan_run(examples: Sequence[Example], config: Config, *, processes: int = 1,
     """`static`: see packing.Room. Raises ConfigError where `train.eval_examples` leaves nothing to learn from."""
     train = config.train
     room = Room(train.pack_tokens, processes, static)
-    learnt, held_out = hold_out(share_prefixes(examples, train), train.eval_examples, config.seed)
+    learnt, held_out = hold_out(as_units(share_prefixes(examples, train), train), train.eval_examples, config.seed)
     groups = [
         [learnt[index] for index in step_examples(len(learnt), train, config.seed, step)]
         for step in range(total_steps(len(learnt), train))
     ]
     count = len(groups)
-    groups += [held_out[start : start + train.batch_size] for start in range(0, len(held_out), train.batch_size)]
-    steps = [Step(group, lay_out([piece(example) for example in group], room)) for group in groups]
-    if static:
-        steps = few_widths(steps)
+    steps = lay_out_steps(groups + in_order(held_out, train), room)
     return Plan(steps[:count], steps[count:], steps_per_epoch(len(learnt), train))
 
 
-def hold_out(examples: Sequence[Example], count: int, seed: int) -> tuple[list[Example], list[Example]]:
+def as_units(examples: Sequence[Example], train: TrainConfig) -> list[Unit]:
+    if train.objective == "dpo":
+        return list(zip(examples[::2], examples[1::2], strict=True))
+    return [(example,) for example in examples]
+
+
+def in_order(units: Sequence[Unit], train: TrainConfig) -> list[list[Unit]]:
+    return [list(units[start : start + train.batch_size]) for start in range(0, len(units), train.batch_size)]
+
+
+def lay_out_steps(groups: Sequence[list[Unit]], room: Room) -> list[Step]:
+    steps = [Step(group, lay_out([piece(unit) for unit in group], room)) for group in groups]
+    return few_widths(steps) if room.static else steps
+
+
+def hold_out(examples: Sequence[Unit], count: int, seed: int) -> tuple[list[Unit], list[Unit]]:
     """What is learnt, and a seeded draw of `count` that is not; both in the data's order."""
     if count >= len(examples):
         raise ConfigError(f"{count} of {len(examples)} examples held out leave none", where="train.eval_examples")
@@ -99,8 +121,10 @@ def hold_out(examples: Sequence[Example], count: int, seed: int) -> tuple[list[E
     return learnt, [examples[index] for index in sorted(drawn)]
 
 
-def piece(example: Example) -> Piece:
-    return Piece(len(example.ids) - example.shared, tuple(example.ids[: example.shared]))
+def piece(unit: Unit) -> Piece:
+    """Answers of one unit share one prefix."""
+    own = sum(len(example.ids) - example.shared for example in unit)
+    return Piece(own, tuple(unit[0].ids[: unit[0].shared]))
 
 
 def few_widths(steps: Sequence[Step]) -> list[Step]:

@@ -17,10 +17,21 @@ def share_prefixes(examples: Sequence[Example], train: TrainConfig) -> list[Exam
     """The same examples, each saying how many of its first ids it shares; none does where that would not be exact."""
     if train.lora.dropout or not examples:
         return list(examples)
+    if train.objective == "dpo":
+        return share_in_pairs(examples)
     mean = sum(len(example.ids) for example in examples) / len(examples)
     together = min(train.batch_size, len(examples), train.pack_tokens / mean)
     shared = find_prefixes([example.ids for example in examples], together)
     return [replace(example, shared=length) for example, length in zip(examples, shared, strict=True)]
+
+
+def share_in_pairs(examples: Sequence[Example]) -> list[Example]:
+    """Chosen and rejected share all they have in common: the prompt, and how the answers begin."""
+    shared = [
+        common_length(chosen.ids[:-1], rejected.ids[:-1])
+        for chosen, rejected in zip(examples[::2], examples[1::2], strict=True)
+    ]
+    return [replace(example, shared=shared[number // 2]) for number, example in enumerate(examples)]
 
 
 def find_prefixes(sequences: Sequence[list[int]], together: float) -> list[int]:

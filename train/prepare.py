@@ -7,17 +7,22 @@ they then read what it kept. A machine that does not see its files encodes for i
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from pacos.config import Config
 from pacos.errors import ConfigError, DataError
-from pacos.records import disk_error
+from pacos.records import Task, disk_error
 from pacos.templates import TEMPLATE_SHA256
 from pacos.train.data import Dataset, Example, check_examples, encode_tasks
-from pacos.train.sources import NamedTasks, load_tasks, source_names
+from pacos.train.pairs import Pair, encode_pairs
+from pacos.train.sources import load_pairs, load_tasks, source_names
 
 log = logging.getLogger("pacos")
+
+COUNTS = ("rows", "truncated", "dropped", "empty", "alike")
 
 
 def load_dataset(config: Config, tokenizer: Any, *, keep: bool = False) -> Dataset:
@@ -28,16 +33,18 @@ def load_dataset(config: Config, tokenizer: Any, *, keep: bool = False) -> Datas
     a tokenizer without an end-of-sequence token.
     """
     train = config.train
-    if train.max_length > train.pack_tokens:
+    if train.row_tokens > train.pack_tokens:
+        what = "a pair of answers" if train.objective == "dpo" else "an example"
         raise ConfigError(
-            f"an example of train.max_length ({train.max_length}) tokens does not fit in {train.pack_tokens}",
+            f"{what} of train.max_length ({train.max_length}) tokens does not fit in {train.pack_tokens}",
             where="train.pack_tokens",
         )
-    named = load_tasks(config)
+    named = load_rows(config)
     path = config.run_dir / "train" / "tokenized" / f"{content_sha256(named, tokenizer, config)}.safetensors"
     if path.is_file() and (kept := read_dataset(path)):
         return kept
-    dataset = encode_tasks(named, tokenizer, train, config.seed)
+    encode: Callable[..., Dataset] = encode_pairs if train.objective == "dpo" else encode_tasks
+    dataset = encode(named, tokenizer, train, config.seed)
     if not dataset.examples:
         raise DataError(
             f"every one of the {dataset.rows:,} prompts fills train.max_length = {train.max_length} alone",
@@ -50,13 +57,17 @@ def load_dataset(config: Config, tokenizer: Any, *, keep: bool = False) -> Datas
     return dataset
 
 
-def content_sha256(named: NamedTasks, tokenizer: Any, config: Config) -> str:
+def load_rows(config: Config) -> Sequence[tuple[str, Task | Pair]]:
+    return load_pairs(config) if config.train.objective == "dpo" else load_tasks(config)
+
+
+def content_sha256(named: Sequence[tuple[str, Task | Pair]], tokenizer: Any, config: Config) -> str:
     """Hash of all that decides the token ids: every text, the tokenizer, the template and how rows are cut."""
     train = config.train
     rules = [train.max_length, train.mask_prompt, train.append_eos, TEMPLATE_SHA256[train.template], config.seed]
     digest = hashlib.sha256(json.dumps([tokenizer_sha256(tokenizer), *rules]).encode())
-    for row, task in named:
-        digest.update(json.dumps([row, task.instruction, task.input, task.output]).encode())
+    for row, texts in named:
+        digest.update(json.dumps([row, *astuple(texts)]).encode())
     return digest.hexdigest()
 
 
@@ -81,7 +92,7 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
         "truncated": np.array([example.truncated for example in examples], np.bool_),
         "rows": np.frombuffer("\n".join(example.row for example in examples).encode(), np.uint8),
     }
-    counts = {name: str(getattr(dataset, name)) for name in ("rows", "truncated", "dropped", "empty", "sha256")}
+    counts = {name: str(getattr(dataset, name)) for name in (*COUNTS, "sha256")}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.iterdir():
@@ -111,7 +122,7 @@ def read_dataset(path: Path) -> Dataset | None:
     for row, length, first, cut in zip(rows, lengths, learnt, truncated, strict=True):
         examples.append(Example(row, ids[start : start + length], first, cut))
         start += length
-    dataset = Dataset(examples, *(int(counts[name]) for name in ("rows", "truncated", "dropped", "empty")))
+    dataset = Dataset(examples, *(int(counts[name]) for name in COUNTS))
     if dataset.sha256 == counts["sha256"]:
         return dataset
     log.warning("passing over %s: its content has changed since it was written", path)

@@ -9,7 +9,8 @@ from typing import Any
 
 from pacos.config import Config
 from pacos.templates import encode_prompts, encode_responses, training_text
-from pacos.train.sources import load_tasks
+from pacos.train.pairs import Pair
+from pacos.train.prepare import load_rows
 
 PROMPTS = 32
 LIMIT = 256
@@ -39,9 +40,14 @@ def probe_stops(model: Any, tokenizer: Any, config: Config) -> StopProbe:
 
 
 def probe_prompts(tokenizer: Any, config: Config) -> list[list[int]]:
-    train, rows = config.train, load_tasks(config)
-    drawn = rows[:: max(1, len(rows) // (4 * PROMPTS))]
-    texts = [training_text(train.template, task, f"{config.seed}:{row}") for row, task in drawn]
+    train, rows = config.train, load_rows(config)
+    texts: list[tuple[str, str]] = []
+    for name, row in rows[:: max(1, len(rows) // (4 * PROMPTS))]:
+        draw = f"{config.seed}:{name}"
+        if isinstance(row, Pair):
+            texts.append(row.texts(train.template, draw)[:2])
+        else:
+            texts.append(training_text(train.template, row, draw))
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
     responses = encode_responses(tokenizer, [response for _, response in texts])
     short = [

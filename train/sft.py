@@ -1,4 +1,4 @@
-"""Supervised fine-tuning, from a dataset to an adapter: what runs inside each process that accelerate launches.
+"""From a dataset, of tasks or of preferences, to an adapter: what runs inside each process that accelerate launches.
 
 dataset/ ─▶ token ids (data) ─▶ packed steps (plan) ─▶ LoRA on the base (model, loop) ─▶ adapter/ (export)
 """
@@ -24,8 +24,10 @@ from pacos.train.model import base_name, load_model, trainable_parameters
 from pacos.train.plan import Plan, plan_run
 from pacos.train.prepare import load_dataset, tokenizer_sha256
 from pacos.train.probe import StopProbe, probe_stops
+from pacos.train.reference import with_reference
 from pacos.train.sharding import gather, is_sharded, reshard, shard, sharding_asked
 from pacos.train.sources import source_paths
+from pacos.train.start import check_start, start_sha256
 from pacos.train.world import open_accelerator
 
 if TYPE_CHECKING:
@@ -54,9 +56,10 @@ def main(config: Config, run: Run | None) -> None:
     """
     from accelerate.utils import broadcast_object_list
 
+    check_start(config)
     done = [run is not None and is_done(config, run)]
     decides = (recipe(config), model_sha256(base_name(config), config.model))
-    begun = run.stage("train", *decides, inputs=source_paths(config)) if run and not done[0] else None
+    begun = run.stage("train", *decides, inputs=input_paths(config)) if run and not done[0] else None
     with begun or contextlib.nullcontext() as stage:
         if stage:
             load_dataset(config, load_tokenizer(base_name(config), config.model), keep=True)
@@ -79,14 +82,10 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
     plan = plan_run(dataset.examples, config, processes=accelerator.num_processes, static=static)
     error = check_isolation(model, plan.examples, pad_id)
     reshard(model)
-    provenance = {
-        "base": base_name(config),
-        "base_sha256": model_sha256(base_name(config), config.model),
-        "template": config.train.template,
-        "template_sha256": TEMPLATE_SHA256[config.train.template],
-        "tokenizer_sha256": tokenizer_sha256(tokenizer),
-        "dataset_sha256": dataset.sha256,
-    }
+    provenance = describe_origin(config, dataset, tokenizer)
+    if config.train.objective == "dpo":
+        examples = with_reference(model, dataset, config, accelerator, pad_id, provenance, static=static)
+        plan = plan_run(examples, config, processes=accelerator.num_processes, static=static)
     if stage:
         announce(config, dataset, plan, model, accelerator, error)
     folder = config.run_dir / "train"
@@ -101,6 +100,19 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
         stage.tokens["completion"] = sum(values["response_tokens"] for values in steps)
         stage.tokens["prompt"] = sum(values["tokens"] for values in steps) - stage.tokens["completion"]
     accelerator.wait_for_everyone()
+
+
+def describe_origin(config: Config, dataset: Dataset, tokenizer: Any) -> dict[str, str]:
+    """What `pacos.json` holds: all that the weights were made from."""
+    return {
+        "base": base_name(config),
+        "base_sha256": model_sha256(base_name(config), config.model),
+        "start_sha256": start_sha256(config),
+        "template": config.train.template,
+        "template_sha256": TEMPLATE_SHA256[config.train.template],
+        "tokenizer_sha256": tokenizer_sha256(tokenizer),
+        "dataset_sha256": dataset.sha256,
+    }
 
 
 def report_probe(probe: StopProbe, path: Path) -> None:
@@ -118,6 +130,10 @@ def place_model(config: Config, accelerator: "Accelerator") -> Any:
     model = load_model(config, "cpu", attention)
     shard(model, accelerator.device, accelerator.num_processes)
     return model
+
+
+def input_paths(config: Config) -> list[Path]:
+    return source_paths(config) + ([Path(config.train.adapter)] if config.train.adapter else [])
 
 
 def is_done(config: Config, run: Run) -> bool:

@@ -5,42 +5,59 @@ A mixture takes whole sources in order; `step_examples` shuffles them. Weights d
 
 import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from pacos.config import Config, DataSource
 from pacos.errors import ConfigError, DataError, HubOutOfReach
-from pacos.records import Task, parse_task, read_tasks
+from pacos.records import Task, parse_task, read_rows
 from pacos.superni import read_training_split
+from pacos.train.pairs import Pair, parse_pair
 
 log = logging.getLogger("pacos")
 
-NamedTasks = list[tuple[str, Task]]
+Row = TypeVar("Row", Task, Pair)
+# Of a row of a file or of the hub; raises DataError. SuperNI has tasks alone.
+Parse = Callable[..., Row]
 
 
-def load_tasks(config: Config) -> NamedTasks:
+def load_tasks(config: Config) -> list[tuple[str, Task]]:
     """(row name, task) of every source in order. Raises DataError for a source that is absent, broken or empty."""
+    return _load(config, parse_task)
+
+
+def load_pairs(config: Config) -> list[tuple[str, Pair]]:
+    """(row name, pair), as `load_tasks`."""
+    return _load(config, parse_pair)
+
+
+def _load(config: Config, parse: Parse[Row]) -> list[tuple[str, Row]]:
     if not config.train.data:
-        path = config.run_dir / "dataset" / "dataset.jsonl"
+        [path] = source_paths(config)
         if not path.is_file():
-            raise DataError("this run has no dataset yet", where=str(path), todo="generate first, or set train.data")
-        return read_file(path)
-    return [row for number, source in enumerate(config.train.data) for row in _weighted(source, config.seed, number)]
+            raise DataError("this run has none yet", where=str(path), todo="make it first, or set train.data")
+        return read_file(path, parse)
+    sources = enumerate(config.train.data)
+    return [row for number, source in sources for row in _weighted(source, config.seed, number, parse)]
 
 
 def source_paths(config: Config) -> list[Path]:
     """The files whose content the manifest records: those of the hub and SuperNI's are in the dataset's hash."""
+    folder, file = ("pairs", "pairs.jsonl") if config.train.objective == "dpo" else ("dataset", "dataset.jsonl")
     paths = [Path(source.path) for source in config.train.data if source.path]
-    paths = paths if config.train.data else [config.run_dir / "dataset"]
-    return [path / "dataset.jsonl" if path.is_dir() or path.suffix == "" else path for path in paths]
+    paths = paths if config.train.data else [config.run_dir / folder]
+    return [path / file if path.is_dir() or path.suffix == "" else path for path in paths]
 
 
 def source_names(config: Config) -> str:
-    return ", ".join(source.name for source in config.train.data) or str(config.run_dir / "dataset")
+    own = "" if config.train.data else str(source_paths(config)[0].parent)
+    return ", ".join(source.name for source in config.train.data) or own
 
 
-def _weighted(source: DataSource, seed: int, number: int) -> NamedTasks:
+def _weighted(source: DataSource, seed: int, number: int, parse: Parse[Row]) -> list[tuple[str, Row]]:
     """Every row `weight` times: its whole part, and the rest for rows drawn without replacement."""
-    rows = read_source(source)[: source.limit]
+    rows = read_source(source, parse)[: source.limit]
     whole, rest = divmod(source.weight, 1)
     drawn = random.Random(f"{seed}:weight:{number}").sample(range(len(rows)), round(rest * len(rows)))
     taken = rows * int(whole) + [rows[index] for index in sorted(drawn)]
@@ -49,17 +66,26 @@ def _weighted(source: DataSource, seed: int, number: int) -> NamedTasks:
     return taken
 
 
-def read_source(source: DataSource) -> NamedTasks:
-    if source.path:
-        return read_file(Path(source.path))
-    return read_hub(source) if source.hub else read_superni(Path(source.name), source.per_task)
+def read_source(source: DataSource, parse: Parse[Row]) -> list[tuple[str, Row]]:
+    if source.superni:
+        return read_superni(Path(source.superni), source.per_task)  # type: ignore[return-value]
+    return read_file(Path(source.path), parse) if source.path else read_hub(source, parse)
 
 
-def read_file(path: Path) -> NamedTasks:
-    return [(f"{path.name}:{number}", task) for number, task in enumerate(read_tasks(path), 1)]
+def read_file(path: Path, parse: Parse[Row]) -> list[tuple[str, Row]]:
+    if path.is_dir():
+        path = path / ("pairs.jsonl" if parse is parse_pair else "dataset.jsonl")
+    rows = [parse(values, where=where) for where, values in read_rows(path)]
+    if not rows:
+        raise DataError(
+            "holds no tasks" if parse is parse_task else "holds no pairs",
+            where=str(path),
+            todo="generate some first, or point to another file",
+        )
+    return [(f"{path.name}:{number}", row) for number, row in enumerate(rows, 1)]
 
 
-def read_superni(path: Path, per_task: int | None) -> NamedTasks:
+def read_superni(path: Path, per_task: int | None) -> list[tuple[str, Task]]:
     """The training split as Tk-Instruct uses it: first definition, input, and the first of the outputs."""
     instances, present, listed = read_training_split(path, per_task)
     if present < listed:
@@ -70,8 +96,8 @@ def read_superni(path: Path, per_task: int | None) -> NamedTasks:
     ]
 
 
-def read_hub(source: DataSource) -> NamedTasks:
-    """Rows with Alpaca's columns from a hub id, or from any folder that `datasets` reads.
+def read_hub(source: DataSource, parse: Parse[Row]) -> list[tuple[str, Row]]:
+    """Rows with Alpaca's columns, or a pair's, from a hub id or from any folder that `datasets` reads.
 
     Raises ConfigError for a split that is not there, DataError for other columns or a dataset that is not
     there, HubOutOfReach without network and cache.
@@ -88,7 +114,8 @@ def read_hub(source: DataSource) -> NamedTasks:
         raise HubOutOfReach("is not in the local cache and the hub is out of reach", where=name) from failure
     except ValueError as failure:
         raise ConfigError(str(failure).splitlines()[0], where=f"train.data: {name}") from failure
-    if lacking := {"instruction", "output"} - set(rows.column_names):
+    needed = {"chosen", "rejected"} if parse is parse_pair else {"instruction", "output"}
+    if lacking := needed - set(rows.column_names):
         columns = ", ".join(rows.column_names)
         raise DataError(
             f"has no column {' and '.join(sorted(lacking))}; its columns are {columns}",
@@ -96,6 +123,6 @@ def read_hub(source: DataSource) -> NamedTasks:
             todo="rename them (datasets' rename_columns), save it as .jsonl and name it as path",
         )
     return [
-        (f"{name}:{number}", parse_task(row | {"input": row.get("input") or ""}, where=f"{name}: row {number}"))
+        (f"{name}:{number}", parse(row | {"input": row.get("input") or ""}, where=f"{name}: row {number}"))
         for number, row in enumerate(rows, 1)
     ]
