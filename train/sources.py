@@ -36,7 +36,8 @@ def _load(config: Config, parse: Parse[Row]) -> list[tuple[str, Row]]:
     if not config.train.data:
         [path] = source_paths(config)
         if not path.is_file():
-            raise DataError("this run has none yet", where=str(path), todo="make it first, or set train.data")
+            kind = "pairs" if parse is parse_pair else "dataset"
+            raise DataError(f"this run has no {kind} yet", where=str(path), todo="make it first, or set train.data")
         return read_file(path, parse)
     sources = enumerate(config.train.data)
     return [row for number, source in sources for row in _weighted(source, config.seed, number, parse)]
