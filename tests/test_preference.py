@@ -13,6 +13,7 @@ from pacos.config import Config, ModelConfig, TrainConfig
 from pacos.errors import ConfigError, DataError, ModelError
 from pacos.models import load_tokenizer
 from pacos.train import launch, reference
+from pacos.train.attention import attention_for
 from pacos.train.batches import collate
 from pacos.train.data import Example
 from pacos.train.model import load_model
@@ -113,7 +114,8 @@ def test_loss_and_rewards_equal_those_of_trl_from_the_same_adapter(tmp_path, tin
 
 def test_the_loss_follows_the_published_formula_with_smoothed_labels(tiny_base, tmp_path, tuned, pairs):
     config = dpo_config(tmp_path, tiny_base, pairs, tuned)
-    model = load_model(config, "cpu")
+    cpu = torch.device("cpu")
+    model = load_model(config, cpu, attention_for(config, cpu))
     pair = [Example("p:1", [1, 40, 41, 42, 2], 2, reference=-9.0), Example("p:1", [1, 40, 50, 2], 2, reference=-8.0)]
     logps = []
     for example in pair:
