@@ -29,16 +29,18 @@ class Contestant:
     adapter_sha256: str = ""
 
 
-def contestants(config: Config, own_adapter: Path) -> list[Contestant]:
-    """The base first, then `tuned` if the run has trained an adapter, then `evaluate.models` in their order.
+def contestants(config: Config, own: Path) -> list[Contestant]:
+    """The base first, then `tuned` if the run has trained one, then `evaluate.models` in their order.
+
+    `own` is the run's adapter, or its whole model.
 
     Raises ConfigError: a name that is taken, an entry without model and adapter, a second base with
     `engine.url`. Raises ModelError: a model or adapter that is not there, an adapter of another base.
     """
     base = config.train.model or config.model.base
     entries: list[tuple[str, str, Path | None]] = [(BASE, base, None)]
-    if own_adapter.is_dir():
-        entries.append((TUNED, base, own_adapter))
+    if own.is_dir():
+        entries.append((TUNED, str(own), None) if config.train.result == "model" else (TUNED, base, own))
     for index, entry in enumerate(config.evaluate.models):
         if entry.model is None and entry.adapter is None:
             raise ConfigError(

@@ -18,7 +18,7 @@ from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table
 from pacos.evaluate.contamination import check_files, headline
-from pacos.evaluate.contestants import Contestant, contestants
+from pacos.evaluate.contestants import TUNED, Contestant, contestants
 from pacos.evaluate.evaluation import Settings
 from pacos.evaluate.predict import Job, predict
 from pacos.evaluate.score import score_file
@@ -39,7 +39,7 @@ def main(config: Config, run: Run) -> None:
     Raises ConfigError, DataError, ModelError (among them an adapter that answers as its base does), EngineError.
     """
     suites = read_suites(config)
-    jobs = plan_jobs(config, suites, contestants(config, run.adapter), run.eval)
+    jobs = plan_jobs(config, suites, contestants(config, run.trained), run.eval)
     decides = [[asdict(job.settings) for job in jobs]]
     if run.is_done("evaluate", *decides):
         log.info("evaluate: done already, nothing has changed: %s", run.eval)
@@ -77,10 +77,10 @@ def warn_of_overlap(config: Config, run: Run, suite_config: SuiteConfig, suite: 
 def plan(config: Config) -> list[str]:
     """What would be evaluated, for --dry-run; checks suites, models and adapters, starts nothing."""
     suites = read_suites(config)
-    entrants = contestants(config, config.run_dir / "train" / "adapter")
+    entrants = contestants(config, config.run_dir / "train" / config.train.result)
     lines = [f"{one.name}: {one.base}" + (f" + {one.adapter}" if one.adapter else "") for one in entrants]
-    if not any(one.adapter for one in entrants):
-        lines.append("the run has no adapter yet; it takes part once it is trained")
+    if not any(one.name == TUNED for one in entrants):
+        lines.append(f"the run has no {config.train.result} yet; it takes part once it is trained")
     for suite_config, suite in suites:
         lines.append(f"{suite_config.name}: {suite.coverage} ({suite.track} track)")
         if len(suite.instances) != suite.n_expected:

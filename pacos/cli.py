@@ -139,6 +139,18 @@ def merge(
 
 
 @app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="A run's train/adapter or train/model.")],
+    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
+    public: Annotated[bool, typer.Option("--public", help="A repository made for it is private otherwise.")] = False,
+) -> None:
+    """Adapter or model → the Hugging Face hub, in one commit."""
+    from pacos.train import hub
+
+    typer.echo(hub.push(folder, repository, public=public))
+
+
+@app.command()
 def evaluate(
     config: ConfigFile,
     overrides: Overrides = None,

@@ -194,7 +194,9 @@ class TrainConfig(Section):
     template: Literal["alpaca", "self-instruct"] = Field(
         "alpaca", description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13."
     )
-    method: Literal["lora", "qlora"] = Field("lora", description="qlora: the frozen base in 4 bits; CUDA only.")
+    method: Literal["lora", "qlora", "full"] = Field(
+        "lora", description="qlora: the frozen base in 4 bits, CUDA only; full: every weight of the base, in float32."
+    )
     objective: Literal["sft", "dpo"] = "sft"
     adapter: str | None = Field(None, description="Folder of an adapter to go on from; `lora` must be that of it.")
     lora: LoraConfig = LoraConfig()
@@ -218,13 +220,19 @@ class TrainConfig(Section):
         "sdpa", description="sdpa: example by example. flex_attention: by blocks; GPUs only, and not run on one yet."
     )
     fused_lora: bool = Field(True, description="Plain LoRA layers as one function; false computes them as PEFT does.")
-    checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    checkpointing: bool | Literal["auto"] = Field(
+        "auto", description="Recompute activations in the backward pass; auto: where memory would not hold them."
+    )
+    neftune_alpha: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Noise on the embeddings while training (NEFTune, 2310.05914: 5); ends prefix sharing."
+    )
     eval_examples: int = Field(0, ge=0, description="Examples held out; their loss is measured with each checkpoint.")
     save_steps: Count = 200
     keep: Count = 2
     processes: Count | Literal["auto"] = Field("auto", description="auto: one per GPU, or one on a CPU.")
     accelerate: str | None = Field(None, description="A file of accelerate's own, as configs/accelerate/ddp.yaml.")
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
+    push_to_hub: str | None = Field(None, description="Repository on the hub to upload the result to; private if new.")
 
     @model_validator(mode="after")
     def _dpo_learns_answers(self) -> "TrainConfig":
@@ -232,7 +240,18 @@ class TrainConfig(Section):
             raise ValueError("dpo compares answers to one prompt: mask_prompt must be true")
         if self.objective == "dpo" and any(source.superni for source in self.data):
             raise ValueError("dpo needs pairs of answers, and superni has none")
+        if self.method == "full" and self.adapter:
+            raise ValueError("full tuning takes no adapter: `pacos merge` it, and name the merged model")
         return self
+
+    @property
+    def result(self) -> Literal["adapter", "model"]:
+        """What training leaves in train/."""
+        return "model" if self.method == "full" else "adapter"
+
+    @property
+    def dropout(self) -> float:
+        return 0.0 if self.method == "full" else self.lora.dropout
 
     @property
     def row_tokens(self) -> int:

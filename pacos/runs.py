@@ -67,8 +67,9 @@ class Run:
         return self.dir / "train"
 
     @property
-    def adapter(self) -> Path:
-        return self.train / "adapter"
+    def trained(self) -> Path:
+        """`train/adapter`, or `train/model` of a full tuning."""
+        return self.train / self.config.train.result
 
     @property
     def eval(self) -> Path:

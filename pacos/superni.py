@@ -122,6 +122,12 @@ def read_training_split(path: Path, per_task: int | None = None) -> tuple[list[I
     return [row for name in present for row in read_task(tasks / f"{name}.json")[:per_task]], len(present), len(names)
 
 
+def training_files(path: Path) -> list[Path]:
+    """What `read_training_split` reads: the split, and each task of it that is present."""
+    tasks, split = _locate(path, "train_tasks.txt")
+    return [split, *(tasks / f"{name}.json" for name in _present(tasks, split, _read_split(split)))]
+
+
 def read_task(path: Path) -> list[Instance]:
     """The first 100 instances of a task file, with its first definition, its first category and its examples.
 

@@ -219,12 +219,11 @@ def test_wrong_positions_are_caught(monkeypatch, shift):
 
 
 def test_a_model_that_changes_its_logits_behind_the_head_is_refused():
-    from transformers import Gemma2Config, Gemma2ForCausalLM
+    from transformers import CohereConfig, CohereForCausalLM
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    softcapped = Gemma2Config(vocab_size=64, num_key_value_heads=1, head_dim=16, final_logit_softcapping=1.0, **sizes)
     attention.register_documents()
-    base = Gemma2ForCausalLM(softcapped)
+    base = CohereForCausalLM(CohereConfig(vocab_size=64, num_key_value_heads=1, logit_scale=0.5, **sizes))
     base.set_attn_implementation(attention.DOCUMENTS)
     model = add_lora(base, LoraConfig(r=4, alpha=8)).double()
     with pytest.raises(TrainingError, match="not those of the model's logits"):

@@ -13,7 +13,7 @@ from pacos.models import load_tokenizer, read_adapter_config
 from pacos.templates import ALPACA_SHA256, alpaca_prompt, encode_prompts
 from pacos.train import export
 from pacos.train.data import Dataset, Example
-from pacos.train.export import check_equal, check_trained, export_adapter, serve_command, with_chat_template
+from pacos.train.export import check_equal, check_trained, export_trained, serve_command, with_chat_template
 from pacos.train.model import load_model, trainable_parameters
 from pacos.train.probe import StopProbe
 from pacos.train.sharding import gather
@@ -144,7 +144,7 @@ def export_to(folder: Path, config, model, tiny_base: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_base), config.model)
     dataset = Dataset([Example("rows:1", [1, 5, 2], 1)], rows=1)
     weights = gather(trainable_parameters(model), keep=True)
-    export_adapter(model, weights, tokenizer, config, dataset, PROVENANCE, PROBE, folder)
+    export_trained(model, weights, tokenizer, config, dataset, PROVENANCE, PROBE, folder)
 
 
 def test_an_untrained_adapter_is_not_exported_and_the_old_one_stays(trained, tiny_base, tmp_path):

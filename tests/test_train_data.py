@@ -10,6 +10,7 @@ from pacos.errors import ConfigError, DataError, ModelError
 from pacos.models import load_tokenizer
 from pacos.records import Task
 from pacos.templates import alpaca_prompt
+from pacos.train.batches import collate
 from pacos.train.data import Dataset, Example, check_examples, encode_tasks
 from pacos.train.prepare import load_dataset
 from tests.small_training import training_config, write_tasks
@@ -63,6 +64,12 @@ def test_text_that_spells_a_special_token_stays_text(tokenizer):
     [example] = dataset.examples
     assert example.ids.count(tokenizer.eos_token_id) == 1
     assert tokenizer.decode(example.ids[example.learnt :]) == "It is </s> in HTML.</s>"
+
+
+def test_eos_is_learnt_though_it_is_what_rows_are_padded_with():
+    batch = collate([[Example("a", [1, 5, 2], 2), Example("b", [1, 2], 1)]], 8, pad_id=2)
+    assert batch.ids.tolist() == [[1, 5, 2, 1, 2, 2, 2, 2]]
+    assert batch.learnt.tolist() == [1, 3] and batch.targets.tolist() == [2, 2]
 
 
 def test_a_long_response_is_cut_without_eos_and_counted(tokenizer):

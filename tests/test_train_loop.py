@@ -46,7 +46,9 @@ def test_a_run_of_one_step_has_no_warm_up_to_waste_it_on():
 
 
 def trainer_curve(config: Config, folder: Path) -> list[dict]:
-    """transformers' own Trainer on the same model and batches: padded, with its own loss, schedule and clipping."""
+    """transformers' own Trainer on the same model and batches: padded, with its own loss, schedule and clipping.
+
+    The rows of all epochs are its one epoch."""
     from torch.utils.data import SequentialSampler
     from transformers import Trainer, TrainingArguments
 

@@ -8,12 +8,14 @@ from pacos.config import ModelConfig, TrainConfig, parse_config
 from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.models import load_tokenizer
 from pacos.records import Task
+from pacos.runs import Run
 from pacos.templates import alpaca_prompt, training_text
 from pacos.train import prepare
 from pacos.train.data import check_examples, encode_tasks
 from pacos.train.prepare import load_dataset
-from pacos.train.sources import load_tasks
-from tests.small_training import training_config, write_tasks
+from pacos.train.sft import is_done
+from pacos.train.sources import hub_revisions, load_tasks
+from tests.small_training import train_here, training_config, write_tasks
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +155,33 @@ def test_tokenised_data_is_kept_and_read_again_until_its_content_changes(tmp_pat
     write_tasks(tasks, 12, seed=1)
     assert load_dataset(config, tokenizer, keep=True).sha256 != first.sha256
     assert len([*kept.iterdir()]) == 1 and not file.exists()
+
+
+def test_a_change_of_superni_or_of_a_dataset_folder_is_seen(tmp_path, tiny_base):
+    superni = training_split(tmp_path / "ni", {"task1_a": 4}, ["task1_a"])
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    write_tasks(folder / "rows.jsonl", 6)
+    sources = [{"superni": str(superni)}, {"hub": str(folder)}]
+    config = training_config(tmp_path, tiny_base, tmp_path, data=sources, epochs=1)
+    train_here(config)
+    with Run.open(config) as run:
+        assert is_done(config, run)
+        write_tasks(folder / "rows.jsonl", 6, seed=1)
+        assert not is_done(config, run)
+        write_tasks(folder / "rows.jsonl", 6)
+        assert is_done(config, run)
+        task = superni / "tasks" / "task1_a.json"
+        task.write_text(task.read_text().replace("out 1", "out 9"))
+        assert not is_done(config, run)
+
+
+def test_another_commit_of_a_hub_dataset_is_seen_without_a_network(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config = training_config(tmp_path, tmp_path, tmp_path, data=[{"hub": "owner/rows"}])
+    assert hub_revisions(config) == {"owner/rows": ""}
+    refs = tmp_path / "datasets--owner--rows" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("abc")
+    assert hub_revisions(config) == {"owner/rows": "abc"}

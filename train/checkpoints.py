@@ -1,7 +1,8 @@
 """`checkpoints/step-N/`: complete or absent, never half.
 
     step-N/adapter/    loads in PEFT and vLLM like the finished one
-    step-N/state/      optimizer.safetensors, progress.json {step, fingerprint}
+    step-N/state/      optimizer.safetensors, progress.json {step, fingerprint}; of a full tuning weights.safetensors,
+                       float32, in place of the adapter
     step-N/COMPLETE    {file: sha256} of all of the above; written last, before the folder is renamed into place
 
 Learning rate, data order and random numbers are functions of the step, so the step is all that resume needs
@@ -13,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +36,38 @@ log = logging.getLogger("pacos")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint, read. `optimizer` holds "<parameter>/<AdamW's name>" → tensor."""
+    """A complete checkpoint. `optimizer` holds "<parameter>/<AdamW's name>" → tensor; `weights` an adapter's under
+    PEFT's names, a whole model's by parameter."""
 
     step: int
     fingerprint: dict[str, Any]
-    adapter: "dict[str, torch.Tensor]"
-    optimizer: "dict[str, torch.Tensor]"
+    weights: "Mapping[str, torch.Tensor]"
+    optimizer: "Mapping[str, torch.Tensor]"
+
+
+class Tensors(Mapping[str, "torch.Tensor"]):
+    """A safetensors file, of which each tensor is read when it is asked for: gigabytes that travel as a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._names = list(self._open().keys())
+
+    def _open(self) -> Any:
+        from safetensors import safe_open
+
+        if not self.path.is_file():
+            raise RunError("is not seen by every process: full tuning needs one folder for all", where=str(self.path))
+        return safe_open(self.path, framework="pt")
+
+    def __getitem__(self, name: str) -> "torch.Tensor":
+        tensor: torch.Tensor = self._open().get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def save_checkpoint(
@@ -61,10 +89,15 @@ def save_checkpoint(
     aside = folder / f".step-{step}.new"
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        write_adapter(model, weights, config, aside / "adapter")
-        (aside / "state").mkdir()
-        save_file(state, aside / "state" / "optimizer.safetensors")
-        check_equal(load_file(aside / "state" / "optimizer.safetensors"), state, where=str(aside / "state"))
+        (aside / "state").mkdir(parents=True)
+        kept = {"optimizer": state}
+        if config.train.method == "full":
+            kept["weights"] = weights
+        else:
+            write_adapter(model, weights, config, aside / "adapter")
+        for name, tensors in kept.items():
+            save_file(tensors, aside / "state" / f"{name}.safetensors")
+            check_equal(load_file(aside / "state" / f"{name}.safetensors"), tensors, where=str(aside / "state"))
         write_json(aside / "state" / "progress.json", {"step": step, "fingerprint": fingerprint})
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         for path in files:
@@ -116,16 +149,20 @@ def find_damage(path: Path) -> str:
 
 def restore(model: Any, optimizer: "torch.optim.Optimizer", checkpoint: Checkpoint) -> None:
     """Put weights and optimizer state back, bit for bit, whether or not they were sharded then or are now."""
+    import torch
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    held = get_peft_model_state_dict(model, save_embedding_layers=False)
-    set_peft_model_state_dict(model, {name: place_like(checkpoint.adapter[name], held[name]) for name in held})
-    for name, parameter in trainable_parameters(model).items():
-        state = {
-            key.rpartition("/")[2]: tensor
-            for key, tensor in checkpoint.optimizer.items()
-            if key.rpartition("/")[0] == name
-        }
+    parameters = trainable_parameters(model)
+    if hasattr(model, "peft_config"):
+        held = get_peft_model_state_dict(model, save_embedding_layers=False)
+        set_peft_model_state_dict(model, {name: place_like(checkpoint.weights[name], held[name]) for name in held})
+    else:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(place_like(checkpoint.weights[name], parameter))
+    names = list(checkpoint.optimizer)
+    for name, parameter in parameters.items():
+        state = {key.rpartition("/")[2]: checkpoint.optimizer[key] for key in names if key.rpartition("/")[0] == name}
         # AdamW counts its steps in a CPU tensor unless it is fused.
         counts = parameter.device if optimizer.defaults["fused"] else "cpu"
         optimizer.state[parameter] = {
@@ -145,13 +182,13 @@ def optimizer_tensors(model: Any, optimizer: "torch.optim.Optimizer") -> "dict[s
 def _read(path: Path) -> Checkpoint:
     from safetensors.torch import load_file
 
-    progress = json.loads((path / "state" / "progress.json").read_text(encoding="utf-8"))
-    return Checkpoint(
-        progress["step"],
-        progress["fingerprint"],
-        load_file(path / "adapter" / WEIGHTS),
-        load_file(path / "state" / "optimizer.safetensors"),
-    )
+    state = path / "state"
+    progress = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+    if (state / "weights.safetensors").is_file():
+        weights, optimizer = (Tensors(state / f"{name}.safetensors") for name in ("weights", "optimizer"))
+        return Checkpoint(progress["step"], progress["fingerprint"], weights, optimizer)
+    adapter, moments = load_file(path / "adapter" / WEIGHTS), load_file(state / "optimizer.safetensors")
+    return Checkpoint(progress["step"], progress["fingerprint"], adapter, moments)
 
 
 def _check_same_run(found: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:

@@ -1,7 +1,7 @@
-"""`train/adapter/`: what PEFT and vLLM load as it is, with all that says where it came from.
+"""`train/adapter/`, or `train/model/`: what PEFT and vLLM load as it is, with all that says where it came from.
 
-Written aside, read back and compared with the weights in memory, then renamed: an adapter folder is whole,
-true and trained, or not there.
+Written aside, read back and compared with the weights in memory, then renamed: the folder is whole, true and
+trained, or not there.
 """
 
 import copy
@@ -22,6 +22,7 @@ from pacos.train.data import Dataset
 from pacos.train.model import base_name, peft_settings
 from pacos.train.probe import StopProbe
 from pacos.train.start import WEIGHTS, start_weights
+from pacos.train.whole_model import write_model
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pacos")
 
 
-def export_adapter(
+def export_trained(
     model: Any,
     trained: "dict[str, torch.Tensor]",
     tokenizer: Any,
@@ -39,22 +40,25 @@ def export_adapter(
     probe: StopProbe,
     folder: Path,
 ) -> None:
-    """Write the finished adapter to `folder`; `trained` are its whole weights by parameter name, on the CPU.
+    """Write the finished adapter or model to `folder`; `trained` are whole weights by parameter name, on the CPU.
 
     Raises TrainingError for one that learnt nothing, RunError for one that reads back wrong.
     """
     aside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        weights = write_adapter(model, trained, config, aside)
-        check_trained(weights, start_weights(config), where=str(folder))
+        if config.train.method == "full":
+            write_model(model, trained, config, aside)
+        else:
+            weights = write_adapter(model, trained, config, aside)
+            check_trained(weights, start_weights(config), where=str(folder))
         with_chat_template(tokenizer, config.train.template).save_pretrained(aside)
         write_json(aside / "pacos.json", provenance)
         write_text(aside / "README.md", model_card(config, dataset, provenance, probe))
         replace_folder(aside, folder)
     except OSError as failure:
         raise disk_error(failure, folder) from failure
-    log.info("adapter: %s", folder)
+    log.info("%s: %s", config.train.result, folder)
     log.info("serve it: %s", serve_command(config, folder))
 
 
@@ -139,6 +143,8 @@ def replace_folder(aside: Path, folder: Path) -> None:
 
 
 def serve_command(config: Config, folder: Path) -> str:
+    if config.train.method == "full":
+        return shlex.join(["vllm", "serve", str(folder), "--served-model-name", config.name])
     settings = peft_settings(config.train.lora)
     if serving_problems(settings):
         return f"{shlex.join(['pacos', 'merge', str(folder), '--out', 'DIR'])} && vllm serve DIR"

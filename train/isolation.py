@@ -13,6 +13,7 @@ from pacos.train.attention import attention_arguments
 from pacos.train.batches import collate
 from pacos.train.data import Example
 from pacos.train.losses import token_losses
+from pacos.train.model import causal_model
 from pacos.train.packing import BLOCK
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> flo
     alone = torch.cat([logits[:-1] for logits in apart])
     error = relative_error(packed, alone)
     tolerance = TOLERANCE[str(alone.dtype).removeprefix("torch.")]
-    where = f"{type(model.get_base_model()).__name__} with {model.config._attn_implementation}"
+    where = f"{type(causal_model(model)).__name__} with {model.config._attn_implementation}"
     todo = "this model cannot be trained packed; please report it with the model's name"
     if not error <= tolerance:
         raise TrainingError(

@@ -7,16 +7,19 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 import pacos
-from pacos.config import Config
-from pacos.errors import ConfigError, HubOutOfReach, ModelError, TrainingError
-from pacos.models import VLLM_LORA_RANKS, adapter_rank, load_model_config, load_tokenizer, serving_problems
+from pacos.config import Config, LoraConfig
+from pacos.errors import ConfigError, HubOutOfReach, TrainingError
+from pacos.models import VLLM_LORA_RANKS, adapter_rank, load_tokenizer, serving_problems
 from pacos.runs import Run
-from pacos.train.model import add_lora, base_name, peft_settings
+from pacos.train.hub import check_token
+from pacos.train.memory import reckon
+from pacos.train.model import base_name, meta_model, peft_settings, trainable_parameters, training_dtype
 from pacos.train.plan import total_steps
 from pacos.train.prepare import load_dataset
 from pacos.train.sft import is_done
@@ -34,8 +37,10 @@ def main(config: Config) -> None:
     """
     with Run.open(config) as run:
         if is_done(config, run):
-            log.info("train: done already, nothing has changed: %s", run.adapter)
+            log.info("train: done already, nothing has changed: %s", run.trained)
             return
+    if config.train.push_to_hub:
+        check_token()
     for warning in warnings(config):
         log.warning("train: %s", warning)
     processes = process_count(config)
@@ -98,9 +103,11 @@ def plan(config: Config) -> list[str]:
     leaves its figures out.
     """
     lora = config.train.lora
-    name = {"lora": "LoRA", "qlora": "QLoRA"}[config.train.method]
     check_start(config)
-    lines = [f"base {base_name(config)}, {name} r={lora.r} alpha={lora.alpha} on {lora.targets}"]
+    what = {"lora": "LoRA", "qlora": "QLoRA", "full": "every weight"}[config.train.method]
+    if config.train.method != "full":
+        what += f" r={lora.r} alpha={lora.alpha} on {lora.targets}"
+    lines = [f"base {base_name(config)}, {what}"]
     if config.train.adapter:
         lines.append(f"going on from the adapter {config.train.adapter}")
     try:
@@ -117,7 +124,14 @@ def warnings(config: Config) -> list[str]:
 
     Raises ConfigError for an option that PEFT has not.
     """
-    settings = peft_settings(config.train.lora)
+    found = [] if config.train.method == "full" else adapter_warnings(config.train.lora)
+    if not config.train.append_eos:
+        found.append("train.append_eos is off: the model will not learn to stop")
+    return found
+
+
+def adapter_warnings(lora: LoraConfig) -> list[str]:
+    settings = peft_settings(lora)
     found = [
         f"vLLM will refuse this adapter ({reason}); pacos merge can serve it" for reason in serving_problems(settings)
     ]
@@ -125,8 +139,6 @@ def warnings(config: Config) -> list[str]:
     if rank not in VLLM_LORA_RANKS and rank < max(VLLM_LORA_RANKS):
         served = next(served for served in VLLM_LORA_RANKS if served > rank)
         found.append(f"vLLM has no rank {rank} and serves it as {served}, at {served}'s cost")
-    if not config.train.append_eos:
-        found.append("train.append_eos is off: the model will not learn to stop")
     return found
 
 
@@ -145,24 +157,14 @@ def _planned_work(config: Config) -> list[str]:
             lines.append(f"train.max_steps = {steps} ends it before {train.epochs:g} epochs may be over")
     else:
         lines.append(f"data {source_paths(config)[0]}: not there yet, an earlier stage writes it")
-    return [*lines, f"{trainable_count(config):,} trainable weights in float32"]
-
-
-def trainable_count(config: Config) -> int:
-    """Adapter weights, counted on a model without storage."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    architecture = load_model_config(base_name(config), config.model)
-    try:
-        with torch.device("meta"):
-            base = AutoModelForCausalLM.from_config(architecture, trust_remote_code=config.model.trust_remote_code)
-            model = add_lora(base, config.train.lora)
-    except ValueError as failure:
-        if isinstance(failure, ModelError):
-            raise
-        raise ModelError(f"is not a causal language model: {failure}", where=base_name(config)) from failure
-    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    model = meta_model(config)
+    trained = sum(weight.numel() for weight in trainable_parameters(model).values())
+    memory = reckon(model, config, training_dtype(config), train.pack_tokens)
+    if train.checkpointing is not True:
+        lines.append(f"memory, whole on one device: {memory}")
+    if train.checkpointing is not False:
+        lines.append(f"with recomputed activations: {replace(memory, checkpointing=True)}")
+    return [*lines, f"{trained:,} trainable weights in float32"]
 
 
 def _has_gpu() -> bool:

@@ -97,9 +97,14 @@ def train_loop(
 def build_optimizer(model: Any, train: TrainConfig, accelerator: "Accelerator") -> "torch.optim.AdamW":
     import torch
 
-    parameters = trainable_parameters(model).values()
+    parameters = list(trainable_parameters(model).values())
+    # As everywhere: biases and the weights of norms do not decay.
+    groups = [
+        {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": train.weight_decay},
+        {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
     fused = accelerator.device.type == "cuda"
-    return torch.optim.AdamW(parameters, lr=train.learning_rate, weight_decay=train.weight_decay, fused=fused)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=train.learning_rate, fused=fused)
 
 
 def resume(
@@ -173,7 +178,7 @@ def update(optimizer: "torch.optim.Optimizer", rate: float) -> None:
 def out_of_memory(batches: Sequence[Batch], train: TrainConfig) -> TrainingError:
     largest = max(batch.ids.numel() for batch in batches)
     ways = [f"train.pack_tokens={max(train.row_tokens, train.pack_tokens // 2)}"]
-    ways += [] if train.checkpointing else ["train.checkpointing=true"]
+    ways += [] if train.checkpointing is True else ["train.checkpointing=true"]
     return TrainingError(
         f"the device's memory does not hold a pass of {largest:,} tokens",
         where="train.pack_tokens",

@@ -1,4 +1,4 @@
-"""The base model as it lies on disk, with LoRA adapters in float32 on top."""
+"""The model to train: the base as it lies on disk with LoRA adapters in float32 on top, or all of it in float32."""
 
 import dataclasses
 import difflib
@@ -22,8 +22,10 @@ def base_name(config: Config) -> str:
 
 
 def load_model(config: Config, device: "torch.device | str", attention: str = "sdpa") -> Any:
-    """A PeftModel ready to train: frozen base in its checkpoint's dtype, adapters in float32; see attention_for.
+    """A model ready to train; for `attention` see attention_for.
 
+    A PeftModel, its frozen base in the checkpoint's dtype and its adapters in float32. For a full tuning, transformers'
+    own model: weights in float32, because bfloat16 would round small updates away, computed in the checkpoint's dtype.
     The vocabulary is never resized: an adapter for a resized base loads nowhere else.
     Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets the model has not.
     """
@@ -32,12 +34,12 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
 
     name = base_name(config)
     check_local(name)
-    dtype = training_dtype(config)
-    quantised = {"quantization_config": four_bits(dtype)} if config.train.method == "qlora" else {}
+    dtype, method = training_dtype(config), config.train.method
+    quantised = {"quantization_config": four_bits(dtype)} if method == "qlora" else {}
     try:
         base = AutoModelForCausalLM.from_pretrained(
             name,
-            dtype=dtype,
+            dtype=torch.float32 if method == "full" else dtype,
             attn_implementation=attention,
             device_map={"": device},
             use_safetensors=True,
@@ -47,15 +49,60 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
     torch.manual_seed(config.seed)
-    model = add_lora(base, config.train.lora)
+    model = computed_in(dtype, base, device) if method == "full" else add_lora(base, config.train.lora)
     load_start(model, config)
+    if config.train.fused_lora and method != "full":
+        from pacos.train.fused_lora import fuse_lora
+
+        fuse_lora(model)
+    if config.train.checkpointing is True:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.train()
+
+
+def computed_in(dtype: "torch.dtype", model: Any, device: "torch.device | str") -> Any:
+    """A model whose float32 weights are cast for each product. Sharded, `shard` casts them as it fetches them."""
+    import torch
+
+    if dtype != torch.float32 and not sharding_asked():
+        model.forward = torch.autocast(torch.device(device).type, dtype=dtype)(model.forward)
+    return model
+
+
+def meta_model(config: Config) -> Any:
+    """The model as it will be trained, without storage. Raises ModelError for what is no causal language model."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    architecture = load_model_config(base_name(config), config.model)
+    if getattr(architecture.get_text_config(), "attn_logit_softcapping", None) and config.train.attention == "sdpa":
+        raise ModelError(
+            "caps its attention's logits, which sdpa leaves out without a word: it would be tuned as another model",
+            where=base_name(config),
+            todo="set train.attention=flex_attention, on a GPU",
+        )
+    options = {"dtype": training_dtype(config), "trust_remote_code": config.model.trust_remote_code}
+    try:
+        with torch.device("meta"):
+            base = AutoModelForCausalLM.from_config(architecture, **options)
+            if config.train.method == "full":
+                return base.train()
+            model = add_lora(base, config.train.lora).train()
+    except ValueError as failure:
+        if isinstance(failure, ModelError):
+            raise
+        raise ModelError(f"is not a causal language model: {failure}", where=base_name(config)) from failure
     if config.train.fused_lora:
         from pacos.train.fused_lora import fuse_lora
 
         fuse_lora(model)
-    if config.train.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return model.train()
+    return model
+
+
+def causal_model(model: Any) -> Any:
+    """transformers' model inside what PEFT, DDP or FSDP made of it."""
+    inner = getattr(model, "module", model)
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
 def training_dtype(config: Config) -> "torch.dtype":
@@ -142,7 +189,7 @@ def trainable_parameters(model: Any) -> dict[str, "torch.nn.Parameter"]:
 
 
 def flops_per_token(model: Any) -> int:
-    """Matrix-product FLOPs to train one token with a frozen base: forward 2N and activation gradients 2N.
+    """Matrix-product FLOPs to train one token: forward 2N, activation gradients 2N, and 2N where weights are trained.
 
     N counts the weights of linear layers; looking up an embedding multiplies nothing. Recomputed activations
     are no progress and are not counted.
@@ -155,4 +202,5 @@ def flops_per_token(model: Any) -> int:
         for module in model.modules()
         if isinstance(module, torch.nn.Linear)
     }
-    return 4 * sum(linear.values())
+    adapted = hasattr(getattr(model, "module", model), "peft_config")
+    return (4 if adapted else 6) * sum(linear.values())

@@ -34,11 +34,14 @@ class Objective(Protocol):
 class Supervised:
     figures: tuple[str, ...] = ()
 
+    def __init__(self, neftune_alpha: float = 0.0) -> None:
+        self.neftune_alpha = neftune_alpha
+
     def count(self, step: Step) -> int:
         return step.response_tokens
 
     def sums(self, model: Any, batch: Batch, examples: Sequence[Example]) -> "tuple[torch.Tensor, torch.Tensor]":
-        loss = token_losses(model, batch).sum()
+        loss = token_losses(model, batch, self.neftune_alpha).sum()
         return loss, loss.new_zeros(0)
 
 
@@ -58,8 +61,9 @@ class Preference:
         "logps/rejected",
     )
 
-    def __init__(self, beta: float, label_smoothing: float) -> None:
+    def __init__(self, beta: float, label_smoothing: float, neftune_alpha: float = 0.0) -> None:
         self.beta = beta
+        self.neftune_alpha = neftune_alpha
         self.smoothing = label_smoothing
 
     def count(self, step: Step) -> int:
@@ -68,7 +72,7 @@ class Preference:
     def sums(self, model: Any, batch: Batch, examples: Sequence[Example]) -> "tuple[torch.Tensor, torch.Tensor]":
         import torch
 
-        logps = answer_logps(model, batch, examples)
+        logps = answer_logps(model, batch, examples, self.neftune_alpha)
         reference = torch.tensor([example.reference for example in examples], dtype=logps.dtype, device=logps.device)
         rewards = self.beta * (logps - reference)
         margins = rewards[::2] - rewards[1::2]
@@ -78,15 +82,15 @@ class Preference:
         return losses.sum(), torch.stack([figure.detach().sum() for figure in figures])
 
 
-def answer_logps(model: Any, batch: Batch, examples: Sequence[Example]) -> "torch.Tensor":
+def answer_logps(model: Any, batch: Batch, examples: Sequence[Example], neftune_alpha: float = 0.0) -> "torch.Tensor":
     """[examples] log-probability of what each learns, in nats."""
     import torch
 
-    losses = token_losses(model, batch).split([example.response_tokens for example in examples])
+    losses = token_losses(model, batch, neftune_alpha).split([example.response_tokens for example in examples])
     return torch.stack([-part.sum() for part in losses])
 
 
 def objective_of(train: TrainConfig) -> Objective:
     if train.objective == "dpo":
-        return Preference(train.dpo.beta, train.dpo.label_smoothing)
-    return Supervised()
+        return Preference(train.dpo.beta, train.dpo.label_smoothing, train.neftune_alpha)
+    return Supervised(train.neftune_alpha)

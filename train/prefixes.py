@@ -2,7 +2,7 @@
 
 An example whose first `shared` ids are a prefix of others attends that prefix and itself, at its true positions:
 exactly what it would see alone. It holds only while each example would compute the same prefix, so not under
-dropout. Precedent for pairs of answers: arXiv 2410.20305.
+dropout or noise. Precedent for pairs of answers: arXiv 2410.20305.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from pacos.train.data import Example
 
 def share_prefixes(examples: Sequence[Example], train: TrainConfig) -> list[Example]:
     """The same examples, each saying how many of its first ids it shares; none does where that would not be exact."""
-    if train.lora.dropout or not examples:
+    if train.dropout or train.neftune_alpha or not examples:
         return list(examples)
     if train.objective == "dpo":
         return share_in_pairs(examples)

@@ -17,16 +17,25 @@ from pacos.runs import Run, Stage
 from pacos.templates import TEMPLATE_SHA256
 from pacos.train.attention import FLEX, attention_for
 from pacos.train.data import Dataset
-from pacos.train.export import export_adapter
+from pacos.train.export import export_trained
+from pacos.train.hub import check_token, push
 from pacos.train.isolation import check_isolation
 from pacos.train.loop import train_loop
-from pacos.train.model import base_name, load_model, trainable_parameters
+from pacos.train.memory import Memory, fit, free_memory, reckon
+from pacos.train.model import (
+    base_name,
+    causal_model,
+    load_model,
+    meta_model,
+    trainable_parameters,
+    training_dtype,
+)
 from pacos.train.plan import Plan, plan_run
 from pacos.train.prepare import load_dataset, tokenizer_sha256
 from pacos.train.probe import StopProbe, probe_stops
 from pacos.train.reference import with_reference
 from pacos.train.sharding import gather, is_sharded, reshard, shard, sharding_asked
-from pacos.train.sources import source_paths
+from pacos.train.sources import hub_revisions, source_files
 from pacos.train.start import check_start, start_sha256
 from pacos.train.world import open_accelerator
 
@@ -46,6 +55,7 @@ NOT_DECISIVE = {
     "save_steps",
     "keep",
     "report_to",
+    "push_to_hub",
 }
 
 
@@ -57,8 +67,10 @@ def main(config: Config, run: Run | None) -> None:
     from accelerate.utils import broadcast_object_list
 
     check_start(config)
+    if config.train.push_to_hub:
+        check_token()
     done = [run is not None and is_done(config, run)]
-    decides = (recipe(config), model_sha256(base_name(config), config.model))
+    decides = decisions(config)
     begun = run.stage("train", *decides, inputs=input_paths(config)) if run and not done[0] else None
     with begun or contextlib.nullcontext() as stage:
         if stage:
@@ -68,13 +80,14 @@ def main(config: Config, run: Run | None) -> None:
         if not done[0]:
             train(config, accelerator, stage)
         elif run:
-            log.info("train: done already, nothing has changed: %s", run.adapter)
+            log.info("train: done already, nothing has changed: %s", run.trained)
         accelerator.end_training()
 
 
 def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> None:
     tokenizer = load_tokenizer(base_name(config), config.model)
     dataset = load_dataset(config, tokenizer)
+    config, memory = reckon_memory(config, dataset, accelerator)
     model = place_model(config, accelerator)
     check_vocabulary(model, tokenizer)
     pad_id = tokenizer.eos_token_id
@@ -87,6 +100,7 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
         examples = with_reference(model, dataset, config, accelerator, pad_id, provenance, static=static)
         plan = plan_run(examples, config, processes=accelerator.num_processes, static=static)
     if stage:
+        log.info("train: memory: %s", memory)
         announce(config, dataset, plan, model, accelerator, error)
     folder = config.run_dir / "train"
     train_loop(model, pad_id, plan, config, accelerator, folder, recipe(config) | provenance)
@@ -94,11 +108,14 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
     probe = probe_stops(model, tokenizer, config) if stage or is_sharded(model) else None
     if stage and probe:
         report_probe(probe, folder / "probe.json")
-        export_adapter(model, trained, tokenizer, config, dataset, provenance, probe, folder / "adapter")
-        stage.outputs += [folder / "adapter", folder / "metrics.jsonl", folder / "probe.json"]
+        result = folder / config.train.result
+        export_trained(model, trained, tokenizer, config, dataset, provenance, probe, result)
+        stage.outputs += [result, folder / "metrics.jsonl", folder / "probe.json"]
         steps = [values for _, values in read_jsonl(folder / "metrics.jsonl")]
         stage.tokens["completion"] = sum(values["response_tokens"] for values in steps)
         stage.tokens["prompt"] = sum(values["tokens"] for values in steps) - stage.tokens["completion"]
+        if config.train.push_to_hub:
+            push(result, config.train.push_to_hub)
     accelerator.wait_for_everyone()
 
 
@@ -122,22 +139,42 @@ def report_probe(probe: StopProbe, path: Path) -> None:
     write_json(path, asdict(probe))
 
 
+def reckon_memory(config: Config, dataset: Dataset, accelerator: "Accelerator") -> tuple[Config, Memory]:
+    """The configuration with `train.checkpointing` decided, alike on all processes. Raises TrainingError: see `fit`."""
+    from accelerate.utils import gather_object
+
+    longest = sorted((len(example.ids) for example in dataset.examples), reverse=True)
+    examples = config.train.batch_size * (2 if config.train.objective == "dpo" else 1)
+    tokens = min(config.train.pack_tokens, sum(longest[:examples]))
+    shares = accelerator.num_processes if sharding_asked() else 1
+    memory = reckon(meta_model(config), config, training_dtype(config), tokens, shares)
+    memory = fit(memory, config, min(gather_object([free_memory(accelerator.device)])))
+    train = config.train.model_copy(update={"checkpointing": memory.checkpointing})
+    return config.model_copy(update={"train": train}), memory
+
+
 def place_model(config: Config, accelerator: "Accelerator") -> Any:
     """The model on this process's device; where FSDP is asked for, loaded on the CPU and then sharded."""
     attention = attention_for(config, accelerator.device)
     if not sharding_asked():
         return load_model(config, accelerator.device, attention)
     model = load_model(config, "cpu", attention)
-    shard(model, accelerator.device, accelerator.num_processes)
+    dtype = training_dtype(config) if config.train.method == "full" else None
+    shard(model, causal_model(model), accelerator.device, accelerator.num_processes, dtype)
     return model
 
 
 def input_paths(config: Config) -> list[Path]:
-    return source_paths(config) + ([Path(config.train.adapter)] if config.train.adapter else [])
+    return source_files(config) + ([Path(config.train.adapter)] if config.train.adapter else [])
 
 
 def is_done(config: Config, run: Run) -> bool:
-    return run.is_done("train", recipe(config), model_sha256(base_name(config), config.model))
+    return run.is_done("train", *decisions(config))
+
+
+def decisions(config: Config) -> tuple[object, ...]:
+    """All that decides the result and is no file: the manifest holds the files' hashes."""
+    return recipe(config), model_sha256(base_name(config), config.model), hub_revisions(config)
 
 
 def recipe(config: Config) -> dict[str, Any]:
@@ -164,9 +201,9 @@ def announce(
     log.info("train: %s", dataset)
     log.info("train: %s", plan)
     log.info(
-        "train: %s in %s, %s trainable weights; %d steps on %d × %s; packed = alone to %.1e",
+        "train: %s computed in %s, %s trainable weights; %d steps on %d × %s; packed = alone to %.1e",
         base_name(config),
-        str(model.dtype).removeprefix("torch."),
+        str(training_dtype(config)).removeprefix("torch."),
         f"{trainable:,}",
         len(plan.steps),
         accelerator.num_processes,

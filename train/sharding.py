@@ -54,18 +54,21 @@ def check_settings() -> None:
             )
 
 
-def shard(model: Any, device: "torch.device", processes: int) -> None:
-    """Cut a PeftModel that lies on the CPU, equal on every process, and keep this process's share on `device`.
+def shard(model: Any, base: Any, device: "torch.device", processes: int, dtype: "torch.dtype | None" = None) -> None:
+    """Cut a model that lies on the CPU, equal on every process, and keep this process's share on `device`.
+
+    `base` is transformers' model inside it. With `dtype` weights are cast as they are fetched, and gradients come
+    together in float32.
 
     It moves layer by layer, so that no device ever holds more whole than one layer, or the embeddings; each process
     does hold a CPU copy before. Frozen weights keep their dtype: a group needs one among what is trained only, and
     adapters are float32 (`_init_mp_dtypes` in torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py).
     Raises TrainingError for a model that does not name its decoder layers.
     """
+    import torch
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    base = model.get_base_model()
     kinds = set(base._no_split_modules or ())
     layers = [module for module in base.modules() if type(module).__name__ in kinds]
     if not layers:
@@ -75,11 +78,12 @@ def shard(model: Any, device: "torch.device", processes: int) -> None:
             todo="use configs/accelerate/ddp.yaml or single.yaml",
         )
     mesh = init_device_mesh(device.type, (processes,))
+    policy = MixedPrecisionPolicy(dtype, torch.float32) if dtype else MixedPrecisionPolicy()
     again = os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower() == "true"
     for layer in layers:
-        fully_shard(layer, mesh=mesh, reshard_after_forward=again)
+        fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=again)
     # Backward starts with the root's weights: giving them away in between would only fetch them twice.
-    fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
 
 
 def is_sharded(model: Any) -> bool:

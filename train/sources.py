@@ -12,7 +12,7 @@ from typing import TypeVar
 from pacos.config import Config, DataSource
 from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.records import Task, parse_task, read_rows
-from pacos.superni import read_training_split
+from pacos.superni import read_training_split, training_files
 from pacos.train.pairs import Pair, parse_pair
 
 log = logging.getLogger("pacos")
@@ -44,11 +44,41 @@ def _load(config: Config, parse: Parse[Row]) -> list[tuple[str, Row]]:
 
 
 def source_paths(config: Config) -> list[Path]:
-    """The files whose content the manifest records: those of the hub and SuperNI's are in the dataset's hash."""
+    """The files of rows that the configuration names."""
     folder, file = ("pairs", "pairs.jsonl") if config.train.objective == "dpo" else ("dataset", "dataset.jsonl")
     paths = [Path(source.path) for source in config.train.data if source.path]
     paths = paths if config.train.data else [config.run_dir / folder]
     return [path / file if path.is_dir() or path.suffix == "" else path for path in paths]
+
+
+def source_files(config: Config) -> list[Path]:
+    """All files on this machine that decide what is trained on; a folder stands for what is in it."""
+    files = source_paths(config)
+    for source in config.train.data:
+        if source.superni:
+            files += training_files(Path(source.superni))
+        elif source.hub and Path(source.hub).is_dir():
+            files.append(Path(source.hub))
+    return files
+
+
+def hub_revisions(config: Config) -> dict[str, str]:
+    """{hub id: commit} of the datasets that come from the hub; "" for one that is nowhere to be looked up."""
+    sources = [source for source in config.train.data if source.hub and not Path(source.hub).is_dir()]
+    return {source.name: hub_revision(source.name, source.revision or "main") for source in sources}
+
+
+def hub_revision(name: str, revision: str) -> str:
+    """The commit that a branch or tag of a dataset stands for: the hub's word, else what the cache was filled from."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return HfApi().dataset_info(name, revision=revision, timeout=10).sha or ""
+    except (HfHubHTTPError, OSError):
+        kept = Path(HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}" / "refs" / revision
+        return kept.read_text(encoding="utf-8").strip() if kept.is_file() else ""
 
 
 def source_names(config: Config) -> str:

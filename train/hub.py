@@ -1,0 +1,47 @@
+"""`pacos push` and `train.push_to_hub`: a finished adapter or model to the Hugging Face hub, never unless asked to."""
+
+import logging
+from pathlib import Path
+
+from pacos.errors import ConfigError, HubOutOfReach, ModelError
+
+log = logging.getLogger("pacos")
+
+# What the stage wrote and checked; anything else in the folder is not ours to publish.
+PUBLISHED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md"]
+
+
+def check_token() -> None:
+    """Raises ConfigError where no token of the hub is found: before the training, not after it."""
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise ConfigError(
+            "there is no token to push with", where="train.push_to_hub", todo="`hf auth login`, or set HF_TOKEN"
+        )
+
+
+def push(folder: Path, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
+    """Upload what a training stage left in `folder` to `repository` in one commit; returns its address.
+
+    A repository that is not there is made, private unless `public`. Raises ModelError for a folder without weights
+    or card and for what the hub refuses, HubOutOfReach where it does not answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not any(folder.glob("*.safetensors")) or not (folder / "README.md").is_file():
+        raise ModelError("holds no finished adapter or model: no weights, or no README.md", where=str(folder))
+    check_token()
+    hub = HfApi(endpoint=endpoint)
+    try:
+        name = hub.create_repo(repository, private=not public, exist_ok=True).repo_id
+        commit = hub.upload_folder(
+            repo_id=name, folder_path=folder, allow_patterns=PUBLISHED, commit_message="Trained by pacos"
+        )
+    except HfHubHTTPError as refused:
+        raise ModelError(f"the hub refuses it: {str(refused).splitlines()[0]}", where=repository) from refused
+    except OSError as failure:
+        raise HubOutOfReach(f"the hub is out of reach: {failure}", where=repository, todo="pacos push, later") from None
+    log.info("pushed: %s", commit.commit_url)
+    return str(commit.commit_url)
