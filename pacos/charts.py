@@ -210,7 +210,7 @@ def bars(counts: Mapping[str, int], colour: str = ACCENT) -> Any:
         hoverinfo="skip",
     )
     figure.update_xaxes(visible=False)
-    figure.update_yaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False, ticks="outside", ticklen=6, tickcolor="rgba(0,0,0,0)")
     figure.update_layout(margin={"r": 60})
     return figure
 

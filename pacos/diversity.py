@@ -72,7 +72,8 @@ def sunburst(top: Mapping[str, Mapping[str, int]]) -> Any:
         marker={"colors": colours, "line": {"color": "rgba(255,255,255,0.6)", "width": 1}},
         leaf={"opacity": 0.78}, insidetextfont={"color": "#fff"}, hovertemplate="%{label}: %{value:,}",
     )  # fmt: skip
-    figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
+    # Labels of slices too thin for them would be unreadable; the mouse still names them.
+    figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0}, uniformtext={"minsize": 10, "mode": "hide"})
     return figure
 
 
