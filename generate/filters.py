@@ -28,8 +28,8 @@ ALPACA_KEYWORDS = (*SELF_INSTRUCT_KEYWORDS, "video", "audio", "music", "flowchar
 KEYWORDS = {"self-instruct": SELF_INSTRUCT_KEYWORDS, "alpaca": ALPACA_KEYWORDS}
 
 
-class Verdict(NamedTuple):
-    """The rule that a task breaks, and what it measured there."""
+class BrokenRule(NamedTuple):
+    """The rule that a task breaks, by its reason, and what it measured there."""
 
     reason: Reason
     figures: Figures
@@ -71,10 +71,10 @@ def instance_rules(filters: FiltersConfig) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def first_broken_rule(task: Task, rules: Iterable[Rule]) -> Verdict | None:
+def first_broken_rule(task: Task, rules: Iterable[Rule]) -> BrokenRule | None:
     for reason, rule in rules:
         if (figures := rule(task)) is not None:
-            return Verdict(reason, figures)
+            return BrokenRule(reason, figures)
     return None
 
 

@@ -82,8 +82,8 @@ async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journa
             Pool(run.dataset, seeds, generate.filters, generate.target, instructions_only=bootstraps) as pool,
             bar("generate", generate.target, "instructions" if bootstraps else "tasks") as progress,
         ):
-            kind = Bootstrap if bootstraps else Session
-            async with kind(engine, maker, journal, pool, budget, progress) as session:
+            session_type = Bootstrap if bootstraps else Session
+            async with session_type(engine, maker, journal, pool, budget, progress) as session:
                 await ask_ahead(
                     session.ask,
                     answered=journal.answers,
