@@ -102,7 +102,7 @@ def over_time(stretches: Sequence[Mapping[str, float]]) -> Any:
         hovertemplate="up to task %{x:,}: %{y:.3f}",
     )
     figure.update_xaxes(title="tasks, in their order")
-    figure.update_yaxes(title="mean ROUGE-L to nearest", range=[0, 1])
+    figure.update_yaxes(title="mean ROUGE-L", range=[0, 1])
     return figure
 
 
