@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pacos.config import Config, EngineConfig, ModelConfig
+from pacos.records import write_jsonl
 from pacos.server import ManagedServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +28,24 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_llama import build_tiny_llama
 
     return build_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture
+def seeds(tmp_path: Path) -> Path:
+    """Twelve short seed tasks, of which a handful fits the tiny model's context beside an answer."""
+    words = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    rows = [
+        {
+            "id": f"seed_task_{number}",
+            "name": f"seed_{number}",
+            "instruction": f"Say the number {word} aloud.",
+            "instances": [{"input": "", "output": word}],
+            "is_classification": False,
+        }
+        for number, word in enumerate(words)
+    ]
+    write_jsonl(tmp_path / "seeds.jsonl", rows)
+    return tmp_path / "seeds.jsonl"
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from pacos.generate.journal import read_responses
 from pacos.generate.request import RequestMaker
 from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.models import load_tokenizer
-from pacos.records import DatasetRow, Rejection, read_records, write_jsonl
+from pacos.records import DatasetRow, Rejection, read_records
 from pacos.runs import Run
 from tests.killed_run import ROOT, generate_command, run_until_arrival
 from tests.scripted_server import Prompt, ScriptedServer
@@ -153,16 +153,11 @@ def test_time_and_money_stop_a_run_that_a_larger_budget_goes_on_with(
 
 
 def test_the_real_engine_is_asked_in_every_phase(
-    tmp_path: Path, tiny_base: Path, live_engine_config: EngineConfig
+    tmp_path: Path, tiny_base: Path, seeds: Path, live_engine_config: EngineConfig
 ) -> None:
     """Random weights write no instances, but some of their text passes for an instruction, and is asked about."""
-    seeds = [
-        {"id": f"s{n}", "instruction": f"Say {word} aloud.", "instances": [{"input": "", "output": word}]}
-        for n, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight"])
-    ]
-    write_jsonl(tmp_path / "seeds.jsonl", seeds)
     config = experiment(
-        tmp_path, tiny_base, "", seeds=str(tmp_path / "seeds.jsonl"), budget={"requests": 40},
+        tmp_path, tiny_base, "", seeds=str(seeds), budget={"requests": 40},
         sampling={"temperature": 1.0, "top_p": 1.0, "max_tokens": 128}, instances={"max_tokens": 16},
     )  # fmt: skip
     config = config.model_copy(update={"engine": live_engine_config.model_copy(update={"max_in_flight": 8})})
