@@ -26,6 +26,7 @@ from pacos.generate.request import RequestMaker
 from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.models import load_tokenizer
 from pacos.records import DatasetRow, JsonlWriter, Response, Task, read_records
+from pacos.runs import Run
 from pacos.server import ManagedServer
 
 PROMPTS_PER_CALL = 5
@@ -83,7 +84,10 @@ def _pipeline(
 
     The real tasks stand in the journal as answers, which the run commits before its own.
     """
-    with JsonlWriter(runs.dataset_of(experiment) / "responses.jsonl") as journal:
+    with (
+        Run.open(load_config(experiment)) as run,
+        JsonlWriter(run.dataset / "responses.jsonl") as journal,
+    ):
         for number, tasks in enumerate(answers):
             text = "".join(format_item(place, task) for place, task in enumerate(tasks, 4))
             journal.write(Response(number, text.removeprefix("###\n4. Instruction:"), "stop"))
