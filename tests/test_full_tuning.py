@@ -8,13 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pacos.config import Config
+from pacos.config import Config, EvaluateConfig
 from pacos.errors import ConfigError, TrainingError
+from pacos.evaluate import pipeline as evaluation
 from pacos.evaluate.contestants import contestants
 from pacos.train import launch
 from pacos.train.checkpoints import checkpoint_folders
 from pacos.train.model import load_model, trainable_parameters
 from pacos.train.whole_model import share_moved
+from tests.conftest import ROOT
 from tests.small_training import read_metrics, train_here, training_config, write_tasks
 from tests.test_sharding import train_sharded
 from tests.test_train_loop import trainer_curve
@@ -61,6 +63,9 @@ def test_the_model_folder_loads_in_transformers_and_is_evaluated_as_a_model_of_i
     base, own = contestants(tuned, folder)
     assert (own.name, own.base, own.adapter) == ("tuned", str(folder), None)
     assert own.base_sha256 != base.base_sha256
+    suites = [{"name": "demo", "path": str(ROOT / "demo" / "suite"), "limit": 1}]
+    config = tuned.model_copy(update={"evaluate": EvaluateConfig.model_validate({"suites": suites})})
+    assert f"tuned: {folder}" in evaluation.plan(config)
 
 
 def test_a_full_tuning_goes_on_bit_for_bit(tuned):

@@ -153,11 +153,15 @@ def test_the_reference_is_kept_by_the_weights_and_answers_it_was_made_from(tmp_p
     assert all(reference.reference_sha256(config, origin | {name: "x"}) != one for name in origin)
 
 
-def test_packs_and_shared_prompts_do_not_change_the_loss(tmp_path, tiny_base, pairs, tuned):
+def test_packs_shared_prompts_and_processes_do_not_change_the_loss(tmp_path, tiny_base, pairs, tuned, monkeypatch):
+    monkeypatch.setattr(launch, "_has_gpu", lambda: False)
     wide = train_here(dpo_config(tmp_path, tiny_base, pairs, tuned, "wide", pack_tokens=4096))
     narrow = train_here(dpo_config(tmp_path, tiny_base, pairs, tuned, "narrow", pack_tokens=512, eval_examples=4))
-    alone = train_here(dpo_config(tmp_path, tiny_base, pairs, tuned, "alone", pack_tokens=512, checkpointing=True))
-    assert [line["loss"] for line in alone] == pytest.approx([line["loss"] for line in wide], abs=1e-4)
+    together = dpo_config(tmp_path, tiny_base, pairs, tuned, "together", pack_tokens=512, processes=2)
+    launch.main(together)
+    for name in ("loss", "rewards/margins", "grad_norm"):
+        found = [line[name] for line in read_metrics(together)]
+        assert found == pytest.approx([line[name] for line in wide], abs=1e-4), name
     assert [line["examples"] for line in wide] == [8] * 9, "pairs are counted"
     assert all(line["computed_tokens"] < 0.8 * line["tokens"] for line in wide), "a prompt is computed once for both"
     assert narrow[-1]["eval_loss"] > 0 and 0 <= narrow[-1]["eval_rewards/accuracies"] <= 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.errors import ConfigError, ModelError
+from pacos.errors import ConfigError, HubOutOfReach, ModelError
 from pacos.train import launch
 from pacos.train.card import base_licence
 from pacos.train.hub import push
@@ -61,7 +61,8 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub() -> Iterator[str]:
+def hub(monkeypatch) -> Iterator[str]:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     Hub.repositories, Hub.created = {}, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -89,10 +90,12 @@ def test_a_finished_folder_is_uploaded_whole_to_a_private_repository(hub, adapte
     }
 
 
-def test_a_token_that_the_hub_refuses_is_a_clear_error(hub, adapter, monkeypatch):
+def test_a_hub_that_refuses_or_does_not_answer_is_a_clear_error(hub, adapter, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(ModelError, match=r"the hub refuses it: .*401"):
         push(adapter, "me/llama", endpoint=hub)
+    with pytest.raises(HubOutOfReach, match="out of reach"):
+        push(adapter, "me/llama", endpoint="http://127.0.0.1:9")
 
 
 def test_a_missing_token_stops_the_run_before_it_begins(tmp_path, tiny_base, monkeypatch):

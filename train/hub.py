@@ -28,7 +28,9 @@ def push(folder: Path, repository: str, *, public: bool = False, endpoint: str |
     or card and for what the hub refuses, HubOutOfReach where it does not answer.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+
+    # HTTPError is that of the library's HTTP client, whichever it uses.
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     if not any(folder.glob("*.safetensors")) or not (folder / "README.md").is_file():
         raise ModelError("holds no finished adapter or model: no weights, or no README.md", where=str(folder))
@@ -41,7 +43,7 @@ def push(folder: Path, repository: str, *, public: bool = False, endpoint: str |
         )
     except HfHubHTTPError as refused:
         raise ModelError(f"the hub refuses it: {str(refused).splitlines()[0]}", where=repository) from refused
-    except OSError as failure:
+    except (OSError, HTTPError) as failure:
         raise HubOutOfReach(f"the hub is out of reach: {failure}", where=repository, todo="pacos push, later") from None
     log.info("pushed: %s", commit.commit_url)
     return str(commit.commit_url)

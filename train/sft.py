@@ -70,8 +70,7 @@ def main(config: Config, run: Run | None) -> None:
     if config.train.push_to_hub:
         check_token()
     done = [run is not None and is_done(config, run)]
-    decides = decisions(config)
-    begun = run.stage("train", *decides, inputs=input_paths(config)) if run and not done[0] else None
+    begun = run.stage("train", *decisions(config), inputs=input_paths(config)) if run and not done[0] else None
     with begun or contextlib.nullcontext() as stage:
         if stage:
             load_dataset(config, load_tokenizer(base_name(config), config.model), keep=True)

@@ -72,11 +72,11 @@ def hub_revision(name: str, revision: str) -> str:
     """The commit that a branch or tag of a dataset stands for: the hub's word, else what the cache was filled from."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         return HfApi().dataset_info(name, revision=revision, timeout=10).sha or ""
-    except (HfHubHTTPError, OSError):
+    except (OSError, HTTPError):
         kept = Path(HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}" / "refs" / revision
         return kept.read_text(encoding="utf-8").strip() if kept.is_file() else ""
 
