@@ -19,8 +19,8 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
-# Run by CI itself (setup, test), beside it (demo: ten minutes), or not ours (git, the shell).
-ELSEWHERE = ("scripts/setup", "scripts/demo", "scripts/test", "source .venv/bin/activate", "git clone ")
+# Run by CI itself (setup, test), beside it (demo: ten minutes), or not ours (the shell); tests/test_fetch.py fetches.
+ELSEWHERE = ("scripts/setup", "scripts/demo", "scripts/test", "source .venv/bin/activate", "pacos fetch ")
 PLANNED = ("pacos run", "pacos generate", "pacos train", "pacos evaluate", "accelerate launch")
 PROGRAMS = {
     "pacos": [sys.executable, "-m", "pacos.cli"],

@@ -1,0 +1,150 @@
+"""The commands of `pacos` that evaluate: scores, comparisons, judgements, and the official data they need."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pacos.cli_options import ConfigFile, DryRun, OutDir, Overrides, print_plan
+from pacos.errors import RunError
+
+app = typer.Typer()
+
+JudgementKind = Literal["rubric", "pairwise", "additive"]
+OfficialData = Literal["seeds", "superni", "user-oriented", "alpaca"]
+
+
+@app.command()
+def evaluate(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    adapter: Annotated[list[str] | None, typer.Option(help="NAME=PATH of one more adapter; may be repeated.")] = None,
+    checkpoints: Annotated[list[Path] | None, typer.Option(help="A run whose checkpoints all take part.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Base and adapters on one engine → SuperNI predictions, scores, comparison, report."""
+    from pacos import report as reporting
+    from pacos.config import Contestant, load_config
+    from pacos.evaluate import pipeline
+    from pacos.evaluate.contestants import checkpoint_adapters
+    from pacos.runs import Run
+
+    experiment = load_config(config, overrides or [])
+    more = [Contestant(name=name, adapter=path) for name, path in map(_named_path, adapter or [])]
+    more += [entry for run_dir in checkpoints or [] for entry in checkpoint_adapters(run_dir)]
+    section = experiment.evaluate.model_copy(update={"models": [*experiment.evaluate.models, *more]})
+    experiment = experiment.model_copy(update={"evaluate": section})
+    if dry_run:
+        print_plan("evaluate", pipeline.plan(experiment))
+        return
+    with Run.open(experiment) as directory:
+        pipeline.main(experiment, directory)
+    typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="Ours, Tk-Instruct's, or the leaderboard's.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
+    references: Annotated[Path | None, typer.Option(help="For the leaderboard's form: its reference file.")] = None,
+    track: Annotated[Literal["default", "xlingual"], typer.Option(help="Of the reference file.")] = "default",
+) -> None:
+    """Score an existing file of SuperNI predictions, without the engine."""
+    from pacos.evaluate import score as scoring
+
+    typer.echo(scoring.score_file(predictions, json, references=references, track=track))
+
+
+@app.command()
+def compare(
+    evaluations: Annotated[list[Path], typer.Argument(help="Folders eval/<label>/; the first is the base.")],
+    out: OutDir = Path("."),
+) -> None:
+    """Difference to the first evaluation, with paired intervals clustered by task; report.html shows it whole."""
+    from pacos import report as reporting
+    from pacos.evaluate import compare as comparing
+
+    comparison = comparing.compare(evaluations, out)
+    typer.echo(comparing.table(comparison))
+    typer.echo(f"report: {reporting.render_comparison(evaluations, comparison, out)}")
+
+
+@app.command()
+def judge(
+    config: ConfigFile,
+    kind: Annotated[JudgementKind, typer.Option(help="Grades A-D, blind comparison in both orders, or scores 0-5.")],
+    overrides: Overrides = None,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(help="eval/<label>/ or a file of answers; may be repeated, the first is compared with."),
+    ] = None,
+    suite: Annotated[Path | None, typer.Option(help="Where the questions of the evaluations lie.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """A local model judges answers, those of this run's evaluations unless others are given."""
+    from pacos.config import load_config
+    from pacos.evaluate import judge as judging
+    from pacos.evaluate.judged import evaluations_of, read_answers
+    from pacos.runs import Run
+
+    experiment = load_config(config, overrides or [])
+    judged = read_answers(answers or evaluations_of(experiment.run_dir), suite)
+    if dry_run:
+        print_plan("judge", judging.plan(experiment, kind, judged))
+        return
+    with Run.open(experiment) as directory:
+        judging.main(experiment, directory, kind, judged)
+
+
+@app.command()
+def agreement(
+    one: Annotated[Path, typer.Argument(help="Grades A-D: judgements.jsonl, or lines of item, model, verdict.")],
+    other: Annotated[Path, typer.Argument(help="Those of another rater.")],
+) -> None:
+    """Agreement of two raters: Cohen's kappa of four grades and of A, B against C, D; Spearman's correlation."""
+    import json
+
+    from pacos.evaluate.verdicts import rater_agreement
+
+    typer.echo(json.dumps(rater_agreement(one, other), indent=2))
+
+
+@app.command()
+def winrate(annotations: Annotated[Path, typer.Argument(help="AlpacaEval's annotations.json.")]) -> None:
+    """Win rate and standard error of AlpacaEval-format annotations."""
+    from pacos.evaluate import alpaca_eval
+
+    typer.echo(alpaca_eval.table(alpaca_eval.win_rates(annotations)))
+
+
+@app.command()
+def contamination(
+    dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks (.json, .jsonl) or a dataset folder.")],
+    suite: Annotated[Path, typer.Option(help="A SuperNI folder, or a user-oriented .jsonl file.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Write every overlap here.")] = None,
+) -> None:
+    """Texts of an evaluation set that turn up in a training set: same words, a run of 13, or ROUGE-L of 0.7."""
+    from pacos.evaluate import contamination as overlaps
+
+    typer.echo(overlaps.table(overlaps.check(dataset, suite, json)))
+
+
+@app.command()
+def fetch(
+    name: Annotated[OfficialData, typer.Argument(help="Which data.")],
+    out: OutDir,
+    training: Annotated[bool, typer.Option(help="SuperNI's 756 training tasks as well; most of its size.")] = True,
+    home: Annotated[str | None, typer.Option(help="A mirror in place of https://raw.githubusercontent.com.")] = None,
+) -> None:
+    """Official data from its public home at pinned commits, checked; goes on where it stopped."""
+    from pacos import fetch as fetching
+
+    files = fetching.fetch(name, out, home=home or fetching.HOME, training=training)
+    typer.echo(f"{len(files):,} files in {out}, as published")
+
+
+def _named_path(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise RunError(f"{text!r} is not NAME=PATH", where="--adapter")
+    return name, path
