@@ -39,16 +39,16 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """An evaluation text that turned up in training text; `measure` is exact, run or rougeL."""
+    """A passage that turned up among those of an index; `measure` is exact, run or rougeL."""
 
     measure: str
     rougeL: float
-    evaluation: Passage
-    training: Passage
+    passage: Passage
+    indexed: Passage
 
 
-class TrainingIndex:
-    """Finds texts in the texts that a model was trained on; of several sources of an overlap the first is named."""
+class PassageIndex:
+    """Finds texts among others, as those that a model was trained on; of several that overlap the first is named."""
 
     def __init__(self, passages: Iterable[Passage]) -> None:
         self._passages: dict[str, Passage] = {}
@@ -109,11 +109,11 @@ def suite_passages(suite: Suite) -> Iterator[Passage]:
 
 
 def contamination(training: Iterable[Passage], evaluation: Iterable[Passage]) -> dict[str, Any]:
-    """{texts, too_short, overlapping, by_measure, by_part, owners, overlaps: [Overlap as a mapping]}.
+    """{texts, too_short, overlapping, by_measure, by_part, owners, overlaps: [{measure, rougeL, evaluation, training}]}
 
     A text that several instances share counts once; `owners` counts what it belongs to (definitions by task).
     """
-    index = TrainingIndex(training)
+    index = PassageIndex(training)
     owners: dict[tuple[str, str], set[str]] = {}
     first: dict[tuple[str, str], Passage] = {}
     for passage in evaluation:
@@ -135,7 +135,15 @@ def contamination(training: Iterable[Passage], evaluation: Iterable[Passage]) ->
         "by_measure": dict(Counter(overlap.measure for overlap in found.values())),
         "by_part": dict(Counter(part for part, _ in found)),
         "owners": len(set().union(*(owners[key] for key in found))),
-        "overlaps": [asdict(overlap) for overlap in found.values()],
+        "overlaps": [
+            {
+                "measure": overlap.measure,
+                "rougeL": overlap.rougeL,
+                "evaluation": asdict(overlap.passage),
+                "training": asdict(overlap.indexed),
+            }
+            for overlap in found.values()
+        ],
     }
 
 
@@ -167,11 +175,12 @@ def table(found: Mapping[str, Any], listed: int = 10) -> str:
 
 
 def headline(found: Mapping[str, Any]) -> str:
-    measures = ", ".join(f"{name} {count:,}" for name, count in found["by_measure"].items())
+    """What was copied stands apart from what is merely alike: short texts are that by chance."""
+    exact, run, alike = (found["by_measure"].get(measure, 0) for measure in ("exact", "run", "rougeL"))
     return (
-        f"{found['overlapping']:,} of {found['texts']:,} evaluation texts overlap with {found['rows']:,} training rows"
-        + (f" ({measures})" if measures else "")
-        + f"; {found['too_short']:,} are too short to tell"
+        f"{exact + run:,} of {found['texts']:,} evaluation texts stand in {found['rows']:,} training rows "
+        f"({exact:,} the same, {run:,} by a run of {RUN} words); {alike:,} more are similar "
+        f"(ROUGE-L of {ROUGE_L} or more); {found['too_short']:,} are too short to tell"
     )
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from pacos.config import Config
-from pacos.cost import price_per_hour
+from pacos.cost import cost
 from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import DataError
 from pacos.evaluate.judge_prompts import CHOICES, FIRST, PROMPTS, SECOND, Kind, read_verdict
-from pacos.evaluate.judge_questions import Prompt, Question, ask_about, fit
+from pacos.evaluate.judge_questions import Question, ask_about, fit
 from pacos.evaluate.judged import Answers
 from pacos.evaluate.predict import all_or_first_error
+from pacos.evaluate.prompts import Prompt
 from pacos.evaluate.proof import prove
 from pacos.evaluate.verdicts import summary, table
 from pacos.models import load_tokenizer, model_sha256, read_adapter_config
@@ -64,7 +65,7 @@ def main(config: Config, run: Run, kind: Kind, answers: Answers) -> dict[str, An
     settings, questions = settings_of(config, kind), ask_about(kind, answers, config.evaluate.judge.samples)
     folder = run.dir / "judge" / f"{kind}--{answers.suite}"
     stage_name = f"judge/{folder.name}"
-    decides = [asdict(settings), [question.key for question in questions]]
+    decides = [asdict(settings), [[*question.key, question.sha256] for question in questions]]
     results = folder / "results.json"
     if run.is_done(stage_name, *decides):
         log.info("judge: done already, nothing has changed: %s", folder)
@@ -73,7 +74,8 @@ def main(config: Config, run: Run, kind: Kind, answers: Answers) -> dict[str, An
         began = time.monotonic()
         _take_up(folder, settings)
         asyncio.run(_judge(config, run.dir, settings, questions, folder, stage))
-        stage.cost = round((time.monotonic() - began) * price_per_hour(config) / 3600, 4)
+        seconds = time.monotonic() - began
+        stage.cost = round(cost(config, seconds, stage.tokens["prompt"], stage.tokens["completion"]), 4)
         judgements = read_records(folder / "judgements.jsonl", Judgement)
         found = {"suite": answers.suite, "judge": asdict(settings), **summary(kind, answers, judgements)}
         write_json(results, found)

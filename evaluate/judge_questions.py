@@ -9,7 +9,7 @@ from typing import Any
 from pacos.errors import ConfigError, DataError
 from pacos.evaluate.judge_prompts import Kind, Write, write_pair, write_single
 from pacos.evaluate.judged import Answer, Answers
-from pacos.evaluate.prompts import cut_middle
+from pacos.evaluate.prompts import Prompt, cut_middle, longest_fit
 from pacos.templates import alpaca_prompt, encode_chats, encode_prompts
 
 
@@ -28,16 +28,10 @@ class Question:
     def key(self) -> tuple[str, str, str, int, int]:
         return self.item, self.model, self.against, self.sample, self.repeat
 
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    text: str
-    ids: list[int]
-    truncated: bool
-
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode("utf-8", "backslashreplace")).hexdigest()
+        """Of the whole prompt as written, task and answers."""
+        return hashlib.sha256(self.write(lambda text: text).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def ask_about(kind: Kind, answers: Answers, samples: int) -> list[Question]:
@@ -88,19 +82,11 @@ def fit(write: Write, template: str, tokenizer: Any, room: int) -> Prompt:
     whole = rendered(lambda text: text, False)
     if len(whole.ids) <= room:
         return whole
-    best = keeping(0)
-    if len(best.ids) > room:
+    best, shortest = longest_fit(keeping, len(whole.text), room)
+    if best is None:
         raise ConfigError(
-            f"the judge's prompt takes {len(best.ids)} tokens without any text to judge; there is room for {room}",
+            f"the judge's prompt takes {shortest} tokens without any text to judge; there is room for {room}",
             where="evaluate.judge",
             todo="raise engine.args.max_model_len, or take a judge with a longer context",
         )
-    fits, too_many = 0, len(whole.text)
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        candidate = keeping(middle)
-        if len(candidate.ids) <= room:
-            fits, best = middle, candidate
-        else:
-            too_many = middle
     return best

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pacos.config import Config, SuiteConfig
-from pacos.cost import price_per_hour
+from pacos.cost import cost
 from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table
@@ -51,7 +51,8 @@ def main(config: Config, run: Run) -> None:
             stage.outputs += warn_of_overlap(config, run, suite_config, suite)
         began = time.monotonic()
         asyncio.run(_predict_all(config, run.dir, jobs, stage))
-        stage.cost = round((time.monotonic() - began) * price_per_hour(config) / 3600, 4)
+        seconds = time.monotonic() - began
+        stage.cost = round(cost(config, seconds, stage.tokens["prompt"], stage.tokens["completion"]), 4)
         for suite_config, suite in suites:
             folders = [job.folder for job in jobs if job.suite_config is suite_config]
             for name in baselines(suite):

@@ -5,7 +5,7 @@ right, and with it the `Output:` that asks for the answer.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,20 +82,30 @@ def _shown(instance: Instance, wanted: Demonstrations) -> int:
 
 
 def _cut(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
-    """The longest that fits, by bisection over the characters of the input that stay; no demonstrations."""
+    """The longest that fits, by the characters of the input that stay; no demonstrations."""
 
     def keeping(characters: int) -> Prompt:
         text = render(preset, replace(instance, input=cut_middle(instance.input.strip(), characters)), NONE)
         return Prompt(text, encode_prompts(tokenizer, [text])[0], truncated=True)
 
-    best = keeping(0)
-    if len(best.ids) > room:
+    best, shortest = longest_fit(keeping, len(instance.input), room)
+    if best is None:
         raise DataError(
-            f"the prompt of {instance.task} takes {len(best.ids)} tokens before its input; there is room for {room}",
+            f"the prompt of {instance.task} takes {shortest} tokens before its input; there is room for {room}",
             where="evaluate.suites",
             todo="raise engine.args.max_model_len, lower the suite's max_tokens, or take a model with a longer context",
         )
-    fits, too_many = 0, len(instance.input)
+    return best
+
+
+def longest_fit(keeping: Callable[[int], Prompt], most: int, room: int) -> tuple[Prompt | None, int]:
+    """The prompt that keeps the most characters, fewer than `most`, in at most `room` tokens, by bisection; None where
+    none fits. And the tokens of the one that keeps nothing."""
+    best = keeping(0)
+    shortest = len(best.ids)
+    if shortest > room:
+        return None, shortest
+    fits, too_many = 0, most
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
         candidate = keeping(middle)
@@ -103,7 +113,7 @@ def _cut(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
             fits, best = middle, candidate
         else:
             too_many = middle
-    return best
+    return best, shortest
 
 
 def cut_middle(text: str, characters: int) -> str:

@@ -130,6 +130,16 @@ def contamination(
 
 
 @app.command()
+def export(config: ConfigFile, out: OutDir, overrides: Overrides = None) -> None:
+    """Suites as task folders of lm-evaluation-harness, and this run's answers as its sample logs."""
+    from pacos.config import load_config
+    from pacos.evaluate import harness
+
+    for command in harness.export(load_config(config, overrides or []), out):
+        typer.echo(command)
+
+
+@app.command()
 def fetch(
     name: Annotated[OfficialData, typer.Argument(help="Which data.")],
     out: OutDir,

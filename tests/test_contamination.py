@@ -94,4 +94,4 @@ def test_an_evaluation_warns_of_training_data_that_holds_its_suite(
     # The definition that both tasks share, of six words.
     assert warn(planted)["by_part"] == {"definition": 1}
     # Seven texts: the definition, and three inputs and three references that the tasks share, all too short.
-    assert "1 of 7 evaluation texts overlap with 1 training rows (exact 1)" in caplog.text
+    assert "1 of 7 evaluation texts stand in 1 training rows (1 the same, 0 by a run of 13 words)" in caplog.text
