@@ -9,7 +9,7 @@ from pathlib import Path
 from pacos.config import Config
 from pacos.config import Contestant as Entry
 from pacos.errors import ConfigError, ModelError
-from pacos.models import model_sha256, read_adapter_config
+from pacos.models import check_adapter_fits, model_sha256
 from pacos.runs import file_sha256
 
 BASE = "base"
@@ -35,7 +35,7 @@ def contestants(config: Config, own: Path) -> list[Contestant]:
     `own` is the run's adapter, or its whole model.
 
     Raises ConfigError: a name that is taken, an entry without model and adapter, a second base with
-    `engine.url`. Raises ModelError: a model or adapter that is not there, an adapter of another base.
+    `engine.url`. Raises ModelError: a model or adapter that is not there, an adapter of another base or rank.
     """
     base = config.train.model or config.model.base
     entries: list[tuple[str, str, Path | None]] = [(BASE, base, None)]
@@ -53,6 +53,9 @@ def contestants(config: Config, own: Path) -> list[Contestant]:
     _check_names([name for name, _, _ in entries])
     _check_url(config, {model for _, model, _ in entries})
     hashes = {model: model_sha256(model, config.model) for _, model, _ in entries}
+    for _, model, adapter in entries:
+        if adapter:
+            check_adapter_fits(adapter, model, config.model)
     return [_contestant(name, model, hashes[model], adapter) for name, model, adapter in entries]
 
 
@@ -81,7 +84,6 @@ def training_step(name: str) -> int:
 def _contestant(name: str, base: str, base_sha256: str, adapter: Path | None) -> Contestant:
     if adapter is None:
         return Contestant(name, base, base_sha256)
-    read_adapter_config(adapter)
     _check_base(adapter, base, base_sha256)
     return Contestant(name, base, base_sha256, adapter, file_sha256(adapter / "adapter_model.safetensors"))
 

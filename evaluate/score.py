@@ -105,13 +105,21 @@ def read_predictions(path: Path) -> list[Prediction]:
     if len(subjects) > 1:
         raise DataError(f"holds several models or suites: {sorted(subjects)}", where=str(path), todo="one file each")
     seen = set()
-    for row in rows:
+    for index, row in enumerate(rows):
         if not row.references:
-            raise DataError(f"instance {row.instance!r} of {row.task} has no references", where=str(path))
+            where = _line_of(path, index)
+            raise DataError(f"instance {row.instance!r} of {row.task} has no references", where=where)
         if (row.task, row.instance) in seen:
-            raise DataError(f"instance {row.instance!r} of {row.task} is answered twice", where=str(path))
+            where = _line_of(path, index)
+            raise DataError(f"instance {row.instance!r} of {row.task} is answered twice", where=where)
         seen.add((row.task, row.instance))
     return sorted(rows, key=lambda row: (row.task, row.instance))
+
+
+def _line_of(path: Path, row: int) -> str:
+    """file:line of the row with this index; blank lines are no rows."""
+    lines = [line for line, _ in read_jsonl(path)]
+    return f"{path}:{lines[row]}"
 
 
 def tally(rows: Sequence[Prediction], evaluation: Evaluation | None) -> Scores:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,7 @@ def _weight_heads(path: Path) -> dict[str, bytes]:
     heads = {}
     with path.open("rb") as content:
         size = int.from_bytes(content.read(8), "little")
-        header = json.loads(content.read(size))
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
+        for name, entry in _header(path).items():
             start, end = entry["data_offsets"]
             content.seek(8 + size + start)
             heads[name] = json.dumps([entry["dtype"], entry["shape"]]).encode() + content.read(min(4096, end - start))
@@ -138,6 +136,48 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("r"), int):
         raise ModelError("is not a LoRA adapter's configuration", where=str(path))
     return config
+
+
+def check_adapter_fits(adapter: Path, base: str, config: ModelConfig) -> None:
+    """Raises ModelError where the adapter's matrices are not of the rank that its configuration says, or not of the
+    base's shapes. A hub model that is not downloaded yet, and weights in a packed form, are not looked at."""
+    settings = read_adapter_config(adapter)
+    folder = _local_files(base, config)
+    files = sorted(folder.glob("*.safetensors")) if folder else []
+    weights = {name: entry for path in files for name, entry in _header(path).items() if entry["dtype"] in _FLOATS}
+    path = adapter / "adapter_model.safetensors"
+    for name, entry in _header(path).items():
+        found = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_([AB])\.weight", name)
+        if not found:
+            continue
+        rank, width = entry["shape"] if found[2] == "A" else entry["shape"][::-1]
+        if rank > adapter_rank(settings) or (rank != settings["r"] and not settings.get("rank_pattern")):
+            raise ModelError(
+                f"{name} has rank {rank}, and adapter_config.json says {settings['r']}",
+                where=str(path),
+                todo="its two files are not of one adapter: copy them again",
+            )
+        weight = weights.get(f"{found[1]}.weight")
+        if weight and width not in weight["shape"]:
+            raise ModelError(
+                f"{name} is {width} wide, and the base's {found[1]} is {weight['shape']}: an adapter of another base",
+                where=str(path),
+                todo=f"name its base in `evaluate.models`; here it would be served with {base}",
+            )
+
+
+_FLOATS = ("F32", "F16", "BF16", "F64")
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """{weight: {dtype, shape, data_offsets}} of a safetensors file. Raises ModelError for a file that is none."""
+    try:
+        with path.open("rb") as content:
+            size = int.from_bytes(content.read(8), "little")
+            header = json.loads(content.read(min(size, path.stat().st_size)))
+    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
+        raise ModelError(f"is not a safetensors file, or cut short: {broken}", where=str(path)) from None
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def serving_problems(adapter: Mapping[str, Any]) -> list[str]:

@@ -148,9 +148,9 @@ def read_task(path: Path) -> list[Instance]:
     }
     instances = [_instance(row, index, path, header) for index, row in enumerate(rows[:INSTANCES_PER_TASK])]
     seen: set[str] = set()
-    for instance in instances:
+    for index, instance in enumerate(instances):
         if instance.id in seen:
-            raise DataError(f"two instances have the id {instance.id!r}", where=str(path))
+            raise DataError(f"two instances have the id {instance.id!r}", where=f"{path}: Instances[{index}]")
         seen.add(instance.id)
     return instances
 
@@ -205,7 +205,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         task = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-        raise DataError(f"not JSON, or cut short: {broken}", where=str(path), todo="fetch the file again") from None
+        where = f"{path}:{broken.lineno}" if isinstance(broken, json.JSONDecodeError) else str(path)
+        raise DataError(f"not JSON, or cut short: {broken}", where=where, todo="fetch the file again") from None
     if not isinstance(task, dict):
         raise DataError("a task file holds one JSON object", where=str(path))
     return task

@@ -31,7 +31,7 @@ def test_a_stage_imports_no_other_stage(stage: str) -> None:
 
 def test_the_shared_floor_imports_no_stage() -> None:
     for file in (ROOT / "pacos").glob("*.py"):
-        if file.name == "cli.py":
+        if file.name.startswith("cli"):  # the commands look up, inside their functions
             continue
         for name in imports(file):
             assert not any(name.startswith(f"pacos.{stage}") for stage in STAGES), f"{file} imports {name}"

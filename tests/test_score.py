@@ -112,9 +112,9 @@ def one(**keys: object) -> dict[str, object]:
     ("rows", "message"),
     [
         ([], "holds no predictions"),
-        ([one(), one()], "answered twice"),
+        ([one(), one()], r"p\.jsonl:2: instance '1' of t is answered twice"),
         ([one(), one(model="other", instance="2")], "several models"),
-        ([one(references=[])], "no references"),
+        ([one(), one(instance="2", references=[])], r"p\.jsonl:2: instance '2' of t has no references"),
         ([{"prediction": "red"}], ":1: missing"),
     ],
 )

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,10 @@ def test_the_folder_of_tasks_or_the_split_file_name_the_suite_too(tmp_path: Path
         ({"Instances": [{"id": "x", "input": "a", "output": []}]}, r"task1_a\.json: Instances\[0\]: .*`output`"),
         ({"Instances": [{"id": "x", "input": "a"}]}, r"Instances\[0\]: .*`output`"),
         ({"Instances": [{"id": "x", "output": ["a"]}]}, r"Instances\[0\]: .*`input`"),
-        ({"Instances": instances("a", 2) + instances("a", 1)}, "two instances have the id 'a-0'"),
+        (
+            {"Instances": instances("a", 2) + instances("a", 1)},
+            r"task1_a\.json: Instances\[2\]: two instances have the id 'a-0'",
+        ),
         ({"Instances": []}, "`Instances`"),
         ({"Definition": []}, "`Definition` is missing or empty"),
         ({"Categories": None}, "`Categories` is missing or empty"),
@@ -71,8 +75,9 @@ def test_a_task_that_is_not_one_is_named_with_what_is_wrong(tmp_path: Path, keys
 def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     folder = write_superni(tmp_path, {"task1_a": {}})
     path = folder / "tasks" / "task1_a.json"
-    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
-    with pytest.raises(DataError, match=r"task1_a\.json: not JSON, or cut short"):
+    lines = json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=1).splitlines()[:7]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match=r"task1_a\.json:7: not JSON, or cut short"):
         read_suite(folder)
 
 

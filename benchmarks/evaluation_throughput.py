@@ -1,0 +1,148 @@
+"""Does the evaluation keep the engine full? `python -m benchmarks.evaluation_throughput [--save]`.
+
+One server that is up already (prefix caching off, so that no order of the runs helps), the model, adapters and tasks
+of benchmarks/adapters.py. Answers per second, from the first request to the last answer:
+
+    together    pacos evaluate, base and four adapters interleaved
+    single      pacos evaluate, base and one adapter
+    bare        the same requests as `together` from the openai client alone: nothing scored, nothing written
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.adapters import ADAPTERS, CONTEXT, build_adapter, build_base
+from benchmarks.result import SHARED_DATA, report
+from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
+from pacos.engine import Completion, Engine, Sampling
+from pacos.evaluate.pipeline import main as evaluate
+from pacos.evaluate.prompts import fit_prompts
+from pacos.evaluate.proof import MIXED_TOKENS
+from pacos.models import load_tokenizer
+from pacos.runs import Run
+from pacos.server import ManagedServer
+from pacos.suites import read_suite
+
+IN_FLIGHT = 64
+KEY = "PACOS_BENCHMARK_KEY"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--instances", type=int, default=20, help="of each task")
+    parser.add_argument("--max-tokens", type=int, default=32, help="of an answer")
+    parser.add_argument("--rounds", type=int, default=2, help="of all three; the best of each counts")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder), options.instances, options.max_tokens, options.rounds)
+    settings = {name: value for name, value in vars(options).items() if name != "save"} | {"in_flight": IN_FLIGHT}
+    report("evaluation_throughput", figures, settings=settings, save=options.save)
+
+
+def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
+    base = build_base(folder / "base")
+    adapters = [build_adapter(base, folder / f"adapter-{seed}", seed) for seed in range(ADAPTERS)]
+    suite = SuiteConfig(
+        name="superni",
+        path=str(SHARED_DATA / "superni"),
+        prompt="tk-instruct:def",
+        limit=instances,
+        max_tokens=max_tokens,
+    )
+    best = dict.fromkeys(("together", "single", "bare"), 0.0)
+    with serving(base, folder, adapters) as engine:
+        for number in range(rounds):
+            for name, taking_part in (("together", adapters), ("single", adapters[:1])):
+                config = experiment(f"{name}-{number}", folder, base, engine, suite, taking_part)
+                best[name] = max(best[name], ours(config))
+            names = [None, *(adapter.name for adapter in adapters)]
+            best["bare"] = max(best["bare"], asyncio.run(bare(engine, base, suite, names)))
+    return {
+        **{f"{name}_answers_per_s": round(value, 1) for name, value in best.items()},
+        "together_to_single": round(best["together"] / best["single"], 3),
+        "together_to_bare": round(best["together"] / best["bare"], 3),
+    }
+
+
+@contextmanager
+def serving(base: Path, folder: Path, adapters: Sequence[Path]) -> Iterator[EngineConfig]:
+    """A server with the adapters loaded under their folders' names."""
+    args = {"max_model_len": CONTEXT, "enable_prefix_caching": False}
+    config = Config(name="x", model=ModelConfig(base=str(base), dtype="float32"), engine=EngineConfig(args=args))
+    server = ManagedServer(config, folder, str(base), list(adapters))
+    server.start()
+    os.environ[KEY] = server.key
+    try:
+        yield EngineConfig(url=server.url, api_key_env=KEY, max_in_flight=IN_FLIGHT)
+    finally:
+        server.stop()
+
+
+def experiment(
+    name: str, folder: Path, base: Path, engine: EngineConfig, suite: SuiteConfig, adapters: Sequence[Path]
+) -> Config:
+    models = [Contestant(name=adapter.name, adapter=str(adapter)) for adapter in adapters]
+    return Config(
+        name=name,
+        runs_dir=str(folder / "runs"),
+        model=ModelConfig(base=str(base), dtype="float32"),
+        engine=engine,
+        evaluate=EvaluateConfig(suites=[suite], models=models),
+    )
+
+
+def ours(config: Config) -> float:
+    """Answers per second of `pacos evaluate`, without start-up, proof and scoring at the end."""
+    times: list[float] = []
+    complete = Engine.complete
+
+    async def timed(self: Engine, ids: list[int], sampling: Sampling, *, adapter: str | None = None) -> Completion:
+        began = time.perf_counter()
+        answer = await complete(self, ids, sampling, adapter=adapter)
+        if sampling.max_tokens != MIXED_TOKENS:
+            times.extend((began, time.perf_counter()))
+        return answer
+
+    Engine.complete = timed  # type: ignore[method-assign]
+    try:
+        with Run.open(config) as run:
+            evaluate(config, run)
+    finally:
+        Engine.complete = complete  # type: ignore[method-assign]
+    return len(times) / 2 / (max(times) - min(times))
+
+
+async def bare(engine: EngineConfig, base: Path, suite: SuiteConfig, names: Sequence[str | None]) -> float:
+    """Answers per second to the same prompts, asked for as fast as `IN_FLIGHT` requests at a time allow."""
+    import openai
+
+    client = openai.AsyncOpenAI(base_url=engine.url, api_key=os.environ[KEY], max_retries=0, timeout=600)
+    served = {model.id.rpartition("-")[0] if model.id.startswith("adapter") else None: model.id
+              async for model in await client.models.list()}  # fmt: skip
+    tokenizer = load_tokenizer(str(base), ModelConfig(base=str(base)))
+    instances = read_suite(Path(suite.path), suite.limit).instances
+    prompts = fit_prompts(tokenizer, suite.prompt, instances, CONTEXT - suite.answer_tokens)
+    requests = iter([(prompt.ids, served[name]) for prompt in prompts for name in names])
+    asked = len(prompts) * len(names)
+
+    async def work() -> None:
+        for ids, model in requests:
+            await client.completions.create(model=model, prompt=ids, max_tokens=suite.answer_tokens, temperature=0.0)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+    seconds = time.perf_counter() - began
+    await client.close()
+    return asked / seconds
+
+
+if __name__ == "__main__":
+    main()
