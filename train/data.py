@@ -52,6 +52,7 @@ class Dataset:
     dropped: int = 0
     empty: int = 0
     alike: int = 0
+    unit: str = "examples"
 
     @property
     def tokens(self) -> int:
@@ -70,7 +71,7 @@ class Dataset:
         return digest.hexdigest()
 
     def __str__(self) -> str:
-        text = f"{len(self.examples):,} examples, {self.tokens:,} tokens ({self.response_tokens:,} learnt)"
+        text = f"{len(self.examples):,} {self.unit}, {self.tokens:,} tokens ({self.response_tokens:,} learnt)"
         notes = {
             "responses cut at train.max_length": self.truncated,
             "rows left out, their prompt alone fills train.max_length": self.dropped,

@@ -7,8 +7,10 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
@@ -28,6 +30,8 @@ from pacos.train.start import check_start
 from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, launch_flags
 
 log = logging.getLogger("pacos")
+
+Value = TypeVar("Value")
 
 
 def main(config: Config) -> None:
@@ -65,7 +69,7 @@ def process_count(config: Config) -> int:
     if config.train.processes != "auto":
         return config.train.processes
     if config.train.accelerate:
-        return _processes_in(Path(config.train.accelerate))
+        return _accelerate_value(Path(config.train.accelerate), "num_processes", int)
     import torch
 
     return max(1, torch.cuda.device_count())
@@ -159,9 +163,10 @@ def _planned_work(config: Config) -> list[str]:
         lines.append(f"data {source_paths(config)[0]}: not there yet, an earlier stage writes it")
     model = meta_model(config)
     trained = sum(weight.numel() for weight in trainable_parameters(model).values())
-    memory = reckon(model, config, training_dtype(config), train.pack_tokens)
+    shares = _sharing_processes(config)
+    memory = reckon(model, config, training_dtype(config), train.pack_tokens, shares)
     if train.checkpointing is not True:
-        lines.append(f"memory, whole on one device: {memory}")
+        lines.append(f"memory of a device{f', one of {shares}' if shares > 1 else ''}: {memory}")
     if train.checkpointing is not False:
         lines.append(f"with recomputed activations: {replace(memory, checkpointing=True)}")
     return [*lines, f"{trained:,} trainable weights in float32"]
@@ -173,11 +178,15 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
 
 
-def _processes_in(accelerate_file: Path) -> int:
+def _sharing_processes(config: Config) -> int:
+    """Processes that share the weights (FSDP); 1 where each holds them whole."""
+    file = config.train.accelerate
+    sharded = file and _accelerate_value(Path(file), "distributed_type", str) == "FSDP"
+    return process_count(config) if sharded else 1
+
+
+def _accelerate_value(accelerate_file: Path, key: str, kind: Callable[[Any], Value]) -> Value:
     try:
-        processes = int(yaml.safe_load(accelerate_file.read_text(encoding="utf-8"))["num_processes"])
+        return kind(yaml.safe_load(accelerate_file.read_text(encoding="utf-8"))[key])
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as failure:
-        raise ConfigError(
-            f"no num_processes can be read from {accelerate_file}: {failure}", where="train.accelerate"
-        ) from None
-    return processes
+        raise ConfigError(f"no {key} can be read from {accelerate_file}: {failure}", where="train.accelerate") from None

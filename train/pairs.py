@@ -59,7 +59,7 @@ def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train:
     """Tokenise pairs by the rules of `encode_tasks`. A pair is left out whole: where its prompt leaves no room, and
     where both answers come to the same ids."""
     end = end_ids(tokenizer, train)
-    dataset = Dataset([], rows=len(named))
+    dataset = Dataset([], rows=len(named), unit="answers (two to a pair)")
     with bar("tokenise", len(named), "pairs", disable=len(named) < CHUNK) as progress:
         for start in range(0, len(named), CHUNK):
             chunk = named[start : start + CHUNK]

@@ -22,6 +22,8 @@ from pacos.train.sources import load_pairs, load_tasks, source_names
 
 log = logging.getLogger("pacos")
 
+# Of what is kept; another number reads nothing that was kept before.
+FORMAT = 2
 COUNTS = ("rows", "truncated", "dropped", "empty", "alike")
 
 
@@ -64,7 +66,14 @@ def load_rows(config: Config) -> Sequence[tuple[str, Task | Pair]]:
 def content_sha256(named: Sequence[tuple[str, Task | Pair]], tokenizer: Any, config: Config) -> str:
     """Hash of all that decides the token ids: every text, the tokenizer, the template and how rows are cut."""
     train = config.train
-    rules = [train.max_length, train.mask_prompt, train.append_eos, TEMPLATE_SHA256[train.template], config.seed]
+    rules = [
+        FORMAT,
+        train.max_length,
+        train.mask_prompt,
+        train.append_eos,
+        TEMPLATE_SHA256[train.template],
+        config.seed,
+    ]
     digest = hashlib.sha256(json.dumps([tokenizer_sha256(tokenizer), *rules]).encode())
     for row, texts in named:
         digest.update(json.dumps([row, *astuple(texts)]).encode())
@@ -92,7 +101,7 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
         "truncated": np.array([example.truncated for example in examples], np.bool_),
         "rows": np.frombuffer("\n".join(example.row for example in examples).encode(), np.uint8),
     }
-    counts = {name: str(getattr(dataset, name)) for name in (*COUNTS, "sha256")}
+    counts = {name: str(getattr(dataset, name)) for name in (*COUNTS, "unit", "sha256")}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.iterdir():
@@ -122,7 +131,8 @@ def read_dataset(path: Path) -> Dataset | None:
     for row, length, first, cut in zip(rows, lengths, learnt, truncated, strict=True):
         examples.append(Example(row, ids[start : start + length], first, cut))
         start += length
-    dataset = Dataset(examples, *(int(counts[name]) for name in COUNTS))
+    numbers = {name: int(counts[name]) for name in COUNTS}
+    dataset = Dataset(examples, unit=counts["unit"], **numbers)
     if dataset.sha256 == counts["sha256"]:
         return dataset
     log.warning("passing over %s: its content has changed since it was written", path)
