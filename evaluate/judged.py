@@ -36,6 +36,7 @@ class Answer:
     input: str
     text: str
     reference: str = ""
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _of_evaluation(folder: Path, suite: Path | None) -> Answers:
             )
         item = row.instance if row.instance.startswith(row.task) else f"{row.task}/{row.instance}"
         instruction, given = question.definition.strip(), question.input.strip()
-        answers.append(Answer(item, row.model, 0, instruction, given, row.prediction, row.references[0]))
+        answers.append(Answer(item, row.model, 0, instruction, given, row.prediction, row.references[0], row.category))
     return Answers(rows[0].suite, answers, [path])
 
 

@@ -115,13 +115,16 @@ def rater_agreement(one: Path, other: Path) -> Values:
     common = sorted(first.keys() & second.keys())
     if not common:
         raise DataError("the two files grade no answer in common", where=f"{one} and {other}")
-    grades, others = [first[key] for key in common], [second[key] for key in common]
+    found = grade_agreement([first[key] for key in common], [second[key] for key in common])
+    return {**found, "only_first": len(first) - len(common), "only_second": len(second) - len(common)}
+
+
+def grade_agreement(grades: Sequence[str], others: Sequence[str]) -> Values:
+    """{n, agreement, kappa, kappa_binary, spearman} of two raters' grades of the same answers."""
     acceptable = [[grade in "AB" for grade in rater] for rater in (grades, others)]
     return {
-        "n": len(common),
-        "only_first": len(first) - len(common),
-        "only_second": len(second) - len(common),
-        "agreement": asdict(wilson(sum(a == b for a, b in zip(grades, others, strict=True)), len(common))),
+        "n": len(grades),
+        "agreement": asdict(wilson(sum(a == b for a, b in zip(grades, others, strict=True)), len(grades))),
         "kappa": cohen_kappa(grades, others),
         "kappa_binary": cohen_kappa(*acceptable),
         "spearman": spearman([-GRADES.index(grade) for grade in grades], [-GRADES.index(grade) for grade in others]),

@@ -11,6 +11,7 @@ from pacos.errors import RunError
 app = typer.Typer()
 
 JudgementKind = Literal["rubric", "pairwise", "additive"]
+ReviewKind = Literal["quality", "rating", "pairwise"]
 OfficialData = Literal["seeds", "superni", "user-oriented", "alpaca"]
 
 
@@ -85,6 +86,7 @@ def judge(
     from pacos.config import load_config
     from pacos.evaluate import judge as judging
     from pacos.evaluate.judged import evaluations_of, read_answers
+    from pacos.evaluate.review.results import compare_judge
     from pacos.runs import Run
 
     experiment = load_config(config, overrides or [])
@@ -94,6 +96,41 @@ def judge(
         return
     with Run.open(experiment) as directory:
         judging.main(experiment, directory, kind, judged)
+    for line in compare_judge(experiment.run_dir, kind, judged.suite):
+        typer.echo(line)
+
+
+@app.command()
+def review(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DATASET|EVAL_DIR…", help="Or files of answers, as in judge.")
+    ],
+    kind: Annotated[ReviewKind, typer.Option(help="Three questions a task, grades A-D, or blind comparison.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Tasks to draw.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the draw, and of who stands where.")] = 0,
+    rater: Annotated[str, typer.Option(help="Your name; the page asks for it otherwise.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="Put review/<kind>--<name>/ here, not in the run.")] = None,
+    suite: Annotated[Path | None, typer.Option(help="Where the questions of the evaluations lie.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    to_csv: Annotated[Path | None, typer.Option("--export", help="Write the sheet as CSV; no page.")] = None,
+    from_csv: Annotated[Path | None, typer.Option("--import", help="Take --rater's votes from such a CSV.")] = None,
+    results: Annotated[bool, typer.Option("--results", help="Only what the votes come to so far.")] = False,
+) -> None:
+    """People judge a dataset's tasks or models' answers in the browser, by keyboard, blind and in their own time."""
+    from pacos import report as reporting
+    from pacos.evaluate.review import pipeline
+
+    folder = pipeline.begin(kind, sources, n=n, seed=seed, suite=suite, out=out)
+    if to_csv:
+        pipeline.export(folder, to_csv)
+        return
+    if from_csv:
+        pipeline.take_in(folder, from_csv, rater)
+    elif not results:
+        pipeline.collect(folder, host=host, port=port, rater=rater)
+    typer.echo(pipeline.conclude(folder))
+    typer.echo(f"report: {reporting.render_review(folder)}")
 
 
 @app.command()

@@ -203,11 +203,12 @@ class JsonlWriter:
     """Appends records to a JSONL file, each flushed to the operating system before `write` returns.
 
     Opening drops an unfinished last line. A write that fails (a full disk) leaves the file ending at the
-    last whole line and raises RunError.
+    last whole line and raises RunError. With `sync` each line is on the disk itself before `write` returns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sync: bool = False) -> None:
         self.path = path
+        self.sync = sync
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._end = _whole_lines(path)
@@ -220,6 +221,8 @@ class JsonlWriter:
             rest = memoryview(line)
             while rest:
                 rest = rest[self._file.write(rest) :]
+            if self.sync:
+                os.fsync(self._file.fileno())
         except OSError as failure:
             self._file.truncate(self._end)
             raise disk_error(failure, self.path) from failure

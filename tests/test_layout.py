@@ -23,7 +23,7 @@ def imports(file: Path) -> set[str]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_imports_no_other_stage(stage: str) -> None:
     others = [f"pacos.{other}" for other in STAGES if other != stage]
-    for file in (ROOT / stage).glob("*.py"):
+    for file in (ROOT / stage).rglob("*.py"):
         for name in imports(file):
             assert not any(name == other or name.startswith(f"{other}.") for other in others), f"{file} imports {name}"
             assert name.split(".")[0] not in STAGES, f"{file} imports {name}: write pacos.{name}"
@@ -79,7 +79,7 @@ def test_a_wheel_holds_all_three_stages_and_the_seeds(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=copy, check=True, capture_output=True)
     wheel = next(tmp_path.glob("*.whl"))
     listing = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True).stdout
-    for name in ("pacos/cli.py", "pacos/generate/prompts.py", "pacos/generate/data/seed_tasks.jsonl", "pacos/py.typed"):
+    for name in ("pacos/cli.py", "pacos/generate/prompts.py", "pacos/evaluate/review/page.html", "pacos/generate/data/seed_tasks.jsonl", "pacos/py.typed"):
         assert name in listing
 
 

@@ -1,0 +1,233 @@
+"""The page's server: one static page, two calls, and a gate in front of them.
+
+The gate lets in who has the token that stands in the address, from this page's own origin, and from this machine
+alone unless told otherwise. Nothing that a client sends is ever used as a path.
+"""
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel, Field
+
+from pacos import charts
+from pacos.errors import ConfigError, PacosError, RunError
+from pacos.evaluate.review.sheet import Item
+from pacos.evaluate.review.votes import LONGEST_NAME, LONGEST_NOTE, Refused, Votes
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+log = logging.getLogger("pacos")
+
+PAGE = Path(__file__).with_name("page.html")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LARGEST_BODY = 64 * 1024
+LONGEST_LOOK = 3600.0  # seconds on one item; more is a break, not a look
+
+
+class Cast(BaseModel, extra="forbid"):
+    """What the page sends for a key: a vote, or skip, undo, note."""
+
+    rater: str = Field(max_length=LONGEST_NAME)
+    item: str = Field("", max_length=40)
+    question: str = Field("", max_length=40)
+    answer: str = Field(max_length=40)
+    note: str = Field("", max_length=LONGEST_NOTE)
+    seconds: float = Field(0.0, ge=0)
+
+
+def serve(votes: Votes, *, host: str, port: int, rater: str = "") -> None:
+    """Serve the page until Ctrl-C. Raises ConfigError for an address that cannot be had."""
+    import uvicorn
+
+    try:
+        door = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as failure:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {failure.strerror}", where="--host, --port", todo="take another port"
+        ) from failure
+    token = secrets.token_urlsafe(24)
+    named = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    address = f"http://{named}:{door.getsockname()[1]}/?token={token}"
+    log.info("open %s%s", address, f"&rater={quote(rater)}" if rater else "")
+    log.info("every rater may open it under a name of their own; Ctrl-C ends the review and writes its results")
+    if host not in LOOPBACK:
+        log.warning("open to the network, unencrypted: whoever has this address can read the texts and vote")
+    app = create_app(votes, token, any_host=host not in LOOPBACK)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, ws="none")
+    with door, contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[door])
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the review's votes. Raises RunError where another process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RunError(
+            "this review is open already",
+            where=str(folder),
+            todo="a second rater opens the same address under another name; or stop the other process",
+        ) from None
+    finally:
+        os.close(lock)
+
+
+def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI":
+    from fastapi import FastAPI, Request
+    from fastapi.responses import HTMLResponse, Response
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    page = PAGE.read_text(encoding="utf-8")
+
+    @app.middleware("http")
+    async def gate(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        refusal = refuse(request, token, any_host)
+        answer = Response(refusal, 403, media_type="text/plain") if refusal else await call_next(request)
+        answer.headers.update(headers)
+        return answer
+
+    headers = {
+        "Content-Security-Policy": content_security_policy(page),
+        "Cache-Control": "no-store",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+
+    @app.get("/")
+    def show() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/state")
+    def state(rater: str) -> Response:
+        return _json(200, state_of(votes, rater))
+
+    # A plain function: it waits for the disk in a thread of its own.
+    @app.post("/vote")
+    def vote(cast: Cast) -> Response:
+        try:
+            votes.cast(
+                cast.rater,
+                cast.item,
+                cast.question,
+                cast.answer,
+                note=cast.note,
+                seconds=min(cast.seconds, LONGEST_LOOK),
+            )
+        except Refused as refused:
+            return _json(409, {"error": refused.what, "state": state_of(votes, cast.rater)})
+        except PacosError as failure:
+            log.error("%s", failure)
+            return _json(507, {"error": failure.what})
+        return _json(200, state_of(votes, cast.rater))
+
+    return app
+
+
+def refuse(request: "Request", token: str, any_host: bool) -> str:
+    """Why the request is not let in; "" where it is."""
+    host = request.headers.get("host", "")
+    if not any_host and urlsplit(f"//{host}").hostname not in LOOPBACK:
+        return "this address is not the review's"
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if request.url.path == "/" and request.method == "GET":
+        given = request.query_params.get("token", "")
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        return "the token is missing or old: open the address that `pacos review` printed last"
+    origin = request.headers.get("origin")
+    if origin != f"http://{host}" and (origin is not None or request.method != "GET"):
+        return "the request comes from another page"
+    if request.method != "GET" and not 0 < int(request.headers.get("content-length") or 0) <= LARGEST_BODY:
+        return "the request is too large"
+    return ""
+
+
+def content_security_policy(page: str) -> str:
+    """Only the page's own style and script, by their hashes, and calls to its own server."""
+
+    def hashes(element: str) -> str:
+        bodies = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
+        return " ".join(
+            f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in bodies
+        )
+
+    return (
+        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def state_of(votes: Votes, rater: str) -> dict[str, Any]:
+    """All that the page shows to this rater next. Of models and other raters it holds nothing."""
+    with votes.lock:
+        return _state(votes, rater)
+
+
+def _state(votes: Votes, rater: str) -> dict[str, Any]:
+    sheet, ballot, at = votes.sheet, votes.ballot(rater), votes.open_item(rater)
+    answered = ballot.complete(votes.questions)
+    times = [ballot.seconds[item] for item in answered]
+    item, position = at or (None, 0)
+    return {
+        "kind": sheet.kind,
+        "name": sheet.name,
+        "total": len(sheet.items),
+        "answered": len(answered),
+        "skipped": len(ballot.skipped),
+        "seconds": sum(times) / len(times) if times else None,
+        "questions": [
+            {
+                "name": question.name,
+                "text": question.text,
+                "choices": [
+                    {"answer": choice.answer, "label": choice.label, "keys": choice.keys} for choice in question.choices
+                ],
+            }
+            for question in votes.questions
+        ],
+        "item": _shown(item) if item else None,
+        "question": position,
+        "given": ballot.given.get(item.id, {}) if item else {},
+        "note": ballot.notes.get(item.id, "") if item else "",
+        "can_undo": bool(ballot.history),
+    }
+
+
+def _shown(item: Item) -> dict[str, Any]:
+    """Commands to terminals and browsers in its texts are made visible."""
+    return {
+        "id": item.id,
+        "instruction": charts.visible(item.instruction),
+        "input": charts.visible(item.input),
+        "reference": charts.visible(item.reference),
+        "answers": [charts.visible(text) for text in item.answers],
+    }
+
+
+def _json(status: int, values: dict[str, Any]) -> "Response":
+    from starlette.responses import Response
+
+    # ASCII: a lone surrogate in a model's text has no UTF-8.
+    return Response(json.dumps(values), status, media_type="application/json")
