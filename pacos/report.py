@@ -45,12 +45,24 @@ def render_comparison(folders: Sequence[Path], comparison: Values, out: Path) ->
         "manifest": {"stages": {}},
         "checks": [],
         "evaluations": [_evaluation(comparison, dict(zip(names, folders, strict=True)))],
+        "reviews": [found for run in runs for found in _reviews(run)],
         "judgements": [found for run in runs for found in _judgements(run)],
         "contamination": [found for run in runs for found in _contamination(run)],
         "training": {},
         "dataset": {},
     }
     return _write(out, report)
+
+
+def render_review(folder: Path) -> Path:
+    """Render the report of the run that holds `review/<kind>--<name>/`; outside of a run, one of the review alone."""
+    home = folder.resolve().parents[1]
+    if (home / "manifest.json").is_file():
+        return render(home)
+    review = _read_json(folder / "review.json")
+    report: Values = {"name": f"Review of {review['name']}", "manifest": {"stages": {}}, "reviews": [review]}
+    report |= {"training": {}, "dataset": {}}
+    return _write(folder, report | {part: [] for part in ("checks", "evaluations", "judgements", "contamination")})
 
 
 def _write(folder: Path, report: Values) -> Path:
@@ -84,6 +96,7 @@ def gather(run_dir: Path) -> Values:
         "evaluations": [
             _evaluation_of_run(run_dir / "eval", path) for path in sorted((run_dir / "eval").glob("comparison*.json"))
         ],
+        "reviews": _reviews(run_dir),
         "judgements": _judgements(run_dir),
         "contamination": _contamination(run_dir),
         "training": _training(run_dir / "train" / "metrics.jsonl"),
@@ -109,9 +122,19 @@ def _evaluation(comparison: Values, folders: Mapping[str, Path]) -> Values:
     }
 
 
+def _reviews(run_dir: Path) -> list[Values]:
+    """What people found (`review/<kind>--<name>/review.json`)."""
+    return [_read_json(path) for path in sorted(run_dir.glob("review/*/review.json"))]
+
+
 def _judgements(run_dir: Path) -> list[Values]:
-    """What judges found (`judge/<kind>--<suite>/results.json`)."""
-    return [_read_json(path) for path in sorted(run_dir.glob("judge/*/results.json"))]
+    """What judges found (`judge/<kind>--<suite>/results.json`), each with its agreement with people where they have
+    voted on the same answers."""
+    agreed = {
+        (one["judge"]["kind"], one["name"]): one["judge"]["agreement"] for one in _reviews(run_dir) if one["judge"]
+    }
+    found = [_read_json(path) for path in sorted(run_dir.glob("judge/*/results.json"))]
+    return [one | {"people": agreed.get((one["kind"], one["suite"]), {})} for one in found]
 
 
 def _contamination(run_dir: Path) -> list[Values]:

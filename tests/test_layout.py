@@ -79,7 +79,13 @@ def test_a_wheel_holds_all_three_stages_and_the_seeds(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=copy, check=True, capture_output=True)
     wheel = next(tmp_path.glob("*.whl"))
     listing = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True).stdout
-    for name in ("pacos/cli.py", "pacos/generate/prompts.py", "pacos/evaluate/review/page.html", "pacos/generate/data/seed_tasks.jsonl", "pacos/py.typed"):
+    for name in (
+        "pacos/cli.py",
+        "pacos/generate/prompts.py",
+        "pacos/evaluate/review/page.html",
+        "pacos/generate/data/seed_tasks.jsonl",
+        "pacos/py.typed",
+    ):
         assert name in listing
 
 
