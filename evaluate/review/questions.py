@@ -33,12 +33,7 @@ class Question:
 
 
 _YES_NO = (Choice(YES, "yes", ("y",)), Choice(NO, "no", ("n",)))
-_LEVELS = (
-    "valid and satisfying",
-    "acceptable, with small errors",
-    "responds, but something is seriously wrong",
-    "beside the point, or of no use",
-)
+_LEVELS = ("valid and satisfying", "small errors", "seriously wrong", "of no use")
 
 # Quality: the three questions of Self-Instruct's review of 200 tasks (Wang et al. 2212.10560, section 3.3, table 2).
 # Rating: its four levels (section 4.4). Pairwise: Alpaca's blind comparison. All in our words.
