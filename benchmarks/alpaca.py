@@ -50,9 +50,9 @@ def write_tokenizer(folder: Path) -> None:
         sys.exit("skipped: the tokenizer comes with vLLM (mistral_common): scripts/setup installs it")
     shutil.copy(Path(found.origin).parent / "data" / "tokenizer.model.v1", folder / "tokenizer.model")
     specials = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    write_json(
-        folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, **specials}
-    )
+    settings = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, **specials}
+    write_json(folder / "tokenizer_config.json", settings)
+    write_json(folder / "config.json", {"model_type": "llama"})  # or it would not count as a model's folder
 
 
 def write_base(folder: Path, shape: Shape, dtype: str = "bfloat16") -> Path:
@@ -62,8 +62,8 @@ def write_base(folder: Path, shape: Shape, dtype: str = "bfloat16") -> Path:
 
     torch.manual_seed(0)
     architecture = LlamaConfig(bos_token_id=1, eos_token_id=2, max_position_embeddings=4096, **asdict(shape))
-    LlamaForCausalLM(architecture).to(getattr(torch, dtype)).save_pretrained(folder)
     write_tokenizer(folder)
+    LlamaForCausalLM(architecture).to(getattr(torch, dtype)).save_pretrained(folder)
     return folder
 
 

@@ -63,6 +63,14 @@ TEMPLATE_SHA256 = {"alpaca": ALPACA_SHA256, "self-instruct": SELF_INSTRUCT_SHA25
 CHAT_TEMPLATES = {"alpaca": ALPACA_CHAT_TEMPLATE, "self-instruct": SELF_INSTRUCT_CHAT_TEMPLATE}
 CHAT_PROMPTS = {"alpaca": ALPACA_WITHOUT_INPUT, "self-instruct": "{instruction}\nOutput:"}
 
+# Text that spells a special token stays text. Masks that nobody reads are not made.
+IDS_ONLY = {
+    "split_special_tokens": True,
+    "return_attention_mask": False,
+    "return_token_type_ids": False,
+    "verbose": False,
+}
+
 # Where a message goes in a rendered chat template: characters that no text holds.
 _MESSAGE = "\ue000message\ue001"
 
@@ -100,7 +108,7 @@ def encode_prompts(tokenizer: Tokenizer, prompts: list[str]) -> list[list[int]]:
     if not prompts:
         return []
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    encoded: list[list[int]] = tokenizer(prompts, split_special_tokens=True, verbose=False)["input_ids"]
+    encoded: list[list[int]] = tokenizer(prompts, **IDS_ONLY)["input_ids"]
     for ids in encoded:
         while len(ids) > 1 and bos is not None and ids[0] == ids[1] == bos:
             del ids[0]
@@ -134,6 +142,5 @@ def encode_responses(tokenizer: Tokenizer, responses: list[str]) -> list[list[in
     """
     if not responses:
         return []
-    options = {"split_special_tokens": True, "add_special_tokens": False, "verbose": False}
-    ids: list[list[int]] = tokenizer(responses, **options)["input_ids"]
+    ids: list[list[int]] = tokenizer(responses, add_special_tokens=False, **IDS_ONLY)["input_ids"]
     return ids

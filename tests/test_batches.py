@@ -10,7 +10,7 @@ from pacos.train import attention, frozen_head, losses
 from pacos.train.attention import block_mask
 from pacos.train.batches import Batch, collate
 from pacos.train.data import Example
-from pacos.train.documents import Span, arrange
+from pacos.train.documents import Span, arrange, document_attention
 from pacos.train.isolation import check_isolation
 from pacos.train.losses import token_losses
 from pacos.train.model import add_lora, trainable_parameters
@@ -247,6 +247,20 @@ def test_documents_see_what_the_mask_of_flex_attention_shows():
                     found[query, document[: place + 1]] = 1
             at += length
     assert torch.equal(found, shown(batch)[0])
+
+
+def test_documents_in_bfloat16_attend_as_in_float32_to_rounding():
+    from types import SimpleNamespace
+
+    torch.manual_seed(0)
+    batch = packed(random_examples(12), 400)[0]
+    width = batch.ids.numel()
+    module = SimpleNamespace(num_key_value_groups=2)
+    query, key, value = (torch.randn(1, heads, width, 16) for heads in (4, 2, 2))
+    expected, _ = document_attention(module, query, key, value, None, documents=batch.arranged)
+    rounded = [tensor.bfloat16() for tensor in (query, key, value)]
+    found, _ = document_attention(module, *rounded, None, documents=batch.arranged)
+    torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 
 def test_flex_attention_gives_the_losses_and_gradients_of_the_dense_mask(exact_model, monkeypatch):

@@ -25,18 +25,23 @@ class FrozenHeadLosses(torch.autograd.Function):
         losses = hidden.new_empty(len(targets), dtype=precise)
         gradient = torch.empty_like(hidden) if learns else None
         rows = max(1, CHUNK["cpu" if hidden.device.type == "cpu" else "gpu"] // len(weight))
+        # One memory for all chunks: fresh pages would cost a CPU more than the sums in them.
+        products = hidden.new_empty(min(rows, len(targets)), len(weight))
+        exact = products if products.dtype == precise else products.to(precise)
         for start in range(0, len(targets), rows):
-            part = slice(start, start + rows)
-            wanted = targets[part, None]
-            logits = (hidden[part] @ weight.t()).to(precise)
+            wanted = targets[start : start + rows, None]
+            part = slice(start, start + len(wanted))
+            product, logits = products[: len(wanted)], exact[: len(wanted)]
+            torch.mm(hidden[part], weight.t(), out=product)
+            logits.copy_(product)
             chosen = logits.gather(1, wanted)
             largest = logits.amax(1, keepdim=True)
             exponentials = logits.sub_(largest).exp_()
             total = exponentials.sum(1, keepdim=True)
             losses[part] = (total.log() + largest - chosen)[:, 0]
             if gradient is not None:
-                errors = exponentials.div_(total).scatter_add_(1, wanted, chosen.new_full((), -1).expand_as(chosen))
-                torch.mm(errors.to(weight.dtype), weight, out=gradient[part])
+                errors = exponentials.div_(total).scatter_add_(1, wanted, -torch.ones_like(chosen))
+                torch.mm(product.copy_(errors), weight, out=gradient[part])
         ctx.save_for_backward(gradient)
         return losses
 
