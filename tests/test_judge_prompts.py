@@ -113,3 +113,11 @@ def test_a_text_too_long_for_the_judge_loses_its_middle_and_is_marked() -> None:
     assert "w0 w1" in prompt.text and "w4999" in prompt.text and "[...]" in prompt.text
     assert prompt.text.endswith("A, B, C or D.")
     assert not fit(write_single("rubric", answer("short")), "chat", Words(), room=400).truncated
+
+
+def test_a_question_is_told_from_the_same_item_with_another_instruction() -> None:
+    """`pacos judge` is done only as long as the suite's texts are those that it judged."""
+    one = answer("Paris.")
+    other = Answer(**{name: getattr(one, name) for name in Answer.__dataclass_fields__} | {"instruction": "Name it."})
+    first, second = (ask_about("rubric", Answers("s", [answer], []), 1)[0] for answer in (one, other))
+    assert first.key == second.key and first.sha256 != second.sha256
