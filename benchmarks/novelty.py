@@ -28,7 +28,6 @@ from typing import Any
 from rouge_score import rouge_scorer, tokenizers
 
 from benchmarks.result import SHARED_DATA, report
-from pacos.generate.stats import histogram
 from pacos.rouge import BATCH, NoveltyIndex
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
@@ -77,7 +76,6 @@ def agreement(instructions: Sequence[str], count: int, pool_size: int, processes
             "candidates": len(whole),
             "differ": sum(a != b for a, b in zip(whole, expected[::WHOLE_EVERY], strict=True)),
         },
-        "nearest_scores": histogram([score for score, _ in expected]),
         "thresholds": {},
     }
     for threshold in THRESHOLDS:
