@@ -11,13 +11,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pacos.errors import ConfigError, DataError, RunError
+from pacos.evaluate.judged import read_answers
 from pacos.evaluate.review import pipeline
 from pacos.evaluate.review.results import compare_judge, conclude
 from pacos.evaluate.review.server import alone, create_app
 from pacos.evaluate.review.sheet import draw, read_sheet, stratified
 from pacos.evaluate.review.votes import Refused, Votes, read_ballots
+from pacos.evaluate.verdicts import summary
 from pacos.records import Judgement, write_json, write_jsonl
-from pacos.report import render_review
+from pacos.report import render, render_review
 
 TOKEN = "secret"
 HOME = {"host": "127.0.0.1:8000"}
@@ -229,6 +231,25 @@ def test_grades_go_to_the_models_that_earned_them_and_the_judge_is_one_more_rate
     assert (agreed["n"], agreed["kappa"], agreed["kappa_binary"]) == (8, pytest.approx(0.25 / 0.75), 1.0)
     assert agreed["spearman"] == pytest.approx(1.0)
     assert "A or B 1.00" in next(iter(compare_judge(tmp_path, "rubric", "answers")))
+
+
+def test_the_report_says_whether_people_have_checked_the_judge(tmp_path: Path) -> None:
+    folder, votes = reviewed("rating", write_answers(tmp_path / "answers.jsonl", 4))
+    judged = tmp_path / "judge" / "rubric--answers"
+    rows = [Judgement("rubric", f"q{index}", "tuned", "", 0, 0, "", False, "A", "A", "stop") for index in range(4)]
+    write_jsonl(judged / "judgements.jsonl", rows)
+    write_json(judged / "judge.json", {"model": "llama"})
+    found = summary("rubric", read_answers([tmp_path / "answers.jsonl"]), rows)
+    write_json(judged / "results.json", {"suite": "answers", "judge": {"model": "llama", "adapter": ""}, **found})
+    write_json(tmp_path / "manifest.json", {"name": "run", "stages": {}})
+    assert "Not checked against people yet" in render(tmp_path).read_text(encoding="utf-8")
+    for item in votes.sheet.items:
+        votes.cast("ann", item.id, "grade", "B")
+    conclude(folder)
+    page = render_review(folder)
+    assert page == tmp_path / "report.html"
+    said = page.read_text(encoding="utf-8").partition("Against people:")[2][:200]
+    assert "<bdi>ann</bdi> the same in 0 % of 4 items" in said and "κ of A, B against C, D undefined" in said
 
 
 def test_wins_are_the_other_models_against_the_first_whatever_side_it_stood_on(tmp_path: Path) -> None:

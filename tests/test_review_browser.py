@@ -1,6 +1,7 @@
 """`pacos review` in a real browser: by keyboard through a kill, two raters at once, hostile texts."""
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_two_raters_at_once_and_hostile_texts_that_stay_texts(browser: Browser, 
     assert [vote["answer"] for vote in votes if vote["rater"] == "bob"] == ["no"] * 6
 
 
-def test_an_old_address_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
+def test_an_old_address_says_what_to_do_and_a_stop_writes_the_results(browser: Browser, tmp_path: Path) -> None:
     source = write_answers(tmp_path / "answers.jsonl", 2)
     server = ReviewServer(str(source), "--kind", "pairwise", "--rater", "ann", log=tmp_path / "log")
     try:
@@ -131,7 +132,11 @@ def test_an_old_address_says_what_to_do(browser: Browser, tmp_path: Path) -> Non
         assert page.ask("document.querySelectorAll('.pair .answer').length") == 2
         for key in ("ArrowLeft", "ArrowDown"):
             answer(page, key)
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=60) == 0
     finally:
         server.kill()
-    votes = votes_of(tmp_path / "review" / "pairwise--answers")
+    folder = tmp_path / "review" / "pairwise--answers"
+    votes = votes_of(folder)
+    assert (folder / "review.json").is_file() and (folder / "report.html").is_file()
     assert [vote["answer"] for vote in votes] == ["left", "tie"]

@@ -80,14 +80,15 @@ def alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                "this review is open already",
+                where=str(folder),
+                todo="a second rater opens the same address under another name; or stop the other process",
+            ) from None
         yield
-    except BlockingIOError:
-        raise RunError(
-            "this review is open already",
-            where=str(folder),
-            todo="a second rater opens the same address under another name; or stop the other process",
-        ) from None
     finally:
         os.close(lock)
 
@@ -159,7 +160,8 @@ def refuse(request: "Request", token: str, any_host: bool) -> str:
     origin = request.headers.get("origin")
     if origin != f"http://{host}" and (origin is not None or request.method != "GET"):
         return "the request comes from another page"
-    if request.method != "GET" and not 0 < int(request.headers.get("content-length") or 0) <= LARGEST_BODY:
+    size = request.headers.get("content-length", "")
+    if request.method != "GET" and not (size.isdecimal() and int(size) <= LARGEST_BODY):
         return "the request is too large"
     return ""
 
