@@ -24,7 +24,7 @@ PRESS = """new Promise(done => {
     observer.disconnect();
     requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
   }).observe(main, { attributes: true });
-  document.dispatchEvent(new KeyboardEvent("keydown", { key: KEY, bubbles: true }));
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: KEY, bubbles: true }));
 })"""
 KEYS = {"quality": "y", "rating": "a", "pairwise": "1"}
 
