@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pacos.evaluate.agreement import Rate, cohen_kappa, comparison, wilson
 from pacos.evaluate.judge_prompts import GRADES
-from pacos.evaluate.review.questions import LEFT, QUESTIONS, TIE, YES
+from pacos.evaluate.review.questions import LEFT, NO, QUESTIONS, TIE, YES
 from pacos.evaluate.review.sheet import Sheet, read_object, read_sheet
 from pacos.evaluate.review.votes import Ballot, read_ballots
 from pacos.evaluate.verdicts import PUBLISHED, grade_agreement, grade_figures
@@ -66,9 +67,7 @@ def verdicts_of(sheet: Sheet, ballot: Ballot) -> Verdicts:
     """Of the items answered whole; sides are turned into models here, and nowhere before."""
     complete = ballot.complete(QUESTIONS[sheet.kind])
     if sheet.kind == "quality":
-        return {
-            item: {**given, "all": YES if set(given.values()) == {YES} else "no"} for item, given in complete.items()
-        }
+        return {item: {**given, "all": YES if set(given.values()) == {YES} else NO} for item, given in complete.items()}
     if sheet.kind == "rating":
         return complete
     return {item: {"preference": _worth(sheet, item, given["preference"])} for item, given in complete.items()}
@@ -82,12 +81,12 @@ def _worth(sheet: Sheet, item: str, preference: str) -> str:
 
 
 def _rater(sheet: Sheet, ballot: Ballot, verdicts: Verdicts) -> Values:
-    times = sorted(ballot.seconds[item] for item in verdicts if ballot.seconds[item])
+    times = [ballot.seconds[item] for item in verdicts if ballot.seconds[item]]
     figures = {"quality": _quality, "rating": _grades, "pairwise": _comparisons}[sheet.kind]
     return {
         "answered": len(verdicts),
         "skipped": len(ballot.skipped),
-        "median_seconds": times[len(times) // 2] if times else None,
+        "median_seconds": round(median(times), 2) if times else None,
         "notes": [{"item": sheet.key[item].item, "note": note} for item, note in sorted(ballot.notes.items()) if note],
         **figures(sheet, ballot, verdicts),
     }
