@@ -65,6 +65,17 @@ class SamplingConfig(Section):
     seed: int | None = Field(None, description="Seed sent with request i is seed + i; slow on GPUs.")
 
 
+class ClassifyConfig(SamplingConfig):
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Count = 3
+
+
+class InstancesConfig(SamplingConfig):
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Count = 300
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 1.5
+
+
 class LimitsConfig(Section):
     """Words; what has fewer or more is rejected. The published rules are the defaults."""
 
@@ -117,8 +128,8 @@ class GenerateConfig(Section):
     )
     window: Count = 512
     sampling: SamplingConfig = SamplingConfig()
-    classify: SamplingConfig = SamplingConfig(temperature=0.0, max_tokens=3)
-    instances: SamplingConfig = SamplingConfig(temperature=0.0, max_tokens=300, presence_penalty=1.5)
+    classify: ClassifyConfig = ClassifyConfig()
+    instances: InstancesConfig = InstancesConfig()
     filters: FiltersConfig = FiltersConfig()
     budget: BudgetConfig = BudgetConfig()
 

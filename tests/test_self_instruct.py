@@ -23,12 +23,12 @@ RULES = task_rules(FiltersConfig(preset="self-instruct", defects=False))
 
 
 def test_the_preset_brings_the_papers_settings_and_the_file_overrides_them() -> None:
-    values = {"name": "a", "model": {"base": "x"}, "generate": {"preset": "self-instruct", "sampling": {"top_p": 0.9}}}
-    generate = parse_config(values, where="test").generate
+    ours = {"preset": "self-instruct", "sampling": {"top_p": 0.9}, "instances": {"max_tokens": 200}}
+    generate = parse_config({"name": "a", "model": {"base": "x"}, "generate": ours}, where="test").generate
     lists, kind, examples = generate.sampling, generate.classify, generate.instances
     assert (lists.temperature, lists.top_p, lists.presence_penalty, lists.max_tokens) == (0.7, 0.9, 2.0, 1024)
     assert (kind.temperature, kind.presence_penalty, kind.max_tokens) == (0.0, 0.0, 3)
-    assert (examples.temperature, examples.presence_penalty, examples.max_tokens) == (0.0, 1.5, 300)
+    assert (examples.temperature, examples.presence_penalty, examples.max_tokens) == (0.0, 1.5, 200)
     assert (generate.seeds_per_request, generate.machine_per_request, generate.filters.preset) == (
         6,
         2,
