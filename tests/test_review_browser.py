@@ -121,7 +121,9 @@ def test_two_raters_at_once_and_hostile_texts_that_stay_texts(browser: Browser, 
     assert [vote["answer"] for vote in votes if vote["rater"] == "bob"] == ["no"] * 6
 
 
-def test_an_old_address_says_what_to_do_and_a_stop_writes_the_results(browser: Browser, tmp_path: Path) -> None:
+def test_an_old_address_says_what_to_do_a_note_is_kept_and_a_stop_writes_the_results(
+    browser: Browser, tmp_path: Path
+) -> None:
     source = write_answers(tmp_path / "answers.jsonl", 2)
     server = ReviewServer(str(source), "--kind", "pairwise", "--rater", "ann", log=tmp_path / "log")
     try:
@@ -130,8 +132,11 @@ def test_an_old_address_says_what_to_do_and_a_stop_writes_the_results(browser: B
         page.open(server.address)
         page.wait("document.getElementById('main')?.dataset.shown")
         assert page.ask("document.querySelectorAll('.pair .answer').length") == 2
-        for key in ("ArrowLeft", "ArrowDown"):
-            answer(page, key)
+        page.press("m")
+        page.press("x")
+        page.ask("document.querySelector('.choices button').click()")
+        page.wait("document.getElementById('main').dataset.shown === '0002/0'")
+        answer(page, "ArrowDown")
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=60) == 0
     finally:
@@ -139,4 +144,4 @@ def test_an_old_address_says_what_to_do_and_a_stop_writes_the_results(browser: B
     folder = tmp_path / "review" / "pairwise--answers"
     votes = votes_of(folder)
     assert (folder / "review.json").is_file() and (folder / "report.html").is_file()
-    assert [vote["answer"] for vote in votes] == ["left", "tie"]
+    assert [vote["answer"] for vote in votes] == ["note", "left", "tie"]
