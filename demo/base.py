@@ -1,4 +1,4 @@
-"""Builds the demonstration's base model: `python -m demo.base --out DIR [--seconds 215] [--seed 0]`.
+"""Builds the demonstration's base model: `python -m demo.base --out DIR [--seconds 240] [--seed 0]`.
 
 A Llama of 4.4 million parameters learns, in minutes on two CPU cores, to continue the task lists of `demo.corpus`.
 It knows their phrasings and a few hundred words, and nothing else. It has never seen the Alpaca training template:
@@ -37,7 +37,7 @@ Tokens = list[tuple[int, float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--seconds", type=float, default=215, help="most time spent in training steps")
+    parser.add_argument("--seconds", type=float, default=240, help="most time spent in training steps")
     parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps, where the time allows them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
