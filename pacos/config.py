@@ -1,22 +1,16 @@
-"""One YAML file holds one experiment: typed defaults < the YAML < `key=value` overrides.
+"""Every key of an experiment, with its type, its default and what it may be; pacos/config_file.py reads the YAML.
 
-    config = load_config(Path("configs/quickstart.yaml"), ["train.lora.r=8"])
-
-An unknown key is an error that names the nearest known one. Sections are frozen; a stage takes its own
-section, and `resolved_yaml` writes the whole back so that the run directory's `config.yaml` runs again.
+Sections are frozen; a stage takes its own section, and `resolved_yaml` writes the whole back so that the run
+directory's `config.yaml` runs again.
 """
 
-import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from pacos.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -329,28 +323,6 @@ class Config(Section):
         return Path(self.runs_dir) / self.name
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Read, override and check an experiment; without a file the overrides say it all.
-
-    Raises ConfigError: no such file, not YAML, an override without `=`, an unknown key, a value out of range.
-    """
-    values = {"name": path.stem} | _read_yaml(path) if path else {}
-    for override in overrides:
-        _apply_override(values, override)
-    return parse_config(values, where=str(path or "command line"))
-
-
-def parse_config(values: Mapping[str, Any], *, where: str) -> Config:
-    try:
-        return Config.model_validate(values)
-    except ValidationError as invalid:
-        raise ConfigError(
-            "; ".join(_explain(error) for error in invalid.errors(include_url=False)),
-            where=where,
-            todo="correct the key, or see pacos/config.py for all of them with their defaults",
-        ) from None
-
-
 def resolved_yaml(config: Config) -> str:
     """Every key with its value, in the order of this file; loading it gives an equal config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
@@ -360,59 +332,3 @@ def section_sha256(*sections: object) -> str:
     """Hash of the values that decide a stage's result; a changed hash means another result is due."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in sections]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        shipped = ", ".join(sorted(str(p) for p in Path("configs").glob("*.yaml")))
-        raise ConfigError("no such config", where=str(path), todo=f"shipped here: {shipped or 'none'}") from None
-    except yaml.YAMLError as broken:
-        mark = getattr(broken, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(broken, "problem", None) or broken
-        raise ConfigError(f"not valid YAML: {problem}", where=f"{path}{line}") from None
-    if not isinstance(values, dict):
-        raise ConfigError("a config is a mapping of sections", where=str(path), todo="start with `name:` and `model:`")
-    return values
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise ConfigError(f"{override!r} is not key=value", where="command line", todo="write it as train.lora.r=8")
-    *parents, key = dotted.split(".")
-    section = values
-    for parent in parents:
-        child = section.get(parent)
-        section[parent] = child = dict(child) if isinstance(child, dict) else {}
-        section = child
-    try:
-        section[key] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"{override!r}: the value is not valid YAML", where="command line") from None
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    location = [str(part) for part in error["loc"]]
-    dotted = ".".join(location)
-    if error["type"] == "extra_forbidden":
-        known = _keys_at(error["loc"][:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-        return f"unknown key `{dotted}`; {hint}"
-    if error["type"] == "missing":
-        return f"`{dotted}` is missing"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"`{dotted}`: {message[:1].lower()}{message[1:]}, not {error['input']!r}" if dotted else message
-
-
-def _keys_at(location: Sequence[str | int]) -> list[str]:
-    section: Any = Config
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = section.model_fields[part].annotation
-        section = annotation if isinstance(annotation, type) else annotation.__args__[0]
-    return list(section.model_fields)

@@ -5,7 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from pacos.config import Config, parse_config
+from pacos.config import Config
+from pacos.config_file import parse_config
 from pacos.runs import Run
 
 WORDS = [
@@ -64,10 +65,10 @@ def training_config(folder: Path, base: Path, tasks: Path, name: str = "run", **
 
 def train_here(config: Config) -> list[dict[str, Any]]:
     """Train in this process; returns the lines of metrics.jsonl."""
-    from pacos.train import sft
+    from pacos.train import pipeline
 
     with Run.open(config) as run:
-        sft.main(config, run)
+        pipeline.main(config, run)
     return read_metrics(config)
 
 

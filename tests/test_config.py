@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacos.config import load_config, resolved_yaml, section_sha256
+from pacos.config import resolved_yaml, section_sha256
+from pacos.config_file import load_config
 from pacos.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ from demo.families import FAMILIES, compose, is_correct, recognise
 from demo.overlap import SuiteIndex, texts_of
 from demo.suite import FOLDER, suite_files
 from demo.suite_text import SUITE
-from pacos.config import load_config
+from pacos.config_file import load_config
 from pacos.records import Task
 from pacos.rouge import NoveltyIndex
 

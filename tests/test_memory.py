@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pacos.errors import TrainingError
-from pacos.train import launch, sft
+from pacos.train import launch, pipeline
 from pacos.train.memory import GIB, Memory, fit, kept_bytes, reckon
 from pacos.train.model import load_model, meta_model, training_dtype
 from tests.small_training import train_here, training_config, write_tasks
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_refused_by_the_keys_to_change(tmp_path, tiny_base)
 def test_a_run_decides_by_the_memory_of_its_device(tmp_path, tiny_base, monkeypatch, caplog):
     config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 16), epochs=1)
     free = 1 << 40
-    monkeypatch.setattr(sft, "free_memory", lambda device: free)
+    monkeypatch.setattr(pipeline, "free_memory", lambda device: free)
     caplog.set_level("INFO", logger="pacos")
     train_here(config)
     assert "train: memory: " in caplog.text and "recomputed" not in caplog.text

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pacos.config import Config, EngineConfig, parse_config
+from pacos.config import Config, EngineConfig
+from pacos.config_file import parse_config
 from pacos.errors import RunError
 from pacos.generate import pipeline
 from pacos.generate.curate import curate

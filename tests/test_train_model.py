@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from pacos.config import LoraConfig, load_config
+from pacos.config import LoraConfig
+from pacos.config_file import load_config
 from pacos.errors import ConfigError, ModelError
 from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch

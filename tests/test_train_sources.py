@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import ModelConfig, TrainConfig, parse_config
+from pacos.config import ModelConfig, TrainConfig
+from pacos.config_file import parse_config
 from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.models import load_tokenizer
 from pacos.records import Task
@@ -12,8 +13,8 @@ from pacos.runs import Run
 from pacos.templates import alpaca_prompt, training_text
 from pacos.train import prepare
 from pacos.train.data import check_examples, encode_tasks
+from pacos.train.pipeline import is_done
 from pacos.train.prepare import load_dataset
-from pacos.train.sft import is_done
 from pacos.train.sources import hub_revisions, load_tasks
 from tests.small_training import train_here, training_config, write_tasks
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pacos.config import Config
 from pacos.errors import PacosError
 from pacos.runs import Run
-from pacos.train import launch, sft
+from pacos.train import launch, pipeline
 from pacos.train.arguments import parse_arguments
 from pacos.train.world import ERROR_FILE
 
@@ -48,10 +48,10 @@ def main(arguments: Sequence[str]) -> int:
 def train(config: Config, process: int) -> None:
     """The main process holds the run directory; the others only compute."""
     if process > 0:
-        sft.main(config, None)
+        pipeline.main(config, None)
         return
     with Run.open(config) as run:
-        sft.main(config, run)
+        pipeline.main(config, run)
 
 
 def report(error: PacosError, process: int) -> None:

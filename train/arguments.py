@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pacos.config import Config, load_config
+from pacos.config import Config
+from pacos.config_file import load_config
 from pacos.errors import ConfigError
 
 ALIASES = {

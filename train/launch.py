@@ -22,9 +22,9 @@ from pacos.runs import Run
 from pacos.train.hub import check_token
 from pacos.train.memory import reckon
 from pacos.train.model import base_name, meta_model, peft_settings, trainable_parameters, training_dtype
+from pacos.train.pipeline import is_done
 from pacos.train.plan import total_steps
 from pacos.train.prepare import load_dataset
-from pacos.train.sft import is_done
 from pacos.train.sources import source_names, source_paths
 from pacos.train.start import check_start
 from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, launch_flags
