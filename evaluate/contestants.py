@@ -2,15 +2,17 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pacos.config import Config
 from pacos.config import Contestant as Entry
 from pacos.errors import ConfigError, ModelError
 from pacos.models import check_adapter_fits, model_sha256
 from pacos.runs import file_sha256
+from pacos.templates import TEMPLATE_SHA256
 
 BASE = "base"
 TUNED = "tuned"
@@ -35,7 +37,7 @@ def contestants(config: Config, own: Path) -> list[Contestant]:
     `own` is the run's adapter, or its whole model.
 
     Raises ConfigError: a name that is taken, an entry without model and adapter, a second base with
-    `engine.url`. Raises ModelError: a model or adapter that is not there, an adapter of another base or rank.
+    `engine.url`. Raises ModelError: a model or adapter that is not there, an adapter of another base, rank or template.
     """
     base = config.train.model or config.model.base
     entries: list[tuple[str, str, Path | None]] = [(BASE, base, None)]
@@ -82,6 +84,7 @@ def training_step(name: str) -> int:
 
 
 def _contestant(name: str, base: str, base_sha256: str, adapter: Path | None) -> Contestant:
+    _check_template(adapter or Path(base))
     if adapter is None:
         return Contestant(name, base, base_sha256)
     _check_base(adapter, base, base_sha256)
@@ -114,13 +117,9 @@ def _check_url(config: Config, models: set[str]) -> None:
 
 def _check_base(adapter: Path, base: str, base_sha256: str) -> None:
     """pacos.json says what the adapter was trained on. Adapters from elsewhere have none; those vLLM must judge."""
-    path = adapter / "pacos.json"
-    if not path.is_file():
+    trained = trained_on(adapter)
+    if not trained:
         return
-    try:
-        trained = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as broken:
-        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
     trained_sha256 = trained.get("base_sha256", "")
     known = bool(trained_sha256 and base_sha256)
     same = trained_sha256 == base_sha256 if known else trained.get("base") == base
@@ -130,3 +129,46 @@ def _check_base(adapter: Path, base: str, base_sha256: str) -> None:
             where=str(adapter),
             todo="name its base in `evaluate.models`, or take it out",
         )
+
+
+def _check_template(folder: Path) -> None:
+    """A template's text may change between versions; its name alone does not say that the two agree."""
+    trained = trained_on(folder)
+    template = trained.get("template", "")
+    if trained and trained.get("template_sha256") != TEMPLATE_SHA256.get(template):
+        raise ModelError(
+            f"this was trained with a text of the template {template!r} that is not this version's",
+            where=str(folder / "pacos.json"),
+            todo="evaluate it with the version that trained it, or train it again",
+        )
+
+
+def trained_on(folder: Path) -> dict[str, Any]:
+    """What training wrote beside the weights; empty for models and adapters from elsewhere.
+
+    Raises ModelError for a file that is not JSON.
+    """
+    path = folder / "pacos.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as broken:
+        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
+
+
+def strange_prompts(entrants: Sequence[Contestant], prompts: Collection[str]) -> list[str]:
+    """A line for each contestant that a suite asks in a training template other than its own.
+
+    SuperNI's own encodings are nobody's training template, and so no surprise.
+    """
+    asked = sorted(set(prompts) & set(TEMPLATE_SHA256))
+    lines = []
+    for one in entrants:
+        template = trained_on(one.adapter or Path(one.base)).get("template")
+        lines += [
+            f"{one.name} was trained with the template {template}, and is asked with the prompt {prompt}"
+            for prompt in asked
+            if template and prompt != template
+        ]
+    return lines

@@ -18,7 +18,7 @@ from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table
 from pacos.evaluate.contamination import check_files, headline
-from pacos.evaluate.contestants import TUNED, Contestant, contestants
+from pacos.evaluate.contestants import TUNED, Contestant, contestants, strange_prompts
 from pacos.evaluate.evaluation import Settings
 from pacos.evaluate.predict import Job, predict
 from pacos.evaluate.score import score_file
@@ -39,7 +39,10 @@ def main(config: Config, run: Run) -> None:
     Raises ConfigError, DataError, ModelError (among them an adapter that answers as its base does), EngineError.
     """
     suites = read_suites(config)
-    jobs = plan_jobs(config, suites, contestants(config, run.trained), run.eval)
+    entrants = contestants(config, run.trained)
+    for line in strange_prompts(entrants, [suite_config.prompt for suite_config, _ in suites]):
+        log.warning("%s", line)
+    jobs = plan_jobs(config, suites, entrants, run.eval)
     decides = [[asdict(job.settings) for job in jobs]]
     if run.is_done("evaluate", *decides):
         log.info("evaluate: done already, nothing has changed: %s", run.eval)
@@ -82,6 +85,7 @@ def plan(config: Config) -> list[str]:
     lines = [f"{one.name}: {one.base}" + (f" + {one.adapter}" if one.adapter else "") for one in entrants]
     if not any(one.name == TUNED for one in entrants):
         lines.append(f"the run has no {config.train.result} yet; it takes part once it is trained")
+    lines += strange_prompts(entrants, [suite_config.prompt for suite_config, _ in suites])
     for suite_config, suite in suites:
         lines.append(f"{suite_config.name}: {suite.coverage} ({suite.track} track)")
         if len(suite.instances) != suite.n_expected:

@@ -12,7 +12,7 @@ import pytest
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.engine import Completion, Engine, Sampling, open_engine
 from pacos.errors import ConfigError, DataError, EngineError, ModelError
-from pacos.evaluate.contestants import checkpoint_adapters, contestants, training_step
+from pacos.evaluate.contestants import checkpoint_adapters, contestants, strange_prompts, training_step
 from pacos.evaluate.evaluation import Proof
 from pacos.evaluate.pipeline import main, plan
 from pacos.evaluate.prompts import CUT, Shortened, count_shortened, cut_middle, fit_prompts
@@ -21,6 +21,7 @@ from pacos.models import load_tokenizer, model_sha256
 from pacos.records import Prediction, read_records
 from pacos.runs import Run, read_manifest
 from pacos.superni import Example, Instance, read_suite
+from pacos.templates import TEMPLATE_SHA256
 from tests.superni_folder import instances, write_superni
 
 
@@ -311,6 +312,28 @@ def test_an_adapter_of_another_base_is_refused(tiny_base: Path, adapters: dict[s
     same = {"base": "moved/elsewhere", "base_sha256": model_sha256(str(tiny_base), config.model)}
     (adapter / "pacos.json").write_text(json.dumps(same), encoding="utf-8")
     assert [one.name for one in contestants(config, adapter)] == ["base", "tuned"]
+
+
+def test_an_adapter_of_another_template_is_refused_or_said(
+    tiny_base: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    for file in adapters["weak"].iterdir():
+        (adapter / file.name).write_bytes(file.read_bytes())
+    config = experiment(tiny_base, EngineConfig(), tmp_path, [])
+    trained = {"base": str(tiny_base), "template": "alpaca", "template_sha256": "0" * 64}
+    (adapter / "pacos.json").write_text(json.dumps(trained), encoding="utf-8")
+    with pytest.raises(ModelError, match="'alpaca' that is not this version's"):
+        contestants(config, adapter)
+
+    trained["template_sha256"] = TEMPLATE_SHA256["alpaca"]
+    (adapter / "pacos.json").write_text(json.dumps(trained), encoding="utf-8")
+    entrants = contestants(config, adapter)
+    assert strange_prompts(entrants, ["alpaca", "tk-instruct:def"]) == []
+    assert strange_prompts(entrants, ["self-instruct"]) == [
+        "tuned was trained with the template alpaca, and is asked with the prompt self-instruct"
+    ]
 
 
 @pytest.mark.parametrize("preset", ["alpaca", "self-instruct", "tk-instruct:def"])
