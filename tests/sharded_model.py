@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from pacos.config_file import load_config
-from pacos.train.model import load_model, trainable_parameters
+from pacos.train.model import causal_model, load_model, trainable_parameters
 from pacos.train.sharding import gather, no_sync, place_like, reshard, shard
 
 
@@ -17,7 +17,7 @@ def main(config_file: Path) -> None:
     config = load_config(config_file, [])
     accelerator = Accelerator(mixed_precision="no")
     whole, model = load_model(config, "cpu"), load_model(config, "cpu")
-    shard(model, accelerator.device, accelerator.num_processes)
+    shard(model, causal_model(model), accelerator.device, accelerator.num_processes)
     with torch.no_grad():
         loss(model)
     reshard(model)

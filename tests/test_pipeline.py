@@ -17,7 +17,19 @@ def listing_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demonstration's base after fewer steps: writes lists that parse, with worse answers."""
     pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
     folder = tmp_path_factory.mktemp("models") / "listing-base"
-    command = [sys.executable, "-m", "demo.base", "--out", str(folder), "--steps", "200", "--seconds", "900"]
+    command = [
+        sys.executable,
+        "-m",
+        "demo.base",
+        "--out",
+        str(folder),
+        "--steps",
+        "200",
+        "--seconds",
+        "900",
+        "--threads",
+        "1",
+    ]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
 
