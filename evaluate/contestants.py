@@ -1,16 +1,14 @@
 """Who is evaluated: the base, the run's own adapter, and `evaluate.models`; all checked before anything starts."""
 
-import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pacos.config import Config
 from pacos.config import Contestant as Entry
 from pacos.errors import ConfigError, ModelError
-from pacos.models import check_adapter_fits, model_sha256
+from pacos.models import check_adapter_fits, model_sha256, read_provenance
 from pacos.runs import file_sha256
 from pacos.templates import TEMPLATE_SHA256
 
@@ -117,7 +115,7 @@ def _check_url(config: Config, models: set[str]) -> None:
 
 def _check_base(adapter: Path, base: str, base_sha256: str) -> None:
     """pacos.json says what the adapter was trained on. Adapters from elsewhere have none; those vLLM must judge."""
-    trained = trained_on(adapter)
+    trained = read_provenance(adapter)
     if not trained:
         return
     trained_sha256 = trained.get("base_sha256", "")
@@ -133,7 +131,7 @@ def _check_base(adapter: Path, base: str, base_sha256: str) -> None:
 
 def _check_template(folder: Path) -> None:
     """A template's text may change between versions; its name alone does not say that the two agree."""
-    trained = trained_on(folder)
+    trained = read_provenance(folder)
     template = trained.get("template", "")
     if trained and trained.get("template_sha256") != TEMPLATE_SHA256.get(template):
         raise ModelError(
@@ -141,20 +139,6 @@ def _check_template(folder: Path) -> None:
             where=str(folder / "pacos.json"),
             todo="evaluate it with the version that trained it, or train it again",
         )
-
-
-def trained_on(folder: Path) -> dict[str, Any]:
-    """What training wrote beside the weights; empty for models and adapters from elsewhere.
-
-    Raises ModelError for a file that is not JSON.
-    """
-    path = folder / "pacos.json"
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except json.JSONDecodeError as broken:
-        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
 
 
 def strange_prompts(entrants: Sequence[Contestant], prompts: Collection[str]) -> list[str]:
@@ -165,7 +149,7 @@ def strange_prompts(entrants: Sequence[Contestant], prompts: Collection[str]) ->
     asked = sorted(set(prompts) & set(TEMPLATE_SHA256))
     lines = []
     for one in entrants:
-        template = trained_on(one.adapter or Path(one.base)).get("template")
+        template = read_provenance(one.adapter or Path(one.base)).get("template")
         lines += [
             f"{one.name} was trained with the template {template}, and is asked with the prompt {prompt}"
             for prompt in asked

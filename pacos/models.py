@@ -212,3 +212,15 @@ def served_lora_rank(adapters: list[Path]) -> int:
             )
         highest = max(highest, adapter_rank(config))
     return next(rank for rank in VLLM_LORA_RANKS if rank >= highest)
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What training wrote beside the weights, in pacos.json; empty for models and adapters from elsewhere.
+
+    Raises ModelError for a file that is not JSON.
+    """
+    path = folder / "pacos.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except json.JSONDecodeError as broken:
+        raise ModelError(f"not JSON: {broken}", where=str(path)) from None

@@ -184,6 +184,19 @@ def _read_json_list(path: Path) -> list[Any]:
     return rows
 
 
+def read_object(path: Path, *, todo: str) -> dict[str, Any]:
+    """A file that holds one JSON object. Raises DataError, with `todo` where the file is absent or is not JSON."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no such file", where=str(path), todo=todo) from None
+    except json.JSONDecodeError as broken:
+        raise DataError(f"not JSON: {broken}", where=str(path), todo=todo) from None
+    if not isinstance(values, dict):
+        raise DataError("must be a JSON object", where=str(path))
+    return values
+
+
 def parse_task(values: Any, *, where: str) -> Task:
     """A task from a row with Alpaca's keys. Raises DataError for one that is not a task."""
     if not isinstance(values, dict):

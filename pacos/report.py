@@ -4,14 +4,12 @@ Shows what exists and leaves out what does not. Models write much of the text he
 characters are made visible, and the page may load nothing from anywhere.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos import charts
-from pacos.errors import DataError
-from pacos.records import DatasetRow, read_jsonl, read_records, write_json, write_text
+from pacos.records import DatasetRow, read_jsonl, read_object, read_records, write_json, write_text
 from pacos.runs import read_manifest
 from pacos.samples import cut, side_by_side
 
@@ -189,15 +187,7 @@ def _checks(path: Path) -> list[Values]:
 
 
 def _read_json(path: Path) -> Values:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("no such file", where=str(path), todo="run the stage that writes it again") from None
-    except json.JSONDecodeError as broken:
-        raise DataError(f"not JSON: {broken}", where=str(path), todo="run the stage that writes it again") from None
-    if not isinstance(values, dict):
-        raise DataError("must be a JSON object", where=str(path))
-    return values
+    return read_object(path, todo="run the stage that writes it again")
 
 
 def _page(report: Values) -> str:

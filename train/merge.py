@@ -4,7 +4,6 @@ A merge in bfloat16 loses small updates: with updates of 4e-5 on weights of 2e-2
 were. So the answers before and after are compared, and the loss is set against what the adapter changes at all.
 """
 
-import json
 import logging
 import shlex
 import shutil
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import ModelConfig
 from pacos.errors import ModelError, RunError
-from pacos.models import load_tokenizer, model_error, model_sha256, read_adapter_config
+from pacos.models import load_tokenizer, model_error, model_sha256, read_adapter_config, read_provenance
 from pacos.records import disk_error, write_json
 from pacos.runs import file_sha256
 from pacos.templates import CHAT_PROMPTS, encode_prompts
@@ -95,14 +94,6 @@ def load_adapter_tokenizer(adapter: Path, base: ModelConfig) -> Any:
     if (adapter / "tokenizer.json").is_file():
         return AutoTokenizer.from_pretrained(adapter)
     return load_tokenizer(base.base, base)
-
-
-def read_provenance(adapter: Path) -> dict[str, Any]:
-    path = adapter / "pacos.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except json.JSONDecodeError as broken:
-        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
 
 
 def check_base(adapter: Path, base: ModelConfig, provenance: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config, ModelConfig
 from pacos.errors import ConfigError, ModelError
-from pacos.models import read_adapter_config
+from pacos.models import read_adapter_config, read_provenance
 from pacos.runs import file_sha256
 from pacos.templates import TEMPLATE_SHA256
-from pacos.train.merge import check_base, read_provenance
+from pacos.train.merge import check_base
 
 if TYPE_CHECKING:
     import torch

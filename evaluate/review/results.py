@@ -15,10 +15,10 @@ from typing import Any
 from pacos.evaluate.agreement import Rate, cohen_kappa, comparison, wilson
 from pacos.evaluate.judge_prompts import GRADES
 from pacos.evaluate.review.questions import LEFT, NO, QUESTIONS, TIE, YES
-from pacos.evaluate.review.sheet import Sheet, read_object, read_sheet
+from pacos.evaluate.review.sheet import AGAIN, Sheet, read_sheet
 from pacos.evaluate.review.votes import Ballot, read_ballots
 from pacos.evaluate.verdicts import PUBLISHED, grade_agreement, grade_figures
-from pacos.records import Judgement, read_records, write_json
+from pacos.records import Judgement, read_object, read_records, write_json
 
 Values = dict[str, Any]
 
@@ -154,7 +154,7 @@ def _judge(folder: Path, sheet: Sheet, verdicts: Mapping[str, Verdicts]) -> Valu
     by_judge = judge_verdicts(sheet, judgements)
     return {
         "kind": kind,
-        "model": read_object(judged / "judge.json")["model"],
+        "model": read_object(judged / "judge.json", todo=AGAIN)["model"],
         "agreement": {rater: agreement(sheet, of, by_judge) for rater, of in sorted(verdicts.items())},
     }
 

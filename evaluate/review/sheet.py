@@ -5,18 +5,18 @@ drawn by systematic sampling over the sorted strata: each is equally likely, and
 one. They are shown in random order, so that whoever stops early has rated a random sample as well.
 """
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pacos.errors import DataError, RunError
 from pacos.evaluate.judged import Answer, read_answers
 from pacos.evaluate.review.questions import ReviewKind
-from pacos.records import parse_task, read_rows, write_json
+from pacos.records import parse_task, read_object, read_rows, write_json
+
+AGAIN = "start the review again by --out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +168,10 @@ def keep(folder: Path, sheet: Sheet) -> None:
 
 def read_sheet(folder: Path) -> Sheet:
     """Raises DataError for files that are not a sheet and its key."""
-    values, key = read_object(folder / "sheet.json"), read_object(folder / "key.json")
+    values, key = (read_object(folder / name, todo=AGAIN) for name in ("sheet.json", "key.json"))
     try:
         items = [Item(**item) for item in values.pop("items")]
         sources = {name: Source(**source) for name, source in key["items"].items()}
         return Sheet(**values, models=key["models"], items=items, key=sources)
     except (TypeError, KeyError, AttributeError) as broken:
         raise DataError(f"not a sheet and its key: {broken}", where=str(folder)) from None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("no such file", where=str(path), todo="start the review again by --out") from None
-    except json.JSONDecodeError as broken:
-        raise DataError(f"not JSON: {broken}", where=str(path), todo="start the review again by --out") from None
-    if not isinstance(values, dict):
-        raise DataError("must be a JSON object", where=str(path))
-    return values
