@@ -24,8 +24,9 @@ from typing import Any
 import yaml
 
 from benchmarks.result import SHARED_DATA, report
+from tests.tiny_llama import write_adapter
 
-ADAPTERS = 4
+ADAPTERS, ADAPTER_SCALE = 4, 0.05
 CONTEXT = 2048
 WORKER = "import sys; from pacos.cli import main; sys.exit(main())"
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -46,7 +47,10 @@ def main() -> None:
 
 def measure(folder: Path, instances: int, max_tokens: int, lm_eval: Path | None) -> dict[str, Any]:
     base = build_base(folder / "base")
-    adapters = {f"adapter-{seed}": build_adapter(base, folder / f"adapter-{seed}", seed) for seed in range(ADAPTERS)}
+    adapters = {
+        f"adapter-{seed}": write_adapter(base, folder / f"adapter-{seed}", ADAPTER_SCALE, seed)
+        for seed in range(ADAPTERS)
+    }
     suite = {"name": "superni", "path": str(SHARED_DATA / "superni"), "prompt": "tk-instruct:def"}
     suite |= {"limit": instances, "max_tokens": max_tokens}
     together = write_experiment(folder, "together", base, suite)
@@ -74,23 +78,6 @@ def build_base(folder: Path) -> Path:
     tokenizer = train_tokenizer(0)
     new_model(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
-
-
-def build_adapter(base: Path, folder: Path, seed: int) -> Path:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(seed)
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
-        LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
-    )
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.05)
-    model.save_pretrained(str(folder), save_embedding_layers=False)
     return folder
 
 

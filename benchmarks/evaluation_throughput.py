@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.adapters import ADAPTERS, CONTEXT, build_adapter, build_base
+from benchmarks.adapters import ADAPTER_SCALE, ADAPTERS, CONTEXT, build_base
 from benchmarks.result import SHARED_DATA, report
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.engine import Completion, Engine, Sampling
@@ -29,6 +29,7 @@ from pacos.models import load_tokenizer
 from pacos.runs import Run
 from pacos.server import ManagedServer
 from pacos.suites import read_suite
+from tests.tiny_llama import write_adapter
 
 IN_FLIGHT = 64
 KEY = "PACOS_BENCHMARK_KEY"
@@ -49,7 +50,7 @@ def main() -> None:
 
 def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
     base = build_base(folder / "base")
-    adapters = [build_adapter(base, folder / f"adapter-{seed}", seed) for seed in range(ADAPTERS)]
+    adapters = [write_adapter(base, folder / f"adapter-{seed}", ADAPTER_SCALE, seed) for seed in range(ADAPTERS)]
     suite = SuiteConfig(
         name="superni",
         path=str(SHARED_DATA / "superni"),

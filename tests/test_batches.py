@@ -263,7 +263,7 @@ def test_documents_in_bfloat16_attend_as_in_float32_to_rounding():
     torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 
-def test_flex_attention_gives_the_losses_and_gradients_of_the_dense_mask(exact_model, monkeypatch):
+def test_flex_attention_gives_the_losses_and_gradients_of_attention_by_documents(exact_model, monkeypatch):
     """On a CPU torch has no kernel for its backward pass and refuses; what defines it runs without the refusal."""
     monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
     batch = packed(random_examples(12), 400)

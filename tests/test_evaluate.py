@@ -23,6 +23,7 @@ from pacos.runs import Run, read_manifest
 from pacos.superni import Example, Instance, read_suite
 from pacos.templates import TEMPLATE_SHA256
 from tests.superni_folder import instances, write_superni
+from tests.tiny_llama import write_adapter
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +34,6 @@ def adapters(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         name: write_adapter(tiny_base, folder / name, scale, seed)
         for seed, (name, scale) in enumerate({"strong": 0.3, "weak": 0.02, "zero": 0.0}.items())
     }
-
-
-def write_adapter(base: Path, folder: Path, scale: float, seed: int) -> Path:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(seed)
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
-        LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
-    )
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=scale)
-    model.save_pretrained(str(folder), save_embedding_layers=False)
-    return folder
 
 
 @pytest.fixture

@@ -47,3 +47,21 @@ def build_tiny_llama(folder: Path, *, seed: int = 0, hidden: int = 64) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+def write_adapter(base: Path, folder: Path, scale: float, seed: int) -> Path:
+    """A LoRA adapter on `base` whose B halves are drawn with this standard deviation."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
+        LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=scale)
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    return folder
