@@ -16,10 +16,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from demo.corpus import NEW_TASKS, SEEDS, SHOWN, Amounts, seed_tasks, single_items, stretches, whole_lists
+from demo.corpus import NEW_TASKS, SHOWN, Amounts, seed_tasks, single_items, stretches, whole_lists
 from demo.model import CONTEXT, new_model
 from demo.tokenizer import train_tokenizer
 from pacos.generate.prompts import list_prompt
+from pacos.generate.seeds import PACKAGED_SEEDS
 
 STEPS = 470
 BATCH_TOKENS = 2_048
@@ -192,7 +193,7 @@ def _sources_sha256() -> str:
     demo = Path(__file__).parent
     composing = [demo / f"{name}.py" for name in ("base", "corpus", "model", "tokenizer")]
     digest = hashlib.sha256()
-    for path in (*composing, *sorted((demo / "families").glob("*.py")), Path("generate/prompts.py"), SEEDS):
+    for path in (*composing, *sorted((demo / "families").glob("*.py")), Path("generate/prompts.py"), PACKAGED_SEEDS):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -6,7 +6,6 @@ is writing best where there is no other, and where the words make no sense. Each
 the same seed.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +14,8 @@ from random import Random
 from typing import NamedTuple
 
 from demo.families import FAMILIES, compose
-from demo.families.sentences import SEEDS
 from pacos.generate.prompts import format_item, list_prompt
+from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.records import Task
 
 SHOWN = 3
@@ -72,12 +71,7 @@ class Amounts(NamedTuple):
 @cache
 def seed_tasks() -> tuple[Task, ...]:
     """The human-written tasks that the pipeline shows in front of every list."""
-    rows = map(json.loads, SEEDS.read_text(encoding="utf-8").splitlines())
-    return tuple(
-        Task(row["instruction"], instance["input"], instance["output"])
-        for row in rows
-        for instance in row["instances"][:1]
-    )
+    return tuple(seed.task for seed in load_seeds(PACKAGED_SEEDS))
 
 
 def single_items(seed: int) -> Iterator[Document]:

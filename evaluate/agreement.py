@@ -19,6 +19,9 @@ class Rate:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.rate:.1f} % [{self.low:.1f}, {self.high:.1f}]"
+
 
 def wilson(successes: float, n: int) -> Rate:
     """Wilson's score interval (1927). `successes` may hold halves: a tie counts ½, which varies less than a

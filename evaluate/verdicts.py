@@ -173,4 +173,4 @@ def _row(found: Values, row: Values) -> str:
 
 
 def _rate(rate: Values) -> str:
-    return f"{Rate(**rate).rate:.1f} % [{rate['low']:.1f}, {rate['high']:.1f}]"
+    return str(Rate(**rate))

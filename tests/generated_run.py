@@ -13,14 +13,14 @@ from tests.scripted_server import Prompt
 
 
 def experiment(
-    tmp_path: Path, base: Path, url: str, seeds: Path, *, name: str = "run", in_flight: int = 8, **generate: Any
+    tmp_path: Path, base: Path, url: str, seeds: Path | None, *, name: str = "run", in_flight: int = 8, **generate: Any
 ) -> Config:
     values = {
         "name": name,
         "runs_dir": str(tmp_path / "runs"),
         "model": {"base": str(base)},
         "engine": {"url": url, "max_in_flight": in_flight},
-        "generate": {"seeds": str(seeds), "target": 100, "window": 32, **generate},
+        "generate": {"seeds": str(seeds) if seeds else None, "target": 100, "window": 32, **generate},
     }
     return parse_config(values, where="test")
 

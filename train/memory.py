@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pacos.config import Config
 from pacos.errors import TrainingError
 from pacos.train.losses import CHUNK
+from pacos.train.model import causal_model
 
 if TYPE_CHECKING:
     import torch
@@ -167,7 +168,7 @@ def kept_bytes(model: Any, width: int) -> int:
             kept[storage] = tensor
         return tensor
 
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = causal_model(model)
     ids = torch.zeros(1, width, dtype=torch.long, device="meta")
     mask = torch.ones(1, 1, width, width, dtype=torch.bool, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -3,19 +3,17 @@
 Some of the words are made up on the spot, so that they cannot be learnt by heart.
 """
 
-import json
 import re
 from functools import cache
-from pathlib import Path
 from random import Random
 
 from demo.families.family import words_of
 from demo.families.lexicon import NAMES, NOUNS, SPARE
+from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
 
 _ONSETS = words_of("b bl br d dr f fl g gr h j k kl l m n p pl r s sk sl sp st t tr v w z")
 _VOWELS = words_of("a e i o u ai ee oa ou")
 _ENDS = words_of("b ck d ff g l m n nd nk p r rn s sh st t x")
-SEEDS = Path("generate/data/seed_tasks.jsonl")
 _MADE_UP = 0.15  # share of made-up words
 
 # Every verb takes -s and -ed.
@@ -103,13 +101,8 @@ def _in_place_of(word: str, rng: Random) -> str:
 @cache
 def seed_words() -> tuple[str, ...]:
     """The words of the human-written tasks, as often as they stand there."""
-    rows = map(json.loads, SEEDS.read_text(encoding="utf-8").splitlines())
-    texts = [
-        text
-        for row in rows
-        for instance in row["instances"]
-        for text in (row["instruction"], instance["input"], instance["output"])
-    ]
+    tasks = [seed.task for seed in load_seeds(PACKAGED_SEEDS)]
+    texts = [text for task in tasks for text in (task.instruction, task.input, task.output)]
     return tuple(re.findall(r"[A-Za-z]+(?:['-][A-Za-z]+)*", " ".join(texts)))
 
 

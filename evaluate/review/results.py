@@ -252,4 +252,4 @@ def _number(value: float | None) -> str:
 
 
 def _percent(rate: Values | None) -> str:
-    return "none" if rate is None else f"{Rate(**rate).rate:.1f} % [{rate['low']:.1f}, {rate['high']:.1f}]"
+    return "none" if rate is None else str(Rate(**rate))
