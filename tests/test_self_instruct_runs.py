@@ -141,7 +141,7 @@ def test_the_real_engine_is_asked_in_every_phase(
 ) -> None:
     """Random weights write no instances, but some of their text passes for an instruction, and is asked about."""
     config = experiment(
-        tmp_path, tiny_base, "", seeds=str(seeds), budget={"requests": 60},
+        tmp_path, tiny_base, "", seeds=seeds, budget={"requests": 60},
         sampling={"temperature": 1.0, "top_p": 1.0, "max_tokens": 256, "seed": 0}, instances={"max_tokens": 16},
     )  # fmt: skip
     config = config.model_copy(update={"engine": live_engine_config.model_copy(update={"max_in_flight": 8})})
