@@ -114,6 +114,9 @@ class GenerateConfig(Section):
 
     preset: Literal["alpaca", "alpaca-original", "self-instruct"] = "alpaca"
     seeds: str | None = Field(None, description="Seed tasks (JSONL); pacos's own 175 unless given.")
+    known: list[str] = Field(
+        default_factory=list, description="Datasets (files or folders) that new tasks must be novel against as well."
+    )
     target: Count = Field(52_000, description="Accepted instructions; with self-instruct each brings 0–5 tasks.")
     tasks_per_request: Count = 20
     seeds_per_request: Count = 3
@@ -308,6 +311,49 @@ class EvaluateConfig(Section):
     judge: JudgeConfig = JudgeConfig()
 
 
+class AnswersConfig(SamplingConfig):
+    """Several answers of one model to each task of a dataset, to be judged; the tasks' own outputs are not read."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    max_tokens: Count = 512
+    samples: Count = 4
+    tasks: str | None = Field(None, description="Alpaca-format tasks, file or folder; the run's dataset unless given.")
+    model: str | None = Field(None, description="Who answers; `train.model`, then `model.base` unless given.")
+    adapter: str | None = None
+
+
+class StopsConfig(Section):
+    """When the loop has gone wrong. It says so, and ends there unless `stop` is false."""
+
+    stop: bool = True
+    judge_accuracy: Fraction = Field(0.5, description="Least share of people's preferences that the judge repeats.")
+    margin: Annotated[float, Field(ge=0)] = Field(0.5, description="Least mean difference of a pair's scores.")
+    length_growth: Annotated[float, Field(gt=1)] = Field(
+        2.5, description="Most words of an answer, as a multiple of M1's; the paper's M3 reached 2.3."
+    )
+
+
+class LoopConfig(Section):
+    """Self-Rewarding Language Models (2401.10020). `sft` makes M1 of the base; `train` makes M2, M3, … by DPO."""
+
+    rounds: Count = 2
+    ranked: str | None = Field(
+        None, description="Answers that people have ranked: a .jsonl file, or a hub id with Open Assistant's columns."
+    )
+    held_aside: Count = Field(250, description="Of `ranked`: requests that the judge is measured on, never taught.")
+    instructions: list[DataSource] = Field(
+        default_factory=list, description="What M1 learns to answer; the best answers of `ranked` unless given."
+    )
+    judging: list[DataSource] = Field(
+        default_factory=list,
+        description="What M1 learns of judging, ready-made. Unless given, a model tuned on `instructions` judges "
+        "`ranked`, and what agrees with people is taken.",
+    )
+    sft: TrainConfig = TrainConfig()
+    stops: StopsConfig = StopsConfig()
+
+
 class Config(Section):
     name: Name
     seed: int = 42
@@ -317,6 +363,8 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    answers: AnswersConfig = AnswersConfig()
+    loop: LoopConfig = LoopConfig()
 
     @property
     def run_dir(self) -> Path:
