@@ -12,7 +12,7 @@ from pacos.generate.bootstrap import write_unit
 from pacos.generate.journal import read_responses
 from pacos.generate.parsing import ParsedItem
 from pacos.generate.pool import Candidate, Pool
-from pacos.generate.seeds import load_seeds, seeds_path
+from pacos.generate.seeds import known_tasks, load_seeds, seeds_path
 from pacos.generate.stats import dataset_stats
 from pacos.progress import bar
 from pacos.records import Task, read_tasks, write_json
@@ -35,7 +35,14 @@ def curate(responses: Path, out: Path, config: GenerateConfig) -> dict[str, Any]
     _refuse_own_folder(responses, out)
     bootstraps = config.preset == "self-instruct"
     with (
-        Pool(out, seeds, config.filters, config.target, instructions_only=bootstraps) as pool,
+        Pool(
+            out,
+            seeds,
+            config.filters,
+            config.target,
+            instructions_only=bootstraps,
+            known=known_tasks(config.known),
+        ) as pool,
         bar("curate", len(answers), "answers") as progress,
     ):
         for request in sorted(answers):

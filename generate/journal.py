@@ -125,7 +125,9 @@ def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
         "sha256 of pacos's own prompt text": _prompts_sha256(generate.preset),
     }
     if generate.machine_per_request:
-        settings |= {"generate.window": generate.window} | _flat("generate.filters", generate.filters)
+        settings |= {"generate.window": generate.window, "generate.known": generate.known} | _flat(
+            "generate.filters", generate.filters
+        )
     if generate.preset == "self-instruct":
         settings |= _flat("generate.classify", generate.classify) | _flat("generate.instances", generate.instances)
     return settings

@@ -25,11 +25,11 @@ from pacos.generate.journal import Journal, request_settings
 from pacos.generate.pool import Pool
 from pacos.generate.request import RequestMaker, examples_per_request
 from pacos.generate.scheduler import ask_ahead
-from pacos.generate.seeds import Seed, load_seeds, seeds_path
+from pacos.generate.seeds import Seed, known_files, known_tasks, load_seeds, seeds_path
 from pacos.generate.session import Session, check_same_prompt
 from pacos.generate.stats import dataset_stats
 from pacos.progress import bar
-from pacos.records import read_tasks, write_json
+from pacos.records import Task, read_tasks, write_json
 from pacos.runs import Run
 
 log = logging.getLogger("pacos")
@@ -42,16 +42,17 @@ def main(config: Config, run: Run) -> None:
     """
     path = seeds_path(config.generate.seeds)
     seeds = load_seeds(path, at_least=examples_per_request(config))
+    known = known_tasks(config.generate.known)
     decides = (config.seed, config.model, config.engine.model, config.generate)
     if run.is_done("generate", *decides):
         log.info("generate: done already, see %s", run.dataset)
         return
-    with run.stage("generate", *decides, inputs=[path]) as stage:
+    with run.stage("generate", *decides, inputs=[path, *known_files(config.generate.known)]) as stage:
         stage.outputs.append(run.dataset)
         journal = Journal(run.dataset, request_settings(config, path))
         budget = Budget(config, journal)
         try:
-            stats = asyncio.run(_generate(config, run, seeds, journal, budget))
+            stats = asyncio.run(_generate(config, run, seeds, known, journal, budget))
         finally:
             journal.close()
             stage.tokens = {"prompt": journal.prompt_tokens, "completion": journal.completion_tokens}
@@ -65,7 +66,9 @@ def plan(config: Config) -> list[str]:
     return estimate(config, load_seeds(path, at_least=examples_per_request(config)), path)
 
 
-async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journal, budget: Budget) -> dict[str, Any]:
+async def _generate(
+    config: Config, run: Run, seeds: list[Seed], known: list[tuple[str, Task]], journal: Journal, budget: Budget
+) -> dict[str, Any]:
     """Run until something stops it; the statistics of what was made."""
     generate, in_flight = config.generate, config.engine.max_in_flight
     if generate.preset == "self-instruct":
@@ -79,7 +82,14 @@ async def _generate(config: Config, run: Run, seeds: list[Seed], journal: Journa
             check_same_prompt(first, maker.make(0), journal.path)  # before anything is written; the rest when committed
         bootstraps = generate.preset == "self-instruct"
         with (
-            Pool(run.dataset, seeds, generate.filters, generate.target, instructions_only=bootstraps) as pool,
+            Pool(
+                run.dataset,
+                seeds,
+                generate.filters,
+                generate.target,
+                instructions_only=bootstraps,
+                known=known,
+            ) as pool,
             bar("generate", generate.target, "instructions" if bootstraps else "tasks") as progress,
         ):
             session_type = Bootstrap if bootstraps else Session

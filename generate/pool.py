@@ -68,7 +68,8 @@ class Tally:
 class Pool:
     """Seeds and accepted tasks. Full at `target` accepted items; what comes after is left unjudged.
 
-    `accepted` holds them in order: (id, task). With `instructions_only` an item is an instruction (Self-Instruct),
+    `accepted` holds them in order: (id, task). A new task must be novel against the `known` ones too, (id, task) of
+    datasets that are there already. With `instructions_only` an item is an instruction (Self-Instruct),
     and its instances are written later.
     """
 
@@ -80,6 +81,7 @@ class Pool:
         target: int | None = None,
         *,
         instructions_only: bool = False,
+        known: Sequence[tuple[str, Task]] = (),
     ) -> None:
         self.tally = Tally()
         self.accepted: list[tuple[str, Task]] = []
@@ -91,6 +93,8 @@ class Pool:
         self._index = NoveltyIndex(filters.novelty, TOKENIZERS[filters.tokenizer])
         for seed in seeds:
             self._index.add(seed.id, seed.task.instruction)
+        for id, task in known:
+            self._index.add(id, task.instruction)
         self._dataset = _start_anew(folder / "dataset.jsonl")
         self._rejected = _start_anew(folder / "rejected.jsonl")
 

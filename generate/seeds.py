@@ -8,12 +8,13 @@ One JSON object per line, in the field's format (self-instruct `data/seed_tasks.
 A seed's first instance is its example in a prompt, as in stanford_alpaca.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.records import Task, read_jsonl
+from pacos.records import Task, read_jsonl, read_tasks
 
 PACKAGED_SEEDS = Path(__file__).resolve().parent / "data" / "seed_tasks.jsonl"
 
@@ -50,6 +51,15 @@ def load_seeds(path: Path, *, at_least: int = 1) -> list[Seed]:
             todo="add seed tasks, or lower generate.seeds_per_request",
         )
     return seeds
+
+
+def known_tasks(datasets: Sequence[str]) -> list[tuple[str, Task]]:
+    """(`<dataset>:<row>`, task) of the datasets in `generate.known`. Raises DataError as `read_tasks` does."""
+    return [(f"{name}:{row}", task) for name in datasets for row, task in enumerate(read_tasks(Path(name)), 1)]
+
+
+def known_files(datasets: Sequence[str]) -> list[Path]:
+    return [path / "dataset.jsonl" if path.is_dir() else path for path in map(Path, datasets)]
 
 
 def _seed(values: dict[str, Any], *, where: str) -> Seed:

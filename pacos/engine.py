@@ -27,6 +27,8 @@ from pacos.server import ManagedServer, ask
 
 log = logging.getLogger("pacos")
 
+# A server that the caller has started for several commands: JSON of model, url and key.
+LENT_ENGINE = "PACOS_LENT_ENGINE"
 BACKOFF_S = (1, 2, 4, 8, 16, 30, 30, 30)
 RESTARTS = 3
 
@@ -224,16 +226,16 @@ class Engine:
 async def open_engine(
     config: Config, run_dir: Path, *, model: str | None = None, adapters: Mapping[str, Path] | None = None
 ) -> AsyncIterator[Engine]:
-    """Connect to `engine.url`, or start a server for `model` (default: engine.model, then model.base).
+    """Connect to `engine.url`, or to the server lent by the caller where it serves `model` (default: engine.model, then
+    model.base), or start one for it.
 
     Raises EngineError (no answer, refused, died while starting) and ModelError (model or adapter not there).
     """
     model = model or config.engine.model or config.model.base
     adapters = adapters or {}
     tokenizer = await asyncio.to_thread(load_tokenizer, model, config.model)
-    if config.engine.url:
-        key = os.environ.get(config.engine.api_key_env, "EMPTY")
-        engine = Engine(config, tokenizer, _Address(config.engine.url.rstrip("/"), key), None)
+    if address := _running_server(config, model):
+        engine = Engine(config, tokenizer, address, None)
         try:
             await engine.greet()
             await engine.add_adapters(adapters)
@@ -253,6 +255,13 @@ async def open_engine(
             await engine.close()
     finally:
         await asyncio.to_thread(server.stop)
+
+
+def _running_server(config: Config, model: str) -> _Address | None:
+    if config.engine.url:
+        return _Address(config.engine.url.rstrip("/"), os.environ.get(config.engine.api_key_env, "EMPTY"))
+    lent = json.loads(os.environ.get(LENT_ENGINE, "{}"))
+    return _Address(lent["url"], lent["key"]) if lent.get("model") == model else None
 
 
 def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str, Any]:

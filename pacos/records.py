@@ -90,6 +90,20 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """A line of `answers.jsonl`: one sampled answer (the `sample`-th) of `model` to the task `id`."""
+
+    id: str
+    instruction: str
+    input: str
+    output: str
+    model: str
+    sample: int
+    prompt_sha256: str
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """A line of `judgements.jsonl`: one completion of a judge, and the verdict read from it ("": unreadable).
 
@@ -111,7 +125,22 @@ class Judgement:
     finish_reason: str
 
 
-Record = TypeVar("Record", DatasetRow, Response, Rejection, Prediction, Judgement)
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """A line of `pairs.jsonl`: two answers to a task, the scores that chose between them, and the judge's words."""
+
+    instruction: str
+    input: str
+    chosen: str
+    rejected: str
+    id: str
+    chosen_score: float
+    rejected_score: float
+    chosen_judgements: list[str]
+    rejected_judgements: list[str]
+
+
+Record = TypeVar("Record", DatasetRow, Response, Rejection, Prediction, AnswerRow, Judgement, PairRow)
 
 
 def read_records(path: Path, kind: type[Record], *, torn_tail: bool = False) -> list[Record]:

@@ -136,6 +136,21 @@ def test_another_experiment_seed_asks_other_prompts(tmp_path: Path, tiny_base: P
         assert set(server.asked) - first
 
 
+def test_tasks_of_a_known_dataset_are_not_novel_any_more(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        first = experiment(tmp_path, tiny_base, server.url, seeds, name="first", target=30)
+        generate(first)
+        known = str(first.run_dir / "dataset")
+        second = experiment(tmp_path, tiny_base, server.url, seeds, name="second", target=30, known=[known])
+        generate(second)
+    earlier, later = (read_tasks(config.run_dir / "dataset") for config in (first, second))
+    assert len(later) == 30 and not {task.instruction for task in earlier} & {task.instruction for task in later}
+    rejections = read_records(second.run_dir / "dataset" / "rejected.jsonl", Rejection)
+    assert sum(one.nearest_id.startswith(f"{known}:") for one in rejections) >= 30
+    curate(second.run_dir / "dataset" / "responses.jsonl", tmp_path / "again", second.generate)
+    assert read_tasks(tmp_path / "again") == later
+
+
 def test_a_missing_seed_file_stops_before_any_request(tmp_path: Path, tiny_base: Path) -> None:
     with ScriptedServer() as server, pytest.raises(DataError, match="no such file"):
         generate(experiment(tmp_path, tiny_base, server.url, tmp_path / "none.jsonl"))

@@ -1,0 +1,231 @@
+"""`pacos answer`: several sampled answers of one model to each task → `answers/answers.jsonl`, which a judge reads.
+
+Answers are appended as they come and not asked for again. At the end the file is put into the order of the tasks.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from pacos.config import Config
+from pacos.cost import cost
+from pacos.engine import Engine, Sampling, open_engine
+from pacos.errors import ConfigError, DataError
+from pacos.evaluate.predict import all_or_first_error
+from pacos.evaluate.proof import prove
+from pacos.models import check_adapter_fits, model_sha256
+from pacos.progress import bar
+from pacos.records import AnswerRow, JsonlWriter, Task, parse_task, read_records, read_rows, write_jsonl
+from pacos.runs import Run, Stage, file_sha256
+from pacos.templates import encode_prompts, training_text
+
+log = logging.getLogger("pacos")
+
+# (id of the task, number of the answer, hash of the prompt): an answer under this key is an answer to this request.
+Key = tuple[str, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    id: str
+    task: Task
+    sample: int
+    prompt_ids: list[int]
+    prompt_sha256: str
+    seed: int | None
+
+    @property
+    def key(self) -> Key:
+        return self.id, self.sample, self.prompt_sha256
+
+
+def main(config: Config, run: Run) -> None:
+    """Ask for `answers.samples` answers to each task; goes on at the first that is missing.
+
+    Raises ConfigError (answers that fill the context), DataError (tasks), ModelError (model or adapter), EngineError.
+    """
+    source = tasks_file(config)
+    tasks = read_named_tasks(source)
+    model, adapter = answering_model(config)
+    decides = [config.answers, config.train.template, config.model, model_sha256(model, config.model), config.seed]
+    decides.append(file_sha256(adapter / "adapter_model.safetensors") if adapter else "")
+    path = run.dir / "answers" / "answers.jsonl"
+    if run.is_done("answers", *decides):
+        log.info("answer: done already, nothing has changed: %s", path)
+        return
+    with run.stage("answers", *decides, inputs=[source]) as stage:
+        _take_up(path, stage.config_sha256)
+        began = time.monotonic()
+        asyncio.run(_answer_all(config, run.dir, tasks, path, stage))
+        seconds = time.monotonic() - began
+        stage.cost = round(cost(config, seconds, stage.tokens["prompt"], stage.tokens["completion"]), 4)
+        stage.outputs.append(path)
+
+
+def plan(config: Config) -> list[str]:
+    """What would be asked, for --dry-run; starts nothing."""
+    answers, (model, adapter) = config.answers, answering_model(config)
+    who = model + (f" + {adapter}" if adapter else "")
+    source = tasks_file(config)
+    if not source.is_file():
+        return [
+            f"tasks {source}: not there yet, an earlier stage writes it",
+            f"{answers.samples} answers each by {who}",
+        ]
+    count = len(read_named_tasks(source))
+    return [
+        f"{count * answers.samples:,} answers: {answers.samples} to each of {count:,} tasks of {source}",
+        f"by {who}, temperature {answers.temperature:g}, top_p {answers.top_p:g}, {answers.max_tokens} tokens at most",
+    ]
+
+
+def tasks_file(config: Config) -> Path:
+    path = Path(config.answers.tasks) if config.answers.tasks else config.run_dir / "dataset"
+    return path / "dataset.jsonl" if path.is_dir() or not path.suffix else path
+
+
+def answering_model(config: Config) -> tuple[str, Path | None]:
+    """(model, adapter). Raises ModelError for an adapter that is not there, or of another base."""
+    model = config.answers.model or config.train.model or config.model.base
+    adapter = Path(config.answers.adapter) if config.answers.adapter else None
+    if adapter:
+        check_adapter_fits(adapter, model, config.model)
+    return model, adapter
+
+
+def read_named_tasks(path: Path) -> list[tuple[str, Task]]:
+    """(id, task) of each row: its own `id`, or its number where it has none. Raises DataError with file and line."""
+    named: dict[str, Task] = {}
+    for number, (where, values) in enumerate(read_rows(path), 1):
+        task = parse_task(values, where=where)
+        id = str(values.get("id") or f"row-{number:06d}")
+        if id in named:
+            raise DataError(f"the id {id!r} is there twice", where=where)
+        named[id] = task
+    if not named:
+        raise DataError("holds no tasks", where=str(path), todo="generate some first, or set answers.tasks")
+    return list(named.items())
+
+
+def _take_up(path: Path, settings_sha256: str) -> None:
+    """Earlier answers stay where they were asked for with the same settings; others are set aside, not deleted."""
+    companion = path.with_name("settings.sha256")
+    before = companion.read_text(encoding="utf-8") if companion.is_file() else ""
+    if path.is_file() and before != settings_sha256:
+        aside = path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
+        path.rename(aside)
+        log.info("%s: asked for with other settings; earlier answers are in %s", path.parent, aside.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    companion.write_text(settings_sha256, encoding="utf-8")
+
+
+async def _answer_all(
+    config: Config, run_dir: Path, tasks: Sequence[tuple[str, Task]], path: Path, stage: Stage
+) -> None:
+    model, adapter = answering_model(config)
+    name = adapter_name(config) if adapter else None
+    adapters = {name: adapter} if name and adapter else {}
+    async with open_engine(config, run_dir, model=model, adapters=adapters) as engine:
+        requests = _requests(config, engine, tasks)
+        await prove(engine, list(adapters), [request.prompt_ids for request in requests])
+        kept = _keep(path, {request.key for request in requests})
+        missing = [request for request in requests if request.key not in kept]
+        with (
+            JsonlWriter(path) as journal,
+            bar("answering", len(requests), "answers", initial=len(kept)) as progress,
+        ):
+            queue = iter(missing)
+
+            async def work() -> None:
+                for request in queue:
+                    journal.write(await _ask(config, engine, request, name, stage))
+                    progress.update()
+
+            await all_or_first_error([work() for _ in range(min(config.engine.max_in_flight, len(missing)))])
+    _put_in_order(path, [request.key for request in requests])
+
+
+def adapter_name(config: Config) -> str:
+    """What the answers' `model` says: the run that made the adapter (`…/<run>/train/adapter`)."""
+    folder = Path(config.answers.adapter or "").resolve()
+    return folder.parents[1].name if folder.name == "adapter" else folder.name
+
+
+def _requests(config: Config, engine: Engine, tasks: Sequence[tuple[str, Task]]) -> list[Request]:
+    """All that is to be asked, the first answers of all tasks in front. Tasks that leave no room are left out."""
+    answers = config.answers
+    room = engine.max_model_len - answers.max_tokens
+    if room < 1:
+        raise ConfigError(
+            f"answers of {answers.max_tokens} tokens fill the model's context of {engine.max_model_len}",
+            where="answers.max_tokens",
+            todo="lower it, or raise engine.args.max_model_len",
+        )
+    texts = [training_text(config.train.template, task, f"{config.seed}:{id}")[0] for id, task in tasks]
+    encoded = list(zip(tasks, texts, encode_prompts(engine.tokenizer, texts), strict=True))
+    fitting = [one for one in encoded if len(one[2]) <= room]
+    if len(fitting) < len(encoded):
+        log.warning("answer: %d of %d tasks are left out: too long", len(encoded) - len(fitting), len(encoded))
+    if not fitting:
+        raise DataError("no task leaves room for an answer", where=str(tasks_file(config)))
+    return [
+        Request(
+            id,
+            task,
+            sample,
+            ids,
+            hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(),
+            None if answers.seed is None else answers.seed + sample,
+        )
+        for sample, ((id, task), text, ids) in product(range(answers.samples), fitting)
+    ]
+
+
+def _keep(path: Path, wanted: set[Key]) -> set[Key]:
+    """What is answered already; answers to what is not asked any more leave the file."""
+    if not path.is_file():
+        return set()
+    rows = read_records(path, AnswerRow, torn_tail=True)
+    kept = {_key(row): row for row in rows if _key(row) in wanted}
+    if len(kept) != len(rows):
+        write_jsonl(path, kept.values())
+    return set(kept)
+
+
+async def _ask(config: Config, engine: Engine, request: Request, adapter: str | None, stage: Stage) -> AnswerRow:
+    answers = config.answers
+    sampling = Sampling(
+        answers.max_tokens,
+        answers.temperature,
+        answers.top_p,
+        presence_penalty=answers.presence_penalty,
+        seed=request.seed,
+    )
+    completion = await engine.complete(request.prompt_ids, sampling, adapter=adapter)
+    stage.tokens["prompt"] += completion.prompt_tokens
+    stage.tokens["completion"] += completion.completion_tokens
+    return AnswerRow(
+        id=request.id,
+        instruction=request.task.instruction,
+        input=request.task.input,
+        output=completion.text,
+        model=adapter or "base",
+        sample=request.sample,
+        prompt_sha256=request.prompt_sha256,
+        finish_reason=completion.finish_reason,
+    )
+
+
+def _put_in_order(path: Path, keys: Sequence[Key]) -> None:
+    place = {key: number for number, key in enumerate(keys)}
+    rows = sorted(read_records(path, AnswerRow), key=lambda row: place[_key(row)])
+    write_jsonl(path, rows)
+
+
+def _key(row: AnswerRow) -> Key:
+    return row.id, row.sample, row.prompt_sha256
