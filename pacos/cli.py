@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pacos import cli_evaluation
+from pacos import cli_evaluation, cli_reward
 from pacos.cli_options import ConfigFile, DryRun, OutDir, Overrides, print_plan
 from pacos.errors import PacosError
 
@@ -164,6 +164,7 @@ def analyze(
 
 
 app.add_typer(cli_evaluation.app)
+app.add_typer(cli_reward.app)
 
 
 @app.command()

@@ -1,6 +1,6 @@
-"""Runs a server so that it cannot outlive pacos: `python guard.py RECORD COMMAND …`, stdin a pipe from pacos.
+"""Runs a server, or a step of the loop, so that it cannot outlive pacos: `python guard.py RECORD COMMAND …`.
 
-The pipe closes when pacos ends, however it ends, kill -9 included; then every descendant is stopped. RECORD
+Its stdin is a pipe from pacos. The pipe closes when pacos ends, however it ends, kill -9 included; then every descendant is stopped. RECORD
 gets who was started, so that the next run can clear up should the guard itself be killed.
 """
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
@@ -19,7 +20,7 @@ PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 10.0
 
 
-def main(record: Path, command: list[str]) -> int:
+def main(record: Path, command: list[str]) -> NoReturn:
     # Orphaned grandchildren (vLLM's engine processes) come back to the guard instead of to init.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for ignored in (signal.SIGINT, signal.SIGHUP):
@@ -30,7 +31,8 @@ def main(record: Path, command: list[str]) -> int:
     threading.Thread(target=_stop_on_eof, daemon=True).start()
     code = server.wait()
     stop_descendants()
-    return code
+    # At once, because the thread above waits at the pipe. A signal's number as a shell gives it.
+    os._exit(code if code >= 0 else 128 - code)
 
 
 def _stop_on_eof() -> None:
@@ -96,4 +98,4 @@ def _session(leader: int, started: float) -> list[psutil.Process]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    main(Path(sys.argv[1]), sys.argv[2:])

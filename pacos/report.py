@@ -94,6 +94,7 @@ def gather(run_dir: Path) -> Values:
         "evaluations": [
             _evaluation_of_run(run_dir / "eval", path) for path in sorted((run_dir / "eval").glob("comparison*.json"))
         ],
+        "rounds": _read_json(run_dir / "rounds.json") if (run_dir / "rounds.json").is_file() else {},
         "reviews": _reviews(run_dir),
         "judgements": _judgements(run_dir),
         "contamination": _contamination(run_dir),

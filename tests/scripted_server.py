@@ -81,8 +81,15 @@ class ScriptedServer:
         text, finish_reason = self.answer(prompt, body.get("seed"))
         usage = {"prompt_tokens": len(prompt), "completion_tokens": len(text.split())}
         choice = {"index": 0, "text": text, "finish_reason": finish_reason, "logprobs": None}
+        if "prompt_logprobs" in body:
+            choice["prompt_logprobs"] = [None, *({str(id): {"logprob": self._logprob(body, id)}} for id in prompt[1:])]
         answer = {"id": "x", "object": "text_completion", "created": 0, "model": "scripted", "choices": [choice]}
         return 200, {**answer, "usage": usage | {"total_tokens": sum(usage.values())}}
+
+    @staticmethod
+    def _logprob(body: dict[str, Any], id: int) -> float:
+        """Another for each adapter, so that it is seen to be served."""
+        return -hashlib.sha256(f"{body['model']} {id}".encode()).digest()[0] / 16
 
     def __enter__(self) -> "ScriptedServer":
         self._thread.start()
@@ -111,7 +118,8 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._reply(*server.complete(body))
+            loads = self.path.endswith("/load_lora_adapter")
+            self._reply(*((200, {}) if loads else server.complete(body)))
 
         def _reply(self, status: int, content: dict[str, Any]) -> None:
             payload = json.dumps(content).encode()
