@@ -1,7 +1,7 @@
 """Runs a server, or a step of the loop, so that it cannot outlive pacos: `python guard.py RECORD COMMAND …`.
 
-Its stdin is a pipe from pacos. The pipe closes when pacos ends, however it ends, kill -9 included; then every descendant is stopped. RECORD
-gets who was started, so that the next run can clear up should the guard itself be killed.
+Its stdin is a pipe from pacos. It closes when pacos ends, however it ends, kill -9 included; then every descendant is
+stopped. RECORD gets who was started, so that the next run can clear up should the guard itself be killed.
 """
 
 import ctypes
