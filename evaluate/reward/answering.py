@@ -147,7 +147,7 @@ async def _answer_all(
                     progress.update()
 
             await all_or_first_error([work() for _ in range(min(config.engine.max_in_flight, len(missing)))])
-    _put_in_order(path, [request.key for request in requests])
+    _put_in_order(path, [id for id, _ in tasks])
 
 
 def adapter_name(config: Config) -> str:
@@ -221,9 +221,9 @@ async def _ask(config: Config, engine: Engine, request: Request, adapter: str | 
     )
 
 
-def _put_in_order(path: Path, keys: Sequence[Key]) -> None:
-    place = {key: number for number, key in enumerate(keys)}
-    rows = sorted(read_records(path, AnswerRow), key=lambda row: place[_key(row)])
+def _put_in_order(path: Path, ids: Sequence[str]) -> None:
+    place = {id: number for number, id in enumerate(ids)}
+    rows = sorted(read_records(path, AnswerRow), key=lambda row: (place[row.id], row.sample))
     write_jsonl(path, rows)
 
 

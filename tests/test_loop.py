@@ -1,0 +1,183 @@
+"""The self-rewarding loop: real commands, the real trainer, a scripted server that repeats itself."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pacos.config import Config
+from pacos.errors import ConfigError, RunError
+from pacos.evaluate.reward import rounds
+from pacos.evaluate.reward.steps import all_steps
+from pacos.records import write_json
+from tests.killed_run import PACOS, ROOT
+from tests.looped_run import Model, experiment
+from tests.scripted_server import ScriptedServer
+
+DERIVED = (
+    "ranked/held-aside.jsonl",
+    "round-0/train/adapter/adapter_model.safetensors",
+    "round-1/dataset/dataset.jsonl",
+    "round-1/answers/answers.jsonl",
+    "round-1/pairs/pairs.jsonl",
+    "round-1/train/adapter/adapter_model.safetensors",
+)
+
+
+def command(config: Config, folder: Path) -> list[str]:
+    file = folder / f"{config.name}.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    return [sys.executable, "-c", PACOS, "loop", "--config", str(file)]
+
+
+def kill_after(seconds: float, words: list[str]) -> bool:
+    """Start the command and kill -9 it after a while; False where it had ended by then."""
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def changed(config: Config, **values: Any) -> Config:
+    """With `section.key=value` given as section_key=value."""
+    for name, value in values.items():
+        section, _, key = name.partition("_")
+        config = config.model_copy(update={section: getattr(config, section).model_copy(update={key: value})})
+    return config
+
+
+def test_every_round_asks_the_model_of_the_round_before(tmp_path: Path, tiny_base: Path) -> None:
+    config = changed(experiment(tmp_path, tiny_base, ""), loop_rounds=2)
+    steps = {step.name: step for step in all_steps(config)}
+    home = config.run_dir
+    second = steps["round-2/train"].config
+    assert second and second.train.adapter == str(home / "round-1" / "train" / "adapter")
+    assert second.run_dir == home / "round-2" and second.train.objective == "dpo" and second.train.data == []
+    judge = steps["round-2/judge"].config
+    assert judge and judge.evaluate.judge.adapter == second.train.adapter
+    prompts = steps["round-2/prompts"].config
+    assert prompts and prompts.generate.known == [str(home / "round-1" / "dataset")]
+    assert prompts.seed != (first := steps["round-1/prompts"].config) and first and prompts.seed == first.seed + 1
+    assert steps["round-2/head-to-head"].words.count("--answers") == 3  # M3, and before it M2 and M1
+    assert steps["round-1/head-to-head"].words.count("--answers") == 2
+
+
+def test_without_judging_rows_a_model_that_only_answers_writes_them(tmp_path: Path, tiny_base: Path) -> None:
+    config = changed(experiment(tmp_path, tiny_base, ""), loop_judging=[], loop_instructions=[])
+    names = [step.name for step in all_steps(config)]
+    assert names[:5] == ["ranked", "seed/train", "seed/judge", "seed/judging", "round-0/train"]
+    steps = {step.name: step.config for step in all_steps(config)}
+    first = steps["round-0/train"]
+    assert first and [Path(source.path or "").name for source in first.train.data] == [
+        "instructions.jsonl", "judging.jsonl",
+    ]  # fmt: skip
+
+
+def test_whole_models_go_on_from_whole_models(tmp_path: Path, tiny_base: Path) -> None:
+    full = changed(experiment(tmp_path, tiny_base, ""), train_method="full")
+    full = changed(full, loop_sft=full.loop.sft.model_copy(update={"method": "full"}), loop_rounds=2)
+    steps = {step.name: step for step in all_steps(full)}
+    before = str(full.run_dir / "round-1" / "train" / "model")
+    train, answers = steps["round-2/train"].config, steps["round-2/answers"]
+    assert train and train.train.model == before and train.train.adapter is None
+    assert answers.config and answers.config.answers.model == before and not answers.engine
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"train_objective": "sft"}, "train.objective"),
+        ({"train_template": "self-instruct"}, "train.template"),
+        ({"train_method": "full"}, "loop.sft"),
+        ({"loop_ranked": None, "loop_judging": []}, "loop.ranked"),
+    ],
+)
+def test_a_loop_that_could_not_go_on_is_refused(
+    tmp_path: Path, tiny_base: Path, values: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        all_steps(changed(experiment(tmp_path, tiny_base, ""), **values))
+    assert refusal.value.where == key
+
+
+def model(name: str, words: float, accuracy: float | None) -> dict[str, Any]:
+    rate = None if accuracy is None else {"rate": accuracy, "low": 0.0, "high": 100.0}
+    return {"name": name, "suites": {}, "words": words, "ranking": {"pairwise_accuracy": rate}, "against": {}}
+
+
+def test_what_goes_wrong_is_said_with_its_figure_and_limit(tmp_path: Path, tiny_base: Path) -> None:
+    config = experiment(tmp_path, tiny_base, "")
+    good = {
+        "models": [model("M1", 10, 60), model("M2", 24, 50)],
+        "rounds": [{"round": 1, "pairs": {"margin": {"mean": 0.6}}}],
+    }
+    assert rounds.alarms(config, good) == []
+    bad = {
+        "models": [model("M1", 10, 49.9), model("M2", 26, None)],
+        "rounds": [{"round": 1, "pairs": {"margin": {"mean": 0.4}}}, {"round": 2, "pairs": None}],
+    }
+    accuracy, unreadable, margin, length = rounds.alarms(config, bad)
+    assert "M1 prefers what people prefer in 49.9 %" in accuracy and "50 %" in accuracy
+    assert unreadable == "M2 judges nothing that can be read"
+    assert "0.40 points apart" in margin and "M2 answers in 26.0 words, 2.6 times" in length
+
+
+def test_an_alarm_stops_the_loop_unless_it_may_go_on(tmp_path: Path, tiny_base: Path) -> None:
+    config = experiment(tmp_path, tiny_base, "")
+    stats = {"margin": {"mean": 0.1}}
+    write_json(config.run_dir / "round-1" / "pairs" / "stats.json", stats)
+    rounds.raise_alarm(config)
+    stopping = changed(config, loop_stops=config.loop.stops.model_copy(update={"stop": True}))
+    with pytest.raises(RunError, match=r"the loop stops: round 1: chosen and rejected are 0\.10 points apart"):
+        rounds.raise_alarm(stopping)
+
+
+def test_wins_of_the_others_are_losses_of_the_new_model(tmp_path: Path, tiny_base: Path) -> None:
+    config = experiment(tmp_path, tiny_base, "")
+    row = {"n": 10, "wins": 6, "ties": 1, "losses": 3, "win_rate": {"rate": 65.0, "low": 40.0, "high": 85.0}}
+    write_json(config.run_dir / "round-1" / "judge" / "pairwise--small" / "results.json", {"models": {"M1": row}})
+    [found] = rounds.gather(config)["models"]
+    assert found["name"] == "M2"
+    against = found["against"]["M1"]
+    assert (against["wins"], against["ties"], against["losses"]) == (3, 1, 6)
+    assert against["win_rate"] == {"rate": 35.0, "low": 15.0, "high": 60.0}
+
+
+def test_a_killed_loop_repeats_no_step_and_gives_the_same_pairs_and_adapters(tmp_path: Path, tiny_base: Path) -> None:
+    with ScriptedServer(answer=Model(tiny_base), delay=lambda prompt: 0.05) as server:
+        whole = experiment(tmp_path, tiny_base, server.url, name="whole")
+        began = time.monotonic()
+        subprocess.run(command(whole, tmp_path), cwd=ROOT, check=True)
+        seconds = time.monotonic() - began
+        asked_once = len(server.asked)
+        killed = experiment(tmp_path, tiny_base, server.url, name="killed")
+        draw = random.Random(7)
+        kills = 0
+        while kill_after(draw.uniform(0.1, 0.6) * seconds, command(killed, tmp_path)):
+            kills += 1
+            assert kills < 12, "the loop does not come to its end"
+        asked = len(server.asked) - asked_once
+        again = len(server.asked)
+        subprocess.run(command(killed, tmp_path), cwd=ROOT, check=True)
+        assert len(server.asked) == again
+    assert kills
+    # An answer that came after the kill is asked for again; so are the probes of each command that was killed.
+    assert asked <= asked_once + kills * (killed.engine.max_in_flight + 60)
+    for name in DERIVED:
+        assert (killed.run_dir / name).read_bytes() == (whole.run_dir / name).read_bytes(), name
+    found = json.loads((killed.run_dir / "rounds.json").read_text(encoding="utf-8"))
+    assert [model["name"] for model in found["models"]] == ["M1", "M2"]
+    page = (killed.run_dir / "report.html").read_text(encoding="utf-8")
+    assert "Rounds of self-rewarding" in page and "published" in page
