@@ -2,14 +2,22 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from pacos.config import Config
+import yaml
+
+from pacos.config import Config, ModelConfig
 from pacos.config_file import parse_config
 from pacos.evaluate.judge_prompts import ADDITIVE, PAIRWISE, write_single
 from pacos.evaluate.judged import Answer
 from pacos.models import load_tokenizer
 from pacos.records import write_jsonl
+from tests.killed_run import PACOS, ROOT
 from tests.scripted_server import Prompt, list_answer
 from tests.superni_folder import write_superni
 
@@ -18,8 +26,6 @@ class Model:
     """Writes tasks, answers them and judges answers, each as a pure function of prompt and seed."""
 
     def __init__(self, base: Path) -> None:
-        from pacos.config import ModelConfig
-
         self._tokenizer = load_tokenizer(str(base), ModelConfig(base=str(base)))
 
     def __call__(self, prompt: Prompt, seed: int | None) -> tuple[str, str]:
@@ -100,3 +106,36 @@ def experiment(tmp_path: Path, base: Path, url: str, *, name: str = "loop") -> C
         },
         where="test",
     )
+
+
+def command(config: Config, folder: Path) -> list[str]:
+    file = folder / f"{config.name}.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    return [sys.executable, "-c", PACOS, "loop", "--config", str(file)]
+
+
+def kill_after(seconds: float, words: list[str]) -> bool:
+    """Start the command and kill -9 it after a while; False where it had ended by then."""
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def derived(config: Config) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of what the loop makes: tasks, answers, pairs and weights of every round."""
+    names = ["ranked/held-aside.jsonl", "round-0/train/adapter/adapter_model.safetensors"]
+    for number in range(1, config.loop.rounds + 1):
+        parts = (
+            "dataset/dataset.jsonl",
+            "answers/answers.jsonl",
+            "pairs/pairs.jsonl",
+            "train/adapter/adapter_model.safetensors",
+        )
+        names += [f"round-{number}/{part}" for part in parts]
+    for name in names:
+        yield name, (config.run_dir / name).read_bytes()
