@@ -63,6 +63,15 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
     return float(spearmanr(one, other).statistic)
 
 
+def kendall(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Rank correlation by pairs, τ-b: ties on either side are taken out of the denominator."""
+    from scipy.stats import kendalltau
+
+    if _paired(one, other) < 2 or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    return float(kendalltau(one, other).statistic)
+
+
 def sign_test(wins: int, losses: int) -> float:
     """Exact two-sided p-value of as lopsided a split between equals; ties take no part. 1 without any decision."""
     from scipy.stats import binomtest

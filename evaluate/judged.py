@@ -1,8 +1,9 @@
 """What is put before a judge: the answers of one or several models, each with the question it answers.
 
 They come from evaluations (`eval/<label>/`, whose questions are read from the suite again) or from a file of answers:
-JSONL or a JSON list with `instruction` and `output`, and optionally `id`, `input`, `model`, `sample`, `reference`.
-AlpacaEval's outputs (`generator`) and Self-Instruct's published responses (`response`, `target`) are such files.
+JSONL or a JSON list with `instruction` and `output`, and optionally `id`, `input`, `model`, `sample`, `reference` and
+`rank`. AlpacaEval's outputs (`generator`) and Self-Instruct's published responses (`response`, `target`) are such
+files.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ ALSO_CALLED = {"output": "response", "model": "generator", "reference": "target"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`sample` numbers the answers of one model to one item."""
+    """`sample` numbers the answers of one model to one item. `rank` is people's: 0 the best, None unranked."""
 
     item: str
     model: str
@@ -38,6 +39,7 @@ class Answer:
     text: str
     reference: str = ""
     category: str = ""
+    rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,18 @@ def _answer(values: Any, where: str, model: str) -> Answer:
     sample = values.get("sample", 0)
     if not isinstance(sample, int):
         raise DataError("`sample` must be a whole number", where=where)
+    rank = values.get("rank")
+    if rank is not None and type(rank) is not int:
+        raise DataError("`rank` must be a whole number", where=where)
     question = json.dumps([texts["instruction"], texts["input"]])
     item = str(values.get("id") or hashlib.sha256(question.encode()).hexdigest()[:16])
     return Answer(
-        item, texts["model"], sample, texts["instruction"], texts["input"], texts["output"], texts["reference"]
+        item=item,
+        model=texts["model"],
+        sample=sample,
+        instruction=texts["instruction"],
+        input=texts["input"],
+        text=texts["output"],
+        reference=texts["reference"],
+        rank=rank,
     )

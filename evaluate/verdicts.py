@@ -11,6 +11,7 @@ from pacos.errors import DataError
 from pacos.evaluate.agreement import Rate, cohen_kappa, comparison, spearman, wilson
 from pacos.evaluate.judge_prompts import GRADES, SCORES, Kind
 from pacos.evaluate.judged import Answers
+from pacos.evaluate.reward import ranking
 from pacos.records import Judgement, read_jsonl
 
 Values = dict[str, Any]
@@ -30,7 +31,8 @@ PUBLISHED = {
 
 
 def summary(kind: Kind, answers: Answers, judgements: Sequence[Judgement]) -> Values:
-    """{kind, n, unreadable, truncated, models: {name: figures}}; `pairwise` has figures of all models but the first."""
+    """{kind, n, unreadable, truncated, models: {name: figures}}; `pairwise` has figures of all models but the first.
+    `additive` has `ranking` as well, where people have ranked the answers."""
     by_model: dict[str, list[Judgement]] = defaultdict(list)
     for judgement in judgements:
         by_model[judgement.model].append(judgement)
@@ -48,6 +50,8 @@ def summary(kind: Kind, answers: Answers, judgements: Sequence[Judgement]) -> Va
         found["published"] = {
             name: grade_figures(dict(zip(GRADES, counts, strict=True))) for name, counts in PUBLISHED.items()
         }
+    if kind == "additive" and any(answer.rank is not None for answer in answers.answers):
+        found["ranking"] = ranking.ranking(answers.answers, judgements)
     return found
 
 
@@ -89,12 +93,8 @@ def _comparisons(judgements: Sequence[Judgement]) -> Values:
 
 def _scores(judgements: Sequence[Judgement]) -> Values:
     """Means over answers, each the mean of its readable scores; an answer without any is dropped and counted."""
-    of_answer: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for judgement in judgements:
-        scores = of_answer[judgement.item, judgement.sample]
-        if judgement.verdict:
-            scores.append(int(judgement.verdict))
-    means = [math.fsum(scores) / len(scores) for scores in of_answer.values() if scores]
+    of_answer = ranking.mean_scores(judgements)
+    means = [mean for mean in of_answer.values() if mean is not None]
     counted = Counter(judgement.verdict for judgement in judgements)
     return {
         "mean": round(math.fsum(means) / len(means), 4) if means else None,
@@ -153,6 +153,8 @@ def table(found: Values) -> str:
         lines.append(f"{name:{width}}  {_row(found, row)}")
     for name, row in found.get("published", {}).items():
         lines.append(f"published, people's grades: {name}: {_row(found, row)}")
+    if "ranking" in found:
+        lines += ranking.lines(found["ranking"])
     return "\n".join(lines)
 
 

@@ -96,7 +96,9 @@ def judge(
         print_plan("judge", judging.plan(experiment, kind, judged))
         return
     with Run.open(experiment) as directory:
-        judging.main(experiment, directory, kind, judged)
+        found = judging.main(experiment, directory, kind, judged)
+    if "ranking" in found:  # people have checked this judge
+        return
     for line in compare_judge(experiment.run_dir, kind, judged.suite):
         typer.echo(line)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 from scipy.stats import binomtest, pearsonr
 
-from pacos.evaluate.agreement import cohen_kappa, comparison, sign_test, spearman, wilson
+from pacos.evaluate.agreement import cohen_kappa, comparison, kendall, sign_test, spearman, wilson
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 252), (1, 252), (90, 179), (161, 252), (252, 252), (1, 1)])
@@ -44,6 +44,13 @@ def test_spearman_is_pearson_of_the_ranks() -> None:
     expected = pearsonr([3.5, 3.5, 2, 1], [4, 2.5, 2.5, 1]).statistic
     assert spearman([4, 4, 2, 1], [4, 3, 3, 1]) == pytest.approx(expected)
     assert spearman([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_kendall_takes_ties_out_of_the_pairs() -> None:
+    # Of the six pairs four agree and none disagrees; each side ties one of the six: 4 / √(5 · 5).
+    assert kendall([4, 4, 2, 1], [4, 3, 3, 1]) == pytest.approx(0.8)
+    assert kendall([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert kendall([1, 1, 1], [1, 2, 3]) is None
 
 
 def test_raters_of_different_items_are_refused() -> None:

@@ -70,6 +70,8 @@ def complaint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (["agreement", "/none", "/none"], "/none: no such file"),
         (["contamination", "/none.jsonl", "--suite", "/none"], "/none: no such folder"),
         (["winrate", "/none.json"], "/none.json: no such file"),
+        (["ranked", "/none.jsonl", "--out", "OUT"], "/none.jsonl: no such file"),
+        (["judging", "/none.jsonl", "/none.jsonl", "--out", "OUT"], "/none.jsonl: no such file"),
     ],
 )
 def test_bad_input_is_one_clear_message(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pacos.config import Config, DataSource
-from pacos.errors import ConfigError, DataError, HubOutOfReach
+from pacos.errors import DataError
+from pacos.hub import load_rows
 from pacos.records import Task, parse_task, read_rows
 from pacos.superni import read_training_split, training_files
 from pacos.train.pairs import Pair, parse_pair
@@ -130,21 +131,10 @@ def read_superni(path: Path, per_task: int | None) -> list[tuple[str, Task]]:
 def read_hub(source: DataSource, parse: Parse[Row]) -> list[tuple[str, Row]]:
     """Rows with Alpaca's columns, or a pair's, from a hub id or from any folder that `datasets` reads.
 
-    Raises ConfigError for a split that is not there, DataError for other columns or a dataset that is not
-    there, HubOutOfReach without network and cache.
+    Raises DataError for other columns, and as `load_rows`.
     """
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
-
     name = source.name
-    try:
-        rows = load_dataset(name, split=source.split, revision=source.revision)
-    except DatasetNotFoundError as failure:
-        raise DataError(str(failure).splitlines()[0], where=name, todo="check its id, or `hf auth login`") from failure
-    except ConnectionError as failure:
-        raise HubOutOfReach("is not in the local cache and the hub is out of reach", where=name) from failure
-    except ValueError as failure:
-        raise ConfigError(str(failure).splitlines()[0], where=f"train.data: {name}") from failure
+    rows = load_rows(name, split=source.split, revision=source.revision, where="train.data")
     needed = {"chosen", "rejected"} if parse is parse_pair else {"instruction", "output"}
     if lacking := needed - set(rows.column_names):
         columns = ", ".join(rows.column_names)

@@ -1,0 +1,149 @@
+"""`pacos ranked`: answers that people have ranked, split into what is learnt from and what measures the judge.
+
+A row is one answer: `id` of the request, `instruction`, optionally `input`, `output`, and `rank` (0 the best; ranks may
+be equal). Open Assistant's messages are read as well (`message_id`, `parent_id`, `text`, `role`, `lang`, `rank`): of
+their trees the first turn in English, as Self-Rewarding LMs (Yuan et al. 2401.10020, section 3.1) take it.
+"""
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pacos.errors import DataError
+from pacos.hub import load_rows
+from pacos.records import Task, parse_task, read_rows, write_jsonl
+
+Values = dict[str, Any]
+# A row and where it stands.
+Row = tuple[str, Values]
+
+# Who wrote the answers, in the place of a model's name.
+PEOPLE = "people"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    id: str
+    instruction: str
+    input: str
+    answers: list[tuple[str, int]] = field(default_factory=list)  # (text, rank)
+
+    @property
+    def is_ranked(self) -> bool:
+        return len({rank for _, rank in self.answers}) > 1
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The same for requests that differ in space and capitals only."""
+        return tuple(f"{self.instruction}\n{self.input}".casefold().split())
+
+    @property
+    def best(self) -> Task:
+        text, _ = min(self.answers, key=lambda answer: answer[1])
+        return Task(self.instruction, self.input, text)
+
+    def rows(self) -> Iterator[Values]:
+        """As `pacos judge` reads answers."""
+        for sample, (text, rank) in enumerate(self.answers):
+            request = {"id": self.id, "model": PEOPLE, "sample": sample}
+            yield {**request, "instruction": self.instruction, "input": self.input, "output": text, "rank": rank}
+
+
+def split(source: str, out: Path, *, held_aside: int, seed: int) -> dict[str, int]:
+    """Write `instructions.jsonl` (the best answer to each request that is learnt from, in Alpaca's form),
+    `learn.jsonl` and `held-aside.jsonl` (answers to be judged) and return how many requests went where.
+
+    Requests whose answers people do not rank apart are left out. One that asks the same as a request held aside is
+    not learnt from. Raises DataError for rows that are no ranked answers, and where either side would be empty;
+    ConfigError, HubOutOfReach as `load_rows`.
+    """
+    requests = read_ranked(source)
+    ranked = [request for request in requests if request.is_ranked]
+    random.Random(f"{seed}:held aside").shuffle(ranked)
+    aside, others = ranked[:held_aside], ranked[held_aside:]
+    words = {request.words for request in aside}
+    learn = [request for request in others if request.words not in words]
+    if not aside or not learn:
+        raise DataError(
+            f"people rank the answers to {len(ranked):,} of its {len(requests):,} requests apart; with "
+            f"{held_aside:,} held aside, {len(learn):,} are left to learn from",
+            where=source,
+            todo="hold fewer aside (--held-aside, loop.held_aside), or bring more",
+        )
+    write_jsonl(out / "instructions.jsonl", [request.best for request in learn])
+    write_jsonl(out / "learn.jsonl", [row for request in learn for row in request.rows()])
+    write_jsonl(out / "held-aside.jsonl", [row for request in aside for row in request.rows()])
+    return {
+        "requests": len(requests),
+        "not_ranked_apart": len(requests) - len(ranked),
+        "asked_again": len(others) - len(learn),
+        "learn": len(learn),
+        "held_aside": len(aside),
+    }
+
+
+def read_ranked(source: str) -> list[Request]:
+    """All requests of a `.jsonl` or `.json` file, a folder that `datasets` reads, or a hub id, in order of appearance.
+
+    Raises DataError with file and line for a row that is no ranked answer.
+    """
+    rows = list(_rows(source))
+    if not rows:
+        raise DataError("holds no answers", where=source)
+    answers = _first_turns(rows) if "message_id" in rows[0][1] else rows
+    requests: dict[str, Request] = {}
+    for where, values in answers:
+        task = parse_task(values | {"input": values.get("input") or ""}, where=where)
+        name = _id(values, where)
+        request = requests.setdefault(name, Request(name, task.instruction, task.input))
+        if (request.instruction, request.input) != (task.instruction, task.input):
+            raise DataError(f"request {name!r} has asked something else before", where=where, todo="give it another id")
+        request.answers.append((task.output, _rank(values, where)))
+    return list(requests.values())
+
+
+def _rows(source: str) -> Iterator[Row]:
+    path = Path(source)
+    if path.suffix in (".json", ".jsonl") and not path.is_dir():
+        rows: Iterable[tuple[str, Any]] = read_rows(path)
+    else:
+        found = load_rows(source, where="ranked answers")
+        rows = ((f"{source}: row {number}", values) for number, values in enumerate(found, 1))
+    for where, values in rows:
+        if not isinstance(values, dict):
+            raise DataError("an answer is a JSON object", where=where)
+        yield where, values
+
+
+def _first_turns(messages: list[Row]) -> Iterator[Row]:
+    """Open Assistant's messages as rows of ranked answers."""
+    for where, message in messages:
+        for key in ("message_id", "text", "role", "lang"):
+            if not isinstance(message.get(key), str):
+                raise DataError(f"`{key}` must be text" if key in message else f"`{key}` is missing", where=where)
+    prompts = {
+        message["message_id"]: message["text"]
+        for _, message in messages
+        if message["role"] == "prompter" and not message.get("parent_id") and message["lang"] == "en"
+    }
+    for where, message in messages:
+        prompt = prompts.get(message.get("parent_id"))
+        if message["role"] == "assistant" and prompt is not None and message.get("rank") is not None:
+            answer = {"id": message["parent_id"], "instruction": prompt, "output": message["text"]}
+            yield where, answer | {"rank": message["rank"]}
+
+
+def _id(values: Values, where: str) -> str:
+    name = values.get("id")
+    if not isinstance(name, str | int) or name == "":
+        raise DataError("`id` must name the request that is answered", where=where)
+    return str(name)
+
+
+def _rank(values: Values, where: str) -> int:
+    rank = values.get("rank")
+    if type(rank) is not int or rank < 0:
+        raise DataError(f"`rank` must be a whole number, 0 for the best answer, not {rank!r}", where=where)
+    return rank
