@@ -122,7 +122,7 @@ def test_a_folder_without_rows_or_with_broken_ones_is_named(tmp_path: Path, monk
     with pytest.raises(DataError, match=r"(?s)empty: .*check its id and its files"):
         read_ranked(str(tmp_path / "empty"))
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "train.parquet").write_bytes(b"not parquet at all")
+    (tmp_path / "broken" / "train.jsonl").write_text("{broken", encoding="utf-8")
     with pytest.raises(DataError, match=r"(?s)broken: .*check its id and its files"):
         read_ranked(str(tmp_path / "broken"))
 
