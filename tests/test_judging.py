@@ -130,6 +130,8 @@ def test_judgements_of_other_answers_are_refused(tmp_path: Path) -> None:
 
 
 def test_where_nothing_agrees_it_says_so_and_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 disagree, 1 lack some\n  → take a better judge"):
+    with pytest.raises(DataError, match=r"2 sets disagree, 1 lack a score\n  → take a better judge"):
         teach(tmp_path, {"a": ["14"], "b": ["33"], "c": ["4-"]})
+    with pytest.raises(DataError, match="0 sets disagree, 2 lack a score"):
+        teach(tmp_path, {"a": ["--", "--"]})
     assert not (tmp_path / "out").exists()

@@ -62,7 +62,7 @@ def write_judging(ranked: Path, judgements: Path, out: Path, *, seed: int) -> di
     kept = [row for one in sets if one.fate == KEPT for row in one.judgements if row]
     if not kept:
         raise DataError(
-            f"no set of judgements agrees with people: {found[DISAGREEING]} disagree, {found[INCOMPLETE]} lack some",
+            f"no judgements agree with people: {found[DISAGREEING]} sets disagree, {found[INCOMPLETE]} lack a score",
             where=str(judgements),
             todo="take a better judge (evaluate.judge.model), or more of its judgements (evaluate.judge.samples)",
         )
@@ -96,8 +96,9 @@ def _usable(
                 where=str(path),
                 todo="judge them with `pacos judge --kind additive`",
             )
+        of_repeat = usable[row.repeat]
         if row.verdict in SCORES and not row.truncated:
-            usable[row.repeat][key_of(row)] = row
+            of_repeat[key_of(row)] = row
     return usable
 
 
