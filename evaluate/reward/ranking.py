@@ -69,8 +69,9 @@ def mean_scores(judgements: Sequence[Judgement]) -> dict[Key, float | None]:
 def ranking(answers: Sequence[Answer], judgements: Sequence[Judgement]) -> Values:
     """The five figures and what they count, rates in per cent with 95 % intervals clustered by request.
 
-    5-best is the share of answers of score 5 that people rank first of all the request's answers; exact match is the share of requests, every
-    answer of which has a score, that judge and people order alike, ties included. None: nothing to count.
+    5-best is the share of answers of score 5 that people rank first of all the request's; exact match is the share of
+    requests, every answer of which has a score, that judge and people order alike, ties included. None: nothing to
+    count.
     """
     scores = mean_scores(judgements)
     requests = by_request(answers)
