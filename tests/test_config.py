@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pacos.config import resolved_yaml, section_sha256
 from pacos.config_file import load_config
 from pacos.errors import ConfigError
+from pacos.evaluate.reward.steps import all_steps
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
@@ -21,6 +22,17 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid(path: Path) -> None:
     assert load_config(path).model.base
+
+
+@pytest.mark.parametrize("size", ["quickstart", "8b", "70b"])
+def test_a_self_rewarding_recipe_is_two_rounds_with_the_papers_sampling(size: str) -> None:
+    config = load_config(ROOT / "configs" / f"self-rewarding-{size}.yaml")
+    trained = [step.name for step in all_steps(config) if step.words == ("train",) and step.name.startswith("round-")]
+    assert trained == ["round-0/train", "round-1/train", "round-2/train"]
+    answers, judge, train = config.answers, config.evaluate.judge, config.train
+    assert (answers.samples, answers.temperature, answers.top_p) == (4, 0.7, 0.9)
+    assert (judge.samples, judge.temperature, judge.top_p) == (3, 0.7, 0.9)
+    assert (train.dpo.beta, train.batch_size, train.min_lr_ratio, train.schedule) == (0.1, 16, 0.1, "linear")
 
 
 @pytest.mark.parametrize("name", ["single", "ddp", "fsdp2"])
