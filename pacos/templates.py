@@ -105,10 +105,8 @@ def encode_prompts(tokenizer: Tokenizer, prompts: list[str]) -> list[list[int]]:
 
     A server fed the same text as plain text tokenises it alike. Text that spells a special token stays text.
     """
-    if not prompts:
-        return []
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    encoded: list[list[int]] = tokenizer(prompts, **IDS_ONLY)["input_ids"]
+    encoded = _token_ids(tokenizer, prompts, special=True)
     for ids in encoded:
         while len(ids) > 1 and bos is not None and ids[0] == ids[1] == bos:
             del ids[0]
@@ -140,7 +138,22 @@ def encode_responses(tokenizer: Tokenizer, responses: list[str]) -> list[list[in
     Tokenised together with the prompt, 2.4 % of Alpaca's answers would lose their first piece to a token
     that straddles `### Response:` (":-", ':"'), and the prompt mask would hide it.
     """
-    if not responses:
+    return _token_ids(tokenizer, responses, special=False)
+
+
+def _token_ids(tokenizer: Tokenizer, texts: list[str], *, special: bool) -> list[list[int]]:
+    """What `tokenizer(texts)` gives as input_ids, with BOS and the like where they are `special`.
+
+    Straight from the library behind it where there is one: offsets, which nobody reads, cost a fifth of the time.
+    """
+    if not texts:
         return []
-    ids: list[list[int]] = tokenizer(responses, add_special_tokens=False, **IDS_ONLY)["input_ids"]
-    return ids
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        ids: list[list[int]] = tokenizer(texts, add_special_tokens=special, **IDS_ONLY)["input_ids"]
+        return ids
+    # What a tokenizer's file may ask for, and a call through transformers would undo.
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = IDS_ONLY["split_special_tokens"]
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=special)]

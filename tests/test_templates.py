@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from pacos.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt, encode_prompts, encode_responses
@@ -47,6 +49,24 @@ def test_a_tokenizer_that_adds_bos_twice_is_mended(tokenizer) -> None:
 def test_text_that_spells_a_special_token_stays_text(tokenizer) -> None:
     for rows in (encode_prompts(tokenizer, ["a </s> b"]), encode_responses(tokenizer, ["a </s> b"])):
         assert tokenizer.eos_token_id not in rows[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["<s>", "</s>", "<unk>", " "]) | st.text()).map("".join)))
+def test_ids_are_those_of_the_tokenizers_own_call(tokenizer, texts) -> None:
+    def called(**options):
+        return tokenizer(texts, split_special_tokens=True, **options)["input_ids"] if texts else []
+
+    assert encode_prompts(tokenizer, texts) == called()
+    assert encode_responses(tokenizer, texts) == called(add_special_tokens=False)
+
+
+def test_a_tokenizer_whose_file_cuts_and_pads_does_neither(tokenizer) -> None:
+    texts = ["Hello", "the quick brown fox"]
+    expected = encode_prompts(tokenizer, texts)
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    tokenizer.backend_tokenizer.enable_padding(length=64)
+    assert encode_prompts(tokenizer, texts) == expected
 
 
 def test_responses_carry_no_special_tokens(tokenizer) -> None:

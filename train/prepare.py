@@ -5,6 +5,7 @@ they then read what it kept. A machine that does not see its files encodes for i
 """
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -95,7 +96,7 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
 
     examples = dataset.examples
     arrays = {
-        "ids": np.fromiter((id for example in examples for id in example.ids), np.int32),
+        "ids": np.fromiter(itertools.chain.from_iterable(example.ids for example in examples), np.int32),
         "lengths": np.array([len(example.ids) for example in examples], np.int32),
         "learnt": np.array([example.learnt for example in examples], np.int32),
         "truncated": np.array([example.truncated for example in examples], np.bool_),
