@@ -218,6 +218,33 @@ def test_wrong_positions_are_caught(monkeypatch, shift):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
 
+def leave_cache_on(model) -> None:
+    model.get_base_model().register_forward_pre_hook(
+        lambda module, args, options: (args, options | {"use_cache": True}), with_kwargs=True
+    )
+
+
+def test_a_cache_left_on_is_caught_where_transformers_keeps_examples_apart(monkeypatch):
+    """By itself it does so by positions that start anew, and with a cache no more."""
+    monkeypatch.setattr("pacos.train.isolation.attention_arguments", lambda *_: {})
+    monkeypatch.setattr("pacos.train.losses.attention_arguments", lambda *_: {})
+    rows = [replace(example, shared=0) for example in random_examples(9)]
+    model = tiny_model()
+    assert check_isolation(model, rows, pad_id=0) < 1e-6
+    leave_cache_on(model)
+    with pytest.raises(TrainingError, match="see one another"):
+        check_isolation(model, rows, pad_id=0)
+
+
+def test_a_cache_left_on_lets_no_document_see_another(exact_model):
+    rows = random_examples(12)
+    expected, gradients = one_at_a_time(exact_model, rows)
+    leave_cache_on(exact_model)
+    found, packed_gradients = loss_and_gradients(exact_model, packed(rows, 400))
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert worst(packed_gradients, gradients) < 1e-12
+
+
 def test_a_model_that_changes_its_logits_behind_the_head_is_refused():
     from transformers import CohereConfig, CohereForCausalLM
 

@@ -1,15 +1,16 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from pacos.config import LoraConfig
 from pacos.config_file import load_config
-from pacos.errors import ConfigError, ModelError
+from pacos.errors import ConfigError, ModelError, TrainingError
 from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch
 from pacos.train.export import serve_command
-from pacos.train.fused_lora import fuse_lora
+from pacos.train.fused_lora import FusedLora, check_fused, fuse_lora
 from pacos.train.launch import warnings
 from pacos.train.model import add_lora, load_model
 from tests.conftest import ROOT
@@ -138,6 +139,49 @@ def test_fused_lora_keeps_float32_adapters_on_a_bfloat16_base():
     assert [gradient.dtype for gradient in fused_gradients] == [gradient.dtype for gradient in gradients]
     assert {gradient.dtype for gradient in fused_gradients[1:]} == {torch.float32}
     assert (found - exact).norm() < 1.2 * (expected - exact).norm(), "no less precise than PEFT's"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_fused_layers_pass_their_check_whatever_the_adapters_are(dtype):
+    model = lora_model(dtype, rslora=True)
+    fuse_lora(model)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    check_fused(model)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+def unscaled(x, weight, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, bias, a, b, 1.0)
+
+
+def without_bias(x, weight, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, None, a, b, scaling)
+
+
+def input_gradient_of_the_base_alone(x, weight, bias, a, b, scaling):
+    update = FusedLora.apply(x.detach(), torch.zeros_like(weight), None, a, b, scaling)
+    return torch.nn.functional.linear(x, weight, bias) + update
+
+
+def b_that_does_not_learn(x, weight, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, bias, a, b.detach() + 0 * b, scaling)
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (unscaled, "output"),
+        (without_bias, "output"),
+        (input_gradient_of_the_base_alone, "gradient of input"),
+        (b_that_does_not_learn, "gradient of B"),
+    ],
+)
+def test_a_fused_layer_that_computes_something_else_is_refused_before_training(monkeypatch, fault, named):
+    model = lora_model(torch.bfloat16)
+    fuse_lora(model)
+    monkeypatch.setattr("pacos.train.fused_lora.FusedLora", SimpleNamespace(apply=fault))
+    with pytest.raises(TrainingError, match=f"{named} of the fused layer .*q_proj"):
+        check_fused(model)
 
 
 @pytest.mark.parametrize("lora", [{"dropout": 0.1}, {"extra": {"use_dora": True}}, {"extra": {"lora_bias": True}}])

@@ -6,9 +6,16 @@ what is kept for the backward pass is the input as it is and the rank-r product.
 that saving, merging and switching adapters stay PEFT's.
 """
 
+import math
 from typing import Any
 
 import torch
+
+from pacos.errors import TrainingError
+from pacos.train.isolation import TOLERANCE, relative_error
+
+# Rows of the start-up check's input.
+PROBES = 16
 
 
 class FusedLora(torch.autograd.Function):
@@ -82,3 +89,49 @@ class FusedForward:
             return type(layer).forward(layer, x, **options)  # type: ignore[no-any-return]
         a, b = layer.lora_A[self.adapter].weight, layer.lora_B[self.adapter].weight
         return FusedLora.apply(x, base.weight, base.bias, a, b, layer.scaling[self.adapter])  # type: ignore
+
+
+def check_fused(model: Any) -> None:
+    """Compare a fused layer of each shape with PEFT's own forward: its output, and the gradients of input, A and B.
+
+    Raises TrainingError where one differs by more than rounding (0.3 % in bfloat16). Weights that are not finite are
+    another check's.
+    """
+    shapes: dict[Any, tuple[str, Any]] = {}
+    for name, layer in model.named_modules():
+        if isinstance(vars(layer).get("forward"), FusedForward):
+            shapes.setdefault(tuple((part.shape, part.dtype) for part in layer.parameters()), (name, layer))
+    for name, layer in shapes.values():
+        # PEFT's own forward is taken as soon as an option is given.
+        pairs = zip(probed(layer), probed(layer, adapter_names=None), strict=True)
+        for what, (found, expected) in zip(("output", "input", "A", "B"), pairs, strict=True):
+            error = relative_error(found, expected)
+            tolerance = TOLERANCE[str(layer.base_layer.weight.dtype).removeprefix("torch.")]
+            if expected.isfinite().all() and not error <= tolerance:
+                raise TrainingError(
+                    f"{'' if what == 'output' else 'the gradient of '}{what} of the fused layer {name} is not that of "
+                    f"PEFT's layer: {error:.2%} off (rounding explains {tolerance:.2%})",
+                    where="train.fused_lora",
+                    todo="set it to false, which trains as PEFT does, and please report it with the versions",
+                )
+
+
+def probed(layer: Any, **options: Any) -> list[torch.Tensor]:
+    """Output and gradients of input, A and B, all seeded. The layer's own adapters, a B of zeros, would show nothing;
+    in their place stand random ones whose update is as large as the base's product."""
+    [adapter], base = layer.lora_A, layer.base_layer.weight
+    draw = torch.Generator(base.device).manual_seed(0)
+
+    def normal(like: torch.Tensor, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=draw, dtype=like.dtype, device=base.device)
+
+    a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+    size = (base[:PROBES].float().std().item() or 1.0) / math.sqrt(len(a)) / layer.scaling[adapter]
+    x = normal(base, PROBES, base.shape[1]).requires_grad_()
+    weights = {
+        f"lora_A.{adapter}.weight": normal(a, *a.shape).requires_grad_(),
+        f"lora_B.{adapter}.weight": (normal(b, *b.shape) * size).requires_grad_(),
+    }
+    output = torch.func.functional_call(layer, weights, (x,), options)
+    gradients = torch.autograd.grad(output, [x, *weights.values()], normal(output, *output.shape))
+    return [output.detach(), *gradients]

@@ -27,7 +27,8 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     A PeftModel, its frozen base in the checkpoint's dtype and its adapters in float32. For a full tuning, transformers'
     own model: weights in float32, because bfloat16 would round small updates away, computed in the checkpoint's dtype.
     The vocabulary is never resized: an adapter for a resized base loads nowhere else.
-    Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets the model has not.
+    Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets the model has not; TrainingError
+    where fused layers do not compute what PEFT's do.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -52,9 +53,10 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     model = computed_in(dtype, base, device) if method == "full" else add_lora(base, config.train.lora)
     load_start(model, config)
     if config.train.fused_lora and method != "full":
-        from pacos.train.fused_lora import fuse_lora
+        from pacos.train.fused_lora import check_fused, fuse_lora
 
         fuse_lora(model)
+        check_fused(model)
     if config.train.checkpointing is True:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model.train()
