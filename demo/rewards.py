@@ -6,8 +6,9 @@ Three files, composed from the families of the base's text, never from the evalu
 - `judging.jsonl`: the additive judge's prompt about an answer, and a judgement of it, from which M1 learns to judge;
 - `ranked.jsonl`: requests with three or four answers each, ranked (0 = best), on which judges are measured.
 
-No request stands in two of them. The ranks and scores are rules' (`GRADES`), not people's: an answer is right if its
-family computes the same. The paper's requests, answers and ranks are Open Assistant's.
+No request stands in two of them, though one fact of a small table may be asked about in several. Ranks and scores are a
+rule's (`graded_answers`), not people's: an answer is right if its family computes the same. In the paper, people wrote
+and ranked the answers (Open Assistant).
 """
 
 import argparse

@@ -11,6 +11,7 @@ from demo.overlap import SuiteIndex
 from demo.rewards import graded_answers, seed_rows
 from pacos.config_file import load_config
 from pacos.evaluate.judge_prompts import read_verdict
+from pacos.evaluate.reward.ranked import read_ranked
 from pacos.records import Task, read_tasks, write_jsonl
 
 Files = dict[str, list[Mapping[str, Any]]]
@@ -78,6 +79,15 @@ def test_what_the_trainer_reads_are_tasks(files: Files, tmp_path: Path) -> None:
     for name in ("instructions.jsonl", "judging.jsonl"):
         write_jsonl(tmp_path / name, files[name])
         assert [task.output for task in read_tasks(tmp_path / name)] == [row["output"] for row in files[name]]
+
+
+def test_what_the_judge_is_measured_on_is_read_as_ranked_answers(files: Files, tmp_path: Path) -> None:
+    rows = files["ranked.jsonl"]
+    write_jsonl(tmp_path / "ranked.jsonl", rows)
+    found = read_ranked(str(tmp_path / "ranked.jsonl"))
+    assert all(request.is_ranked for request in found)
+    read = [(request.id, *answer) for request in found for answer in request.answers]
+    assert read == [(row["id"], row["output"], row["rank"]) for row in rows]
 
 
 def test_no_text_of_the_suite_is_in_the_seeds(files: Files) -> None:
