@@ -31,6 +31,7 @@ class Shape:
 
 
 LLAMA_30M = Shape(384, 1024, 10, 6, 6, tie_word_embeddings=True)
+LLAMA_8B = Shape(4096, 14336, 32, 32, 8, vocab_size=128_256)
 
 
 def write_rows(path: Path, count: int | None = None) -> Path:

@@ -1,0 +1,239 @@
+"""LoRA on one GPU at the shape of Llama-3.1-8B: tokens a second, MFU and peak memory, against TRL.
+
+Weights and ids are random, but for the template text that rows share; lengths are those of the Alpaca rows (by a
+vocabulary of 32,000), or of a file that `--write-lengths` made where the rows are. Ours: the product's loop, one
+document at a time (sdpa) and by FlexAttention, with and without checkpointing, and with PEFT's own layers; each passes
+the start-up checks of a run first. TRL: SFTTrainer on FlexAttention in packs, bfloat16 autocast as by default, without
+checkpointing; left out where it is not installed. Both learn the same tokens.
+
+Kernels are compiled and warm before anything is timed: ours has run a step of each width, TRL all rows. Logical tokens
+count a shared prefix in every example, physical ones once per pass. MFU is 4N FLOPs a physical token (N weights in
+matrix products; forward, and backward to activations) of the dense bfloat16 peak.
+
+    python -m benchmarks.gpu_training --write-lengths lengths.txt           # where the Alpaca rows are
+    python -m benchmarks.gpu_training --lengths lengths.txt --save          # where the GPU is
+    python -m benchmarks.gpu_training --shape tiny --steps 2 --packs 1024   # the whole path, on a CPU
+"""
+
+import argparse
+import contextlib
+import gc
+import importlib.util
+import os
+import random
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.alpaca import LLAMA_8B, Shape, experiment, write_rows, write_tokenizer
+from benchmarks.examples_per_second import STEP, packed_by_trl, rival_settings
+from benchmarks.result import report
+from pacos.config import LoraConfig, ModelConfig
+from pacos.config_file import parse_config
+from pacos.models import load_tokenizer
+from pacos.train.data import Example
+from pacos.train.plan import plan_run
+from pacos.train.prefixes import share_prefixes
+from pacos.train.prepare import load_dataset
+
+SHAPES = {"8b": LLAMA_8B, "tiny": Shape(64, 128, 2, 2, 1, vocab_size=512)}
+OURS: dict[str, dict[str, Any]] = {
+    "documents": {},
+    "flex": {"attention": "flex_attention"},
+    "documents_checkpointing": {"checkpointing": True},
+    "flex_checkpointing": {"attention": "flex_attention", "checkpointing": True},
+    "documents_peft_layers": {"fused_lora": False},
+}
+EOS = 2
+# Shared, prompt and response tokens of a row.
+Lengths = tuple[int, int, int]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write-lengths", type=Path, help="write the lengths of all Alpaca rows here, and stop")
+    parser.add_argument("--lengths", type=Path, help="a file so made, instead of the rows")
+    parser.add_argument("--shape", choices=SHAPES, default="8b")
+    parser.add_argument("--steps", type=int, default=8, help=f"optimizer steps, of {STEP} examples each")
+    parser.add_argument("--pack-tokens", type=int, default=8192, help="most tokens in one of our passes")
+    parser.add_argument("--packs", type=int, nargs="*", default=[2048, 4096, 8192], help="TRL's, in tokens")
+    parser.add_argument("--peak", type=float, help="the GPU's dense bfloat16 TFLOP/s, where pacos does not know it")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+    if options.write_lengths:
+        lines = [f"{shared} {prompt} {response}\n" for shared, prompt, response in row_lengths(None)]
+        options.write_lengths.write_text("".join(lines), encoding="utf-8")
+        return
+    rows = options.steps * STEP
+    lengths = read_lengths(options.lengths)[:rows] if options.lengths else row_lengths(rows)
+    if len(lengths) < rows:
+        parser.error(f"{options.steps} steps take {rows:,} rows, and there are {len(lengths):,}")
+    # The trainers print what they like.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        figures = Measurement(options, lengths, Path(folder)).run()
+    settings = {"steps": options.steps, "pack_tokens": options.pack_tokens, "shape": asdict(SHAPES[options.shape])}
+    report("gpu_training", figures, settings=settings, save=options.save)
+    if figures["failed"]:
+        sys.exit(f"failed: {', '.join(figures['failed'])}")
+
+
+def row_lengths(count: int | None) -> list[Lengths]:
+    """Of the first `count` Alpaca rows, or all, as the product tokenises and shares them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_tokenizer(folder)
+        values = experiment(folder, folder, write_rows(folder / "rows.jsonl", count), "lengths")
+        config = parse_config(values, where="benchmark")
+        shared = share_prefixes(load_dataset(config, load_tokenizer(name, config.model)).examples, config.train)
+    return [(one.shared, one.learnt, one.response_tokens) for one in shared]
+
+
+def read_lengths(path: Path) -> list[Lengths]:
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(int(shared), int(prompt), int(response)) for shared, prompt, response in rows]
+
+
+def make_examples(lengths: Sequence[Lengths], shape: Shape) -> list[Example]:
+    """Random ids; rows that share as many tokens share them."""
+    draw = random.Random(0)
+
+    def ids(count: int) -> list[int]:
+        return [draw.randrange(3, shape.vocab_size) for _ in range(count)]
+
+    templates = {shared: ids(shared) for shared in sorted({shared for shared, _, _ in lengths})}
+    return [
+        Example(f"row:{number}", templates[shared] + ids(prompt + response - shared), prompt)
+        for number, (shared, prompt, response) in enumerate(lengths, 1)
+    ]
+
+
+class Measurement:
+    """Of every setting on the same examples: one model after another, on one device."""
+
+    def __init__(self, options: argparse.Namespace, lengths: Sequence[Lengths], folder: Path) -> None:
+        import torch
+        from accelerate import Accelerator
+
+        from pacos.train.metrics import peak_flops
+
+        self.options, self.folder, self.shape = options, folder, SHAPES[options.shape]
+        self.examples = make_examples(lengths, self.shape)
+        self.gpu = torch.cuda.is_available()
+        self.accelerator = Accelerator(cpu=not self.gpu, mixed_precision="no")
+        self.peak = options.peak * 1e12 if options.peak else peak_flops(self.accelerator)
+        self.failed: list[str] = []
+
+    def run(self) -> dict[str, Any]:
+        ours = {name: self.guarded(name, lambda change=change: self.ours(change)) for name, change in OURS.items()}
+        trl = {
+            f"trl_{pack}": self.guarded(f"trl_{pack}", lambda pack=pack: self.trl(pack)) for pack in self.options.packs
+        }
+        best = [max(map(logical, part.values()), default=0) for part in (ours, trl)]
+        times = round(best[0] / best[1], 2) if self.gpu and all(best) else None
+        return {"times_best_trl": times, "ours": ours, "trl": trl, "failed": self.failed}
+
+    def guarded(self, name: str, run: Callable[[], Any]) -> Any:
+        """Its figures and the peak of memory, or why there are none: one failure must not lose the others' figures."""
+        import torch
+
+        gc.collect()
+        if self.gpu:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            figures = run()
+        except Exception as failure:
+            traceback.print_exc()
+            self.failed.append(name)
+            figures = f"failed: {type(failure).__name__}: {str(failure).partition(chr(10))[0]}"
+        if isinstance(figures, dict):
+            figures["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1) if self.gpu else None
+        print(f"{name}: {figures}", flush=True)
+        return figures
+
+    def ours(self, change: dict[str, Any]) -> dict[str, Any] | str:
+        from pacos.records import read_jsonl
+        from pacos.train.attention import FLEX, attention_for
+        from pacos.train.fused_lora import check_fused, fuse_lora
+        from pacos.train.isolation import check_isolation
+        from pacos.train.loop import train_loop
+
+        settings = {"pack_tokens": self.options.pack_tokens, "epochs": 1, "checkpointing": False} | change
+        config = parse_config(experiment(self.folder, self.folder, self.folder, "gpu", **settings), where="benchmark")
+        if config.train.attention == FLEX and not self.gpu:
+            return "not measured: FlexAttention has no backward pass on a CPU"
+        attention = attention_for(config, self.accelerator.device)
+        model = self.model(attention)
+        if config.train.fused_lora:
+            fuse_lora(model)
+            check_fused(model)
+        if config.train.checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        plan = plan_run(self.examples, config, static=attention == FLEX)
+        error = check_isolation(model, plan.examples, EOS)
+        of_each_width = list({step.layout.width: step for step in plan.steps}.values())
+        for steps in (of_each_width, plan.steps):
+            with tempfile.TemporaryDirectory(dir=self.folder) as run:
+                train_loop(model, EOS, replace(plan, steps=steps), config, self.accelerator, Path(run), {})
+                measured = [values for _, values in read_jsonl(Path(run) / "metrics.jsonl")]
+        computed, seconds = (sum(step[name] for step in measured) for name in ("computed_tokens", "seconds"))
+        notes = {"fill": round(plan.fill, 4), "widths": plan.widths, "packed_equals_alone_to": error}
+        return self.speeds(model, computed, seconds) | notes
+
+    def trl(self, pack: int) -> dict[str, Any] | str:
+        if importlib.util.find_spec("trl") is None:
+            return "not measured: TRL is not installed"
+        from tests.tiny_llama import build_tiny_llama
+
+        # Its ids are not these; it is asked for the ids of special tokens alone.
+        base = str(build_tiny_llama(self.folder / "tokenizer"))
+        tokenizer = load_tokenizer(base, ModelConfig(base=base))
+        attention = "flex_attention" if self.gpu else "sdpa"
+        model = self.model(attention)
+        settings = rival_settings(self.folder, cast=True) | {"use_cpu": not self.gpu}
+        for _ in ("warm-up", "measured"):
+            outcome = packed_by_trl(model, tokenizer, self.examples, pack, settings)
+        learnt = sum(example.response_tokens for example in self.examples)
+        assert outcome.learnt_tokens == learnt, f"TRL learnt {outcome.learnt_tokens} tokens, not {learnt}"
+        tokens = sum(len(example.ids) for example in self.examples)
+        return self.speeds(model, tokens, outcome.seconds) | {"attention": attention}
+
+    def model(self, attention: str) -> Any:
+        """A bfloat16 Llama of random weights, made on the device, with adapters in float32."""
+        import torch
+        from transformers import AutoModelForCausalLM, LlamaConfig
+
+        from pacos.train.model import add_lora
+
+        torch.manual_seed(0)
+        architecture = LlamaConfig(**asdict(self.shape), max_position_embeddings=4096)
+        options = {"dtype": torch.bfloat16, "attn_implementation": attention}
+        with self.accelerator.device:
+            base = AutoModelForCausalLM.from_config(architecture, **options)
+            return add_lora(base, LoraConfig(r=16, alpha=32)).train()
+
+    def speeds(self, model: Any, computed: int, seconds: float) -> dict[str, Any]:
+        """`computed` tokens are those that the model saw in these seconds, shared prefixes once per pass."""
+        from pacos.train.model import flops_per_token
+
+        flops = computed * flops_per_token(model) / seconds
+        return {
+            "physical_tokens_per_s": round(computed / seconds),
+            "logical_tokens_per_s": round(sum(len(example.ids) for example in self.examples) / seconds),
+            "examples_per_s": round(len(self.examples) / seconds, 2),
+            "mfu": round(flops / self.peak, 4) if self.peak else None,
+        }
+
+
+def logical(figures: dict[str, Any] | str) -> int:
+    """What both sides are compared by: the same examples, whatever each computes of them; 0 for what failed."""
+    return figures["logical_tokens_per_s"] if isinstance(figures, dict) else 0
+
+
+if __name__ == "__main__":
+    main()
