@@ -82,14 +82,13 @@ def graded_answers(task: Task, rng: Random) -> tuple[Graded, ...]:
     # Some inputs are right answers to what is asked about them: that a question be written as a question.
     repeated = task.input if task.input and not _is_right(task, task.input) else task.instruction
     stop = "" if right[-1] in ".?!" else "."
-    expected = f"The right answer is: {right}\n"
     return (
-        Graded(rng.choice(_EMPTY), 0, f"{expected}The answer says nothing."),
-        Graded(repeated, 1, f"{expected}The answer only repeats the task."),
-        Graded(wrong, 2, f"{expected}The answer says something else."),
-        Graded(f"{right}\n{wrong}", 3, f"{expected}The answer says it, and then something else."),
-        Graded(f"{right}{stop} {rng.choice(_NEEDLESS)}", 4, f"{expected}The answer says it, but goes on."),
-        Graded(right, 5, f"{expected}The answer says this and no more."),
+        Graded(rng.choice(_EMPTY), 0, "It says nothing."),
+        Graded(repeated, 1, "It only repeats the task."),
+        Graded(wrong, 2, "It is not the answer."),
+        Graded(f"{right}\n{wrong}", 3, "It answers twice, and once wrong."),
+        Graded(f"{right}{stop} {rng.choice(_NEEDLESS)}", 4, "It answers, but it goes on."),
+        Graded(right, 5, "It is the answer and no more."),
     )
 
 
