@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pacos.config import LoraConfig
-from pacos.errors import ModelError
+from pacos.errors import ModelError, TrainingError
 from pacos.train import attention
 from pacos.train.data import Example
 from pacos.train.isolation import check_isolation
@@ -41,6 +41,18 @@ def test_the_losses_are_those_of_capped_and_scaled_logits(kind):
     assert check_isolation(model, rows, 2) < 1e-3
     settings = model.config.to_dict()
     assert settings.get("final_logit_softcapping") == 0.5 or settings.get("logits_scaling") == 0.1, "put back"
+
+
+def test_a_model_that_changes_its_logits_behind_the_head_is_refused():
+    from transformers import CohereConfig, CohereForCausalLM
+
+    attention.register_documents()
+    base = CohereForCausalLM(CohereConfig(**SIZES, logit_scale=0.5))
+    base.set_attn_implementation(attention.DOCUMENTS)
+    model = add_lora(base, LoraConfig(r=4, alpha=8)).double()
+    rows = [Example(f"rows:{n}", [1, *range(5, 8 + n), 2], 2) for n in range(4)]
+    with pytest.raises(TrainingError, match="not those of the model's logits"):
+        check_isolation(model, rows, pad_id=0)
 
 
 def test_attention_that_sdpa_would_change_is_refused_before_anything_is_loaded(tmp_path):
