@@ -185,8 +185,8 @@ class Engine:
         """Load LoRA adapters while the server runs; they are asked for by these names."""
         for name, path in adapters.items():
             read_adapter_config(path)
-            # The content's hash is part of the served name: a server shared with others keeps them apart.
-            served = f"{name}-{file_sha256(path / 'adapter_model.safetensors')[:12]}"
+            # Named by content: a server shared with others keeps adapters apart, and has each of them once only.
+            served = f"adapter-{file_sha256(path / 'adapter_model.safetensors')[:16]}"
             self._adapters[name] = (served, path.resolve())
         await self._load_adapters()
 

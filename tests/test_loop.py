@@ -12,7 +12,8 @@ import pytest
 from pacos.config import Config
 from pacos.errors import ConfigError, RunError
 from pacos.evaluate.reward import rounds
-from pacos.evaluate.reward.steps import all_steps
+from pacos.evaluate.reward.loop import Done
+from pacos.evaluate.reward.steps import all_steps, learnt_files
 from pacos.records import write_json
 from tests.killed_run import ROOT
 from tests.looped_run import Model, command, derived, experiment, kill_after
@@ -62,6 +63,28 @@ def test_whole_models_go_on_from_whole_models(tmp_path: Path, tiny_base: Path) -
     train, answers = steps["round-2/train"].config, steps["round-2/answers"]
     assert train and train.train.model == before and train.train.adapter is None
     assert answers.config and answers.config.answers.model == before and not answers.engine
+
+
+def test_a_step_is_done_until_its_command_an_earlier_one_or_the_data_changes(tmp_path: Path, tiny_base: Path) -> None:
+    config = experiment(tmp_path, tiny_base, "")
+    record, files = tmp_path / "loop.json", learnt_files(config)
+    assert len(files) == 3  # ranked answers, instructions, judging rows
+    first, *_, last = all_steps(config)
+    done = Done(record, files)
+    for step in (first, last):
+        assert not done.knows(step)
+        done.add(step, 1.0)
+    again = Done(record, files)
+    assert again.knows(first) and again.knows(last)
+    more = all_steps(changed(config, loop_rounds=2))
+    again = Done(record, files)
+    assert again.knows(more[0])  # a round more makes no step another
+    assert not Done(record, files).knows(last)  # without the one before it
+    longer = all_steps(changed(config, answers_max_tokens=32))[-1]
+    again = Done(record, files)
+    assert again.knows(first) and not again.knows(longer)
+    files[0].write_text(files[0].read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert not Done(record, files).knows(first)
 
 
 @pytest.mark.parametrize(

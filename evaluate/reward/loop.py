@@ -22,9 +22,9 @@ from pacos.config import Config, resolved_yaml, section_sha256
 from pacos.engine import LENT_ENGINE, RESTARTS
 from pacos.errors import RunError
 from pacos.evaluate.reward.rounds import gather, raise_alarm, write_rounds
-from pacos.evaluate.reward.steps import Step, all_steps
+from pacos.evaluate.reward.steps import Step, all_steps, learnt_files
 from pacos.records import write_json, write_text
-from pacos.runs import Run
+from pacos.runs import Run, describe_files
 from pacos.server import ManagedServer
 
 log = logging.getLogger("pacos")
@@ -40,7 +40,7 @@ def main(config: Config) -> None:
     with Run.open(config):
         """Creates the folder, or refuses one that is not this run's; the commands open it again."""
     with _alone(config.run_dir), Server(config) as server:
-        done = Done(config.run_dir / "loop.json")
+        done = Done(config.run_dir / "loop.json", learnt_files(config))
         for number, step in enumerate(steps, 1):
             if done.knows(step):
                 continue
@@ -60,12 +60,13 @@ def plan(config: Config) -> list[str]:
 
 
 class Done:
-    """The steps that ended well. A step is known by its command and configuration and by those before it."""
+    """The steps that ended well. A step is known by its command and configuration, by those before it, and by the
+    content of the files that the loop began with."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Sequence[Path]) -> None:
         self._path = path
         self._steps: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self._chain = ""
+        self._chain = section_sha256(describe_files(files))
 
     def knows(self, step: Step) -> bool:
         self._chain = section_sha256(self._chain, list(step.words), step.config)

@@ -42,6 +42,14 @@ def all_steps(config: Config) -> list[Step]:
     return [*steps, *_measured(config, config.loop.rounds + 1)]
 
 
+def learnt_files(config: Config) -> list[Path]:
+    """The files on this machine that the loop begins with; another content makes every step another."""
+    loop = config.loop
+    named = [loop.ranked, config.generate.seeds, *config.generate.known]
+    named += [source.path for source in (*loop.instructions, *loop.judging, *loop.sft.data)]
+    return [path for path in map(Path, filter(None, named)) if path.exists()]
+
+
 def round_dir(config: Config, number: int) -> Path:
     return config.run_dir / f"round-{number}"
 
