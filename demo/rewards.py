@@ -24,7 +24,7 @@ from pacos.evaluate.judge_prompts import DELIMITER, write_single
 from pacos.evaluate.judged import Answer
 from pacos.records import Task, write_jsonl
 
-INSTRUCTIONS, JUDGED, RANKED = 320, 600, 120  # requests; each judged one is judged with one of its answers
+INSTRUCTIONS, JUDGED, RANKED = 320, 700, 100  # requests; each judged one is judged with one of its answers
 
 _NEEDLESS = (
     "I hope this helps you.",
@@ -77,7 +77,7 @@ def distinct_tasks(rng: Random) -> Iterator[Task]:
 
 
 def graded_answers(task: Task, rng: Random) -> tuple[Graded, ...]:
-    """Answers worth 0 to 5 points, in this order."""
+    """Answers worth 0 to 5 points, in this order; two of them are worth 2."""
     right, wrong = task.output, wrong_answer(task, rng)
     # Some inputs are right answers to what is asked about them: that a question be written as a question.
     repeated = task.input if task.input and not _is_right(task, task.input) else task.instruction
@@ -86,8 +86,9 @@ def graded_answers(task: Task, rng: Random) -> tuple[Graded, ...]:
         Graded(rng.choice(_EMPTY), 0, "It says nothing."),
         Graded(repeated, 1, "It only repeats the task."),
         Graded(wrong, 2, "It is not the answer."),
-        Graded(f"{right}\n{wrong}", 3, "It answers twice, and once wrong."),
-        Graded(f"{right}{stop} {rng.choice(_NEEDLESS)}", 4, "It answers, but it goes on."),
+        Graded(f"{right}\n{wrong}", 2, "It answers twice, and once wrong."),
+        Graded(f"{right}{stop} {rng.choice(_NEEDLESS)}", 3, "It answers, but it goes on."),
+        Graded(f"{right}!!!", 4, "It answers, but it shouts."),
         Graded(right, 5, "It is the answer and no more."),
     )
 
@@ -113,7 +114,7 @@ def _is_right(task: Task, output: str) -> bool:
 
 
 def judging_row(task: Task, number: int, rng: Random) -> Mapping[str, str]:
-    graded = graded_answers(task, rng)[number % 6]
+    graded = graded_answers(task, rng)[number % 7]
     answer = Answer(str(number), "demo", 0, task.instruction, task.input, graded.output)
     prompt = write_single("additive", answer)(lambda text: text)
     return {"instruction": prompt, "input": "", "output": f"{graded.reason}\n{DELIMITER} {graded.score}"}
@@ -122,8 +123,8 @@ def judging_row(task: Task, number: int, rng: Random) -> Mapping[str, str]:
 def ranked_rows(id: str, task: Task, rng: Random) -> list[Mapping[str, Any]]:
     """The right answer, one that runs on, a wrong one, and one that is of no use; one of the last three is often left
     out."""
-    empty, repeated, wrong, undecided, needless, right = graded_answers(task, rng)
-    shown = [right, rng.choice((needless, undecided)), wrong, rng.choice((repeated, empty))]
+    empty, repeated, wrong, _, needless, shouted, right = graded_answers(task, rng)
+    shown = [right, rng.choice((needless, shouted)), wrong, rng.choice((repeated, empty))]
     if rng.random() < 0.5:
         del shown[rng.randint(1, 3)]
     asked = {"id": id, "instruction": task.instruction, "input": task.input}
