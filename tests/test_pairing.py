@@ -60,7 +60,15 @@ def test_what_makes_no_pair_is_listed_with_its_reason() -> None:
     reasons = {one["id"]: one["reason"] for one in dropped}
     assert reasons == {"tie": "tie", "alone": "unscored", "same": "alike", "cut": "unscored"}
     stats = pairing.statistics(answers, found, pairs, dropped)
-    assert stats["cut"] == 1 and stats["share_of_ties"] == 0.5  # of the two tasks with two scores, one is a tie
+    assert stats["cut"] == 1 and stats["share_of_ties"] == 1.0  # the one task with two texts to compare is a tie
+
+
+def test_samples_of_one_text_are_one_answer_with_the_judgements_of_all() -> None:
+    answers = [answer("a", 0, "x"), answer("a", 1, "y"), answer("a", 2, "x")]
+    scores = {("a", 0): ["5", "5", "5"], ("a", 1): ["4", "4", "4"], ("a", 2): ["0", "", ""]}
+    [pair], _ = pairing.pair_up(answers, pairing.score(answers, judgements(answers, scores)))
+    assert (pair.chosen, pair.rejected) == ("y", "x")
+    assert (pair.chosen_score, pair.rejected_score) == (4.0, 15 / 4)  # of x, four judgements could be read
 
 
 def test_statistics_of_pairs() -> None:

@@ -2,7 +2,8 @@
 
 Of each task the answer with the highest mean score against the one with the lowest (paper 2401.10020, section 2.3).
 What makes no pair is listed with its reason in `dropped.jsonl`. A judgement that cannot be read is no score: the
-answer's mean is over those that can, and an answer without any takes no part.
+answer's mean is over those that can, and an answer without any takes no part. Samples of one text are one answer, its
+mean over the judgements of all: the judge's noise would otherwise make pairs of a text and itself.
 """
 
 import logging
@@ -25,7 +26,7 @@ log = logging.getLogger("pacos")
 class Dropped(StrEnum):
     TIE = "tie"  # the highest score is the lowest
     UNSCORED = "unscored"  # fewer than two whole answers have a readable score
-    ALIKE = "alike"  # the two answers are the same text
+    ALIKE = "alike"  # all that have one are the same text
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +107,39 @@ def pair_up(
     for (id, _), one in sorted(scored.items(), key=lambda item: item[0][1]):
         tasks[id].append(one)
     pairs, dropped = [], []
-    for id, candidates in tasks.items():
-        reason = _no_pair(candidates)
-        if reason:
-            dropped.append({"id": id, "reason": str(reason), "scores": [one.score for one in candidates]})
+    for id, samples in tasks.items():
+        candidates = _distinct(samples)
+        if reason := _no_pair(samples, candidates):
+            dropped.append({"id": id, "reason": str(reason), "scores": [one.score for one in samples]})
         else:
             pairs.append(_pair(candidates))
     return pairs, dropped
 
 
+def _distinct(samples: Sequence[Scored]) -> list[Scored]:
+    """One for each text, in the order of their first samples."""
+    by_text: dict[str, list[Scored]] = defaultdict(list)
+    for one in samples:
+        by_text[one.answer.output].append(one)
+    distinct = []
+    for same in by_text.values():
+        judgements = [text for one in same for text in one.judgements]
+        mean = math.fsum(one.score * len(one.judgements) for one in same) / len(judgements)
+        distinct.append(Scored(same[0].answer, mean, judgements))
+    return distinct
+
+
+def _no_pair(samples: Sequence[Scored], candidates: Sequence[Scored]) -> Dropped | None:
+    if len(samples) < 2:
+        return Dropped.UNSCORED
+    if len(candidates) < 2:
+        return Dropped.ALIKE
+    best, worst = _extremes(candidates)
+    return Dropped.TIE if best.score == worst.score else None
+
+
 def _extremes(candidates: Sequence[Scored]) -> tuple[Scored, Scored]:
     return max(candidates, key=lambda one: one.score), min(candidates, key=lambda one: one.score)
-
-
-def _no_pair(candidates: Sequence[Scored]) -> Dropped | None:
-    if len(candidates) < 2:
-        return Dropped.UNSCORED
-    best, worst = _extremes(candidates)
-    if best.score == worst.score:
-        return Dropped.TIE
-    return Dropped.ALIKE if best.answer.output == worst.answer.output else None
 
 
 def _pair(candidates: Sequence[Scored]) -> PairRow:
@@ -149,11 +163,11 @@ def statistics(
     pairs: Sequence[PairRow],
     dropped: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """`stats.json`: counts, the share of ties among tasks with two scores or more, margins in points, lengths in
+    """`stats.json`: counts, the share of ties among tasks with two texts to compare, margins in points, lengths in
     words."""
     tasks = {answer.id for answer in answers}
     reasons = Counter(one["reason"] for one in dropped)
-    comparable = len(tasks) - reasons[Dropped.UNSCORED]
+    comparable = len(tasks) - reasons[Dropped.UNSCORED] - reasons[Dropped.ALIKE]
     return {
         "tasks": len(tasks),
         "answers": len(answers),
