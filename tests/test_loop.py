@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pacos.config import Config
+from pacos.config import Config, DataSource
 from pacos.errors import ConfigError, RunError
 from pacos.evaluate.reward import rounds
 from pacos.evaluate.reward.loop import Done
@@ -92,6 +92,7 @@ def test_a_step_is_done_until_its_command_an_earlier_one_or_the_data_changes(tmp
     [
         ({"train_objective": "sft"}, "train.objective"),
         ({"train_template": "self-instruct"}, "train.template"),
+        ({"train_data": [DataSource(path="pairs.jsonl")]}, "train.data"),
         ({"train_method": "full"}, "loop.sft"),
         ({"loop_ranked": None, "loop_judging": []}, "loop.ranked"),
     ],

@@ -37,8 +37,8 @@ def main(config: Config) -> None:
     (`loop.stops`); ConfigError as `all_steps` does.
     """
     steps = all_steps(config)
-    with Run.open(config):
-        """Creates the folder, or refuses one that is not this run's; the commands open it again."""
+    with Run.open(config):  # makes the folder, or refuses one that is another run's; the commands open it again
+        pass
     with _alone(config.run_dir), Server(config) as server:
         done = Done(config.run_dir / "loop.json", learnt_files(config))
         for number, step in enumerate(steps, 1):

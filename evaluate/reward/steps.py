@@ -76,6 +76,8 @@ def _check(config: Config) -> None:
     loop = config.loop
     if config.train.objective != "dpo":
         raise ConfigError("the rounds learn from preferences", where="train.objective", todo="set it to dpo")
+    if config.train.data:
+        raise ConfigError("a round learns from its own pairs", where="train.data", todo="leave it out")
     if loop.sft.objective != "sft":
         raise ConfigError("M1 learns from answers", where="loop.sft.objective", todo="set it to sft")
     if loop.sft.method != config.train.method or loop.sft.lora != config.train.lora:
