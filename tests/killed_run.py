@@ -23,7 +23,7 @@ def generate_command(config: Config, folder: Path) -> list[str]:
     return [sys.executable, "-c", PACOS, "generate", "--config", str(file)]
 
 
-def run_until_arrival(command: list[str], server: ScriptedServer, arrivals: int) -> None:
+def run_until_arrival(command: list[str], server: ScriptedServer, arrivals: int, patience_s: float = 60) -> None:
     """Start the command and kill -9 it when so many more requests have arrived."""
     killed = threading.Event()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -35,6 +35,6 @@ def run_until_arrival(command: list[str], server: ScriptedServer, arrivals: int)
             killed.set()
 
     server.on_arrival = kill
-    assert killed.wait(60)
+    assert killed.wait(patience_s)
     process.wait()
     server.on_arrival = lambda arrival: None
