@@ -54,8 +54,13 @@ def load_seeds(path: Path, *, at_least: int = 1) -> list[Seed]:
 
 
 def known_tasks(datasets: Sequence[str]) -> list[tuple[str, Task]]:
-    """(`<dataset>:<row>`, task) of the datasets in `generate.known`. Raises DataError as `read_tasks` does."""
-    return [(f"{name}:{row}", task) for name in datasets for row, task in enumerate(read_tasks(Path(name)), 1)]
+    """(id, task) of the datasets in `generate.known`; an id is the end of the path, whatever run that lies in, and the
+    row: `round-1/dataset:17`. Raises DataError as `read_tasks` does."""
+    return [
+        (f"{'/'.join(Path(name).parts[-2:])}:{row}", task)
+        for name in datasets
+        for row, task in enumerate(read_tasks(Path(name)), 1)
+    ]
 
 
 def known_files(datasets: Sequence[str]) -> list[Path]:
