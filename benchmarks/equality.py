@@ -37,7 +37,8 @@ def main() -> None:
 
 def curves(folder: Path, steps: int) -> dict[str, Any]:
     base, tasks = build_tiny_llama(folder / "base"), write_tasks(folder / "tasks.jsonl", 16 * steps)
-    settings = {"epochs": 1, "batch_size": 16, "warmup_ratio": 0.1, "max_length": 200}
+    # The recipes' rate: at fifty times as much, rounding alone moves the fiftieth loss by 1e-2 between any two of them.
+    settings = {"epochs": 1, "batch_size": 16, "warmup_ratio": 0.1, "max_length": 200, "learning_rate": 2e-4}
 
     def config(name: str, **train: Any) -> Config:
         return training_config(folder, base, tasks, name, **(settings | train))
