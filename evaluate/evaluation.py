@@ -103,10 +103,15 @@ def take_up_answers(folder: Path, settings: Settings) -> bool:
     (folder / "scores.json").unlink(missing_ok=True)
     predictions = folder / "predictions.jsonl"
     if predictions.is_file():
-        aside = predictions.with_name(f"superseded-{len(list(folder.glob('superseded-*'))) + 1}.jsonl")
-        predictions.rename(aside)
-        log.info("%s: the model, the suite or the decoding has changed; earlier answers are in %s", folder, aside.name)
+        set_aside(predictions, "the model, the suite or the decoding has changed; earlier answers are in")
     return False
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a file of answers that are answers to something else now; `why` ends before the new name."""
+    aside = path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
+    path.rename(aside)
+    log.info("%s: %s %s", path.parent, why, aside.name)
 
 
 def _same(earlier: Settings, now: Settings) -> bool:

@@ -18,10 +18,11 @@ from pacos.config import Config
 from pacos.cost import cost
 from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import DataError
+from pacos.evaluate.evaluation import set_aside
 from pacos.evaluate.judge_prompts import CHOICES, FIRST, PROMPTS, SECOND, Kind, read_verdict
 from pacos.evaluate.judge_questions import Question, ask_about, fit
 from pacos.evaluate.judged import Answers
-from pacos.evaluate.predict import all_or_first_error
+from pacos.evaluate.predict import work_off
 from pacos.evaluate.prompts import Prompt
 from pacos.evaluate.proof import prove
 from pacos.evaluate.verdicts import summary, table
@@ -33,6 +34,7 @@ from pacos.runs import Run, Stage, file_sha256
 log = logging.getLogger("pacos")
 
 ADAPTER = "judge"
+CHANGED = "the judge or what it is asked has changed; earlier judgements are in"
 # A letter, and the end-of-text behind it.
 LETTER_TOKENS = 4
 
@@ -134,14 +136,8 @@ def _take_up(folder: Path, settings: Settings) -> None:
     except json.JSONDecodeError as broken:
         raise DataError(f"not JSON: {broken}", where=str(path), todo="delete its folder and judge again") from None
     if not same and judgements.is_file():
-        _set_aside(judgements)
+        set_aside(judgements, CHANGED)
     write_json(path, now)
-
-
-def _set_aside(path: Path) -> None:
-    aside = path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
-    path.rename(aside)
-    log.info("%s: the judge or what it is asked has changed; earlier judgements are in %s", path.parent, aside.name)
 
 
 async def _judge(
@@ -158,14 +154,12 @@ async def _judge(
             JsonlWriter(folder / "judgements.jsonl") as journal,
             bar("judging", len(asked), "judgements", initial=len(done)) as progress,
         ):
-            queue = iter(missing)
 
-            async def work() -> None:
-                for one in queue:
-                    journal.write(await _ask(engine, settings, one, stage))
-                    progress.update()
+            async def work(one: Asked) -> None:
+                journal.write(await _ask(engine, settings, one, stage))
+                progress.update()
 
-            await all_or_first_error([work() for _ in range(min(config.engine.max_in_flight, len(missing)))])
+            await work_off(missing, work, config.engine.max_in_flight)
 
 
 def _keep(path: Path, asked: Sequence[Asked]) -> set[tuple[str, str, str, int, int]]:
@@ -181,7 +175,7 @@ def _keep(path: Path, asked: Sequence[Asked]) -> set[tuple[str, str, str, int, i
         if wanted.get(key) == row.prompt_sha256:
             kept[key] = row
     if len(kept) != len(rows):
-        _set_aside(path)
+        set_aside(path, CHANGED)
         write_jsonl(path, kept.values())
     return set(kept)
 

@@ -6,10 +6,10 @@ appended to its contestant's `predictions.jsonl` at once, and is not asked for a
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pacos.config import Config, SuiteConfig
 from pacos.engine import Engine, Sampling, open_engine
@@ -24,6 +24,8 @@ from pacos.progress import bar
 from pacos.records import JsonlWriter, Prediction, read_records, write_jsonl
 from pacos.runs import Stage
 from pacos.superni import Instance, Suite
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +109,23 @@ async def _answer(engine: Engine, requests: list[Request], in_flight: int, jobs:
     with contextlib.ExitStack() as files:
         writers = {job.folder: files.enter_context(JsonlWriter(job.folder / "predictions.jsonl")) for job in jobs}
         progress = files.enter_context(bar("evaluating", len(requests), "answers", initial=len(answered)))
-        queue = iter(unanswered)
 
-        async def work() -> None:
-            for request in queue:
-                writers[request.job.folder].write(await _predict_one(engine, request, stage))
-                progress.update()
+        async def work(request: Request) -> None:
+            writers[request.job.folder].write(await _predict_one(engine, request, stage))
+            progress.update()
 
-        await all_or_first_error([work() for _ in range(min(in_flight, len(unanswered)))])
+        await work_off(unanswered, work, in_flight)
 
 
-async def all_or_first_error(works: Sequence[Any]) -> None:
-    tasks = [asyncio.ensure_future(work) for work in works]
+async def work_off(items: Sequence[Item], work: Callable[[Item], Awaitable[None]], in_flight: int) -> None:
+    """Do `work` on every item in order, `in_flight` at a time; the first error cancels the rest and is raised."""
+    queue = iter(items)
+
+    async def one_after_another() -> None:
+        for item in queue:
+            await work(item)
+
+    tasks = [asyncio.ensure_future(one_after_another()) for _ in range(min(in_flight, len(items)))]
     try:
         await asyncio.gather(*tasks)
     finally:

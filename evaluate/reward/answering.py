@@ -4,7 +4,6 @@ Answers are appended as they come and not asked for again. At the end the file i
 """
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -16,11 +15,13 @@ from pacos.config import Config
 from pacos.cost import cost
 from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import ConfigError, DataError
-from pacos.evaluate.predict import all_or_first_error
+from pacos.evaluate.evaluation import set_aside
+from pacos.evaluate.predict import work_off
+from pacos.evaluate.prompts import Prompt
 from pacos.evaluate.proof import prove
 from pacos.models import check_adapter_fits, model_sha256
 from pacos.progress import bar
-from pacos.records import AnswerRow, JsonlWriter, Task, parse_task, read_records, read_rows, write_jsonl
+from pacos.records import AnswerRow, JsonlWriter, Task, parse_task, read_records, read_rows, write_jsonl, write_text
 from pacos.runs import Run, Stage, file_sha256
 from pacos.templates import encode_prompts, training_text
 
@@ -35,13 +36,12 @@ class Request:
     id: str
     task: Task
     sample: int
-    prompt_ids: list[int]
-    prompt_sha256: str
+    prompt: Prompt
     seed: int | None
 
     @property
     def key(self) -> Key:
-        return self.id, self.sample, self.prompt_sha256
+        return self.id, self.sample, self.prompt.sha256
 
 
 def main(config: Config, run: Run) -> None:
@@ -117,11 +117,8 @@ def _take_up(path: Path, settings_sha256: str) -> None:
     companion = path.with_name("settings.sha256")
     before = companion.read_text(encoding="utf-8") if companion.is_file() else ""
     if path.is_file() and before != settings_sha256:
-        aside = path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
-        path.rename(aside)
-        log.info("%s: asked for with other settings; earlier answers are in %s", path.parent, aside.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    companion.write_text(settings_sha256, encoding="utf-8")
+        set_aside(path, "asked for with other settings; earlier answers are in")
+    write_text(companion, settings_sha256)
 
 
 async def _answer_all(
@@ -132,21 +129,19 @@ async def _answer_all(
     adapters = {name: adapter} if name and adapter else {}
     async with open_engine(config, run_dir, model=model, adapters=adapters) as engine:
         requests = _requests(config, engine, tasks)
-        await prove(engine, list(adapters), [request.prompt_ids for request in requests])
+        await prove(engine, list(adapters), [request.prompt.ids for request in requests])
         kept = _keep(path, {request.key for request in requests})
         missing = [request for request in requests if request.key not in kept]
         with (
             JsonlWriter(path) as journal,
             bar("answering", len(requests), "answers", initial=len(kept)) as progress,
         ):
-            queue = iter(missing)
 
-            async def work() -> None:
-                for request in queue:
-                    journal.write(await _ask(config, engine, request, name, stage))
-                    progress.update()
+            async def work(request: Request) -> None:
+                journal.write(await _ask(config, engine, request, name, stage))
+                progress.update()
 
-            await all_or_first_error([work() for _ in range(min(config.engine.max_in_flight, len(missing)))])
+            await work_off(missing, work, config.engine.max_in_flight)
     _put_in_order(path, [id for id, _ in tasks])
 
 
@@ -167,22 +162,15 @@ def _requests(config: Config, engine: Engine, tasks: Sequence[tuple[str, Task]])
             todo="lower it, or raise engine.args.max_model_len",
         )
     texts = [training_text(config.train.template, task, f"{config.seed}:{id}")[0] for id, task in tasks]
-    encoded = list(zip(tasks, texts, encode_prompts(engine.tokenizer, texts), strict=True))
-    fitting = [one for one in encoded if len(one[2]) <= room]
-    if len(fitting) < len(encoded):
-        log.warning("answer: %d of %d tasks are left out: too long", len(encoded) - len(fitting), len(encoded))
+    prompts = map(Prompt, texts, encode_prompts(engine.tokenizer, texts))
+    fitting = [(named, prompt) for named, prompt in zip(tasks, prompts, strict=True) if len(prompt.ids) <= room]
+    if len(fitting) < len(tasks):
+        log.warning("answer: %d of %d tasks are left out: too long", len(tasks) - len(fitting), len(tasks))
     if not fitting:
         raise DataError("no task leaves room for an answer", where=str(tasks_file(config)))
     return [
-        Request(
-            id,
-            task,
-            sample,
-            ids,
-            hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(),
-            None if answers.seed is None else answers.seed + sample,
-        )
-        for sample, ((id, task), text, ids) in product(range(answers.samples), fitting)
+        Request(id, task, sample, prompt, None if answers.seed is None else answers.seed + sample)
+        for sample, ((id, task), prompt) in product(range(answers.samples), fitting)
     ]
 
 
@@ -206,7 +194,7 @@ async def _ask(config: Config, engine: Engine, request: Request, adapter: str | 
         presence_penalty=answers.presence_penalty,
         seed=request.seed,
     )
-    completion = await engine.complete(request.prompt_ids, sampling, adapter=adapter)
+    completion = await engine.complete(request.prompt.ids, sampling, adapter=adapter)
     stage.tokens["prompt"] += completion.prompt_tokens
     stage.tokens["completion"] += completion.completion_tokens
     return AnswerRow(
@@ -216,7 +204,7 @@ async def _ask(config: Config, engine: Engine, request: Request, adapter: str | 
         output=completion.text,
         model=adapter or "base",
         sample=request.sample,
-        prompt_sha256=request.prompt_sha256,
+        prompt_sha256=request.prompt.sha256,
         finish_reason=completion.finish_reason,
     )
 
