@@ -78,7 +78,8 @@ def test_a_full_tuning_goes_on_bit_for_bit(tuned):
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
-def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(tmp_path, tiny_base, tasks):
+def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(tmp_path, tiny_base, tasks, monkeypatch):
+    monkeypatch.setattr("pacos.train.model.cpu_multiplies_bfloat16", lambda: True)
     config = training_config(tmp_path, tiny_base, tasks, **SETTINGS | {"max_steps": 2})
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
     model = load_model(config, torch.device("cpu"))
@@ -113,7 +114,7 @@ def test_two_processes_that_share_all_weights_learn_what_one_learns(tmp_path, ti
 
 
 def test_full_tuning_is_planned_and_takes_no_adapter(tmp_path, tiny_base, tasks, monkeypatch):
-    monkeypatch.setattr(launch, "_has_gpu", lambda: False)
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
     plan = "\n".join(launch.plan(training_config(tmp_path, tiny_base, tasks, **SETTINGS)))
     assert "every weight" in plan and "vLLM" not in plan
     with pytest.raises(ConfigError, match="full tuning takes no adapter"):

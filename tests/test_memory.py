@@ -90,6 +90,6 @@ def test_a_run_decides_by_the_memory_of_its_device(tmp_path, tiny_base, monkeypa
 
 
 def test_the_plan_shows_it(tmp_path, tiny_base, monkeypatch):
-    monkeypatch.setattr(launch, "_has_gpu", lambda: False)
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
     plan = "\n".join(launch.plan(training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 16))))
     assert "memory of a device: 0.0 GiB weights" in plan and "with recomputed activations" in plan

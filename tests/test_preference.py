@@ -154,7 +154,7 @@ def test_the_reference_is_kept_by_the_weights_and_answers_it_was_made_from(tmp_p
 
 
 def test_packs_shared_prompts_and_processes_do_not_change_the_loss(tmp_path, tiny_base, pairs, tuned, monkeypatch):
-    monkeypatch.setattr(launch, "_has_gpu", lambda: False)
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
     wide = train_here(dpo_config(tmp_path, tiny_base, pairs, tuned, "wide", pack_tokens=4096))
     narrow = train_here(dpo_config(tmp_path, tiny_base, pairs, tuned, "narrow", pack_tokens=512, eval_examples=4))
     together = dpo_config(tmp_path, tiny_base, pairs, tuned, "together", pack_tokens=512, processes=2)

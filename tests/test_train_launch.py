@@ -25,7 +25,7 @@ def tasks(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def on_cpu(monkeypatch):
-    monkeypatch.setattr(launch, "_has_gpu", lambda: False)
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
 
 
 def test_two_processes_give_the_loss_curve_of_one(tmp_path, tiny_base, tasks, on_cpu):

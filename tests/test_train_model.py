@@ -12,7 +12,7 @@ from pacos.train import launch
 from pacos.train.export import serve_command
 from pacos.train.fused_lora import FusedLora, check_fused, fuse_lora
 from pacos.train.launch import warnings
-from pacos.train.model import add_lora, load_model
+from pacos.train.model import add_lora, load_model, precision
 from tests.conftest import ROOT
 from tests.small_training import train_here, training_config, write_tasks
 
@@ -86,10 +86,24 @@ def test_qlora_without_a_gpu_is_a_clear_error(tmp_path, tiny_base):
         load_model(config, "cpu")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize(("arithmetic", "computed"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_bfloat16_base_is_computed_in_float32_where_the_cpu_has_no_bfloat16(
+    tmp_path, tiny_base, monkeypatch, arithmetic, computed
+):
+    monkeypatch.setattr("pacos.train.model.cpu_multiplies_bfloat16", lambda: arithmetic)
+    config = training_config(tmp_path, tiny_base, tmp_path)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
+    model = load_model(config, "cpu")
+    weight = model.get_input_embeddings().weight
+    assert weight.dtype == computed and model(input_ids=torch.tensor([[1, 5]])).logits.dtype == computed
+    assert ("has no bfloat16" in precision(config)) is not arithmetic
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_shipped_config_plans_its_training_without_a_gpu(file, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(launch, "_has_gpu", lambda: False)
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
     config = load_config(file, [f"runs_dir={tmp_path}"])
     if file.stem in ("quickstart", "self-rewarding-quickstart"):
         pytest.skip("its base is built by scripts/demo; tests/test_pipeline.py runs quickstart")

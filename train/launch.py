@@ -21,13 +21,13 @@ from pacos.models import VLLM_LORA_RANKS, adapter_rank, load_tokenizer, serving_
 from pacos.runs import Run
 from pacos.train.hub import check_token
 from pacos.train.memory import reckon
-from pacos.train.model import base_name, meta_model, peft_settings, trainable_parameters, training_dtype
+from pacos.train.model import base_name, computing_dtype, meta_model, peft_settings, precision, trainable_parameters
 from pacos.train.pipeline import is_done
 from pacos.train.plan import total_steps
 from pacos.train.prepare import load_dataset
 from pacos.train.sources import source_names, source_paths
 from pacos.train.start import check_start
-from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, launch_flags
+from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, has_gpu, launch_flags
 
 log = logging.getLogger("pacos")
 
@@ -82,7 +82,7 @@ def launch_command(config: Config, processes: int) -> list[str]:
         command += ["--config_file", config.train.accelerate, "--num_processes", str(processes)]
     else:
         command += launch_flags(processes).split()
-    if not _has_gpu():
+    if not has_gpu():
         # accelerate gives each process one thread otherwise.
         command += ["--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // processes))]
     return [*command, "--module", "pacos.train", "--config", str(config.run_dir / "config.yaml")]
@@ -95,7 +95,7 @@ def launch_environment(processes: int) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")])),
         "TOKENIZERS_PARALLELISM": "true",
     }
-    if not _has_gpu():
+    if not has_gpu():
         environment["ACCELERATE_USE_CPU"] = "true"
     return environment
 
@@ -164,18 +164,12 @@ def _planned_work(config: Config) -> list[str]:
     model = meta_model(config)
     trained = sum(weight.numel() for weight in trainable_parameters(model).values())
     shares = _sharing_processes(config)
-    memory = reckon(model, config, training_dtype(config), train.pack_tokens, shares)
+    memory = reckon(model, config, computing_dtype(config), train.pack_tokens, shares)
     if train.checkpointing is not True:
         lines.append(f"memory of a device{f', one of {shares}' if shares > 1 else ''}: {memory}")
     if train.checkpointing is not False:
         lines.append(f"with recomputed activations: {replace(memory, checkpointing=True)}")
-    return [*lines, f"{trained:,} trainable weights in float32"]
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
+    return [*lines, f"{trained:,} trainable weights in float32; the model is computed in {precision(config)}"]
 
 
 def _sharing_processes(config: Config) -> int:

@@ -10,6 +10,7 @@ from pacos.errors import ConfigError, ModelError
 from pacos.models import check_local, load_model_config, loading_options, model_error
 from pacos.train.sharding import sharding_asked
 from pacos.train.start import load_start
+from pacos.train.world import has_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +25,8 @@ def base_name(config: Config) -> str:
 def load_model(config: Config, device: "torch.device | str", attention: str = "sdpa") -> Any:
     """A model ready to train; for `attention` see attention_for.
 
-    A PeftModel, its frozen base in the checkpoint's dtype and its adapters in float32. For a full tuning, transformers'
-    own model: weights in float32, because bfloat16 would round small updates away, computed in the checkpoint's dtype.
+    A PeftModel, its frozen base in `computing_dtype` and its adapters in float32. For a full tuning, transformers' own
+    model: weights in float32, because bfloat16 would round small updates away, computed in `computing_dtype`.
     The vocabulary is never resized: an adapter for a resized base loads nowhere else.
     Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets the model has not; TrainingError
     where fused layers do not compute what PEFT's do.
@@ -35,7 +36,7 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
 
     name = base_name(config)
     check_local(name)
-    dtype, method = training_dtype(config), config.train.method
+    dtype, method = computing_dtype(config), config.train.method
     quantised = {"quantization_config": four_bits(dtype)} if method == "qlora" else {}
     try:
         base = AutoModelForCausalLM.from_pretrained(
@@ -83,7 +84,7 @@ def meta_model(config: Config) -> Any:
             where=base_name(config),
             todo="set train.attention=flex_attention, on a GPU",
         )
-    options = {"dtype": training_dtype(config), "trust_remote_code": config.model.trust_remote_code}
+    options = {"dtype": computing_dtype(config), "trust_remote_code": config.model.trust_remote_code}
     try:
         with torch.device("meta"):
             base = AutoModelForCausalLM.from_config(architecture, **options)
@@ -121,6 +122,32 @@ def training_dtype(config: Config) -> "torch.dtype":
         log.warning("the float16 base is trained in bfloat16: float16 gradients would underflow")
         return torch.bfloat16
     return dtype  # type: ignore[no-any-return]
+
+
+def computing_dtype(config: Config) -> "torch.dtype":
+    """`training_dtype`; on a CPU without bfloat16 arithmetic, float32 in place of bfloat16.
+
+    There torch multiplies bfloat16 matrices in loops of its own, ten times slower than float32 ones forward and a
+    hundred times backward. The weights keep their values, and a full tuning is saved in bfloat16 all the same.
+    """
+    import torch
+
+    dtype = training_dtype(config)
+    if dtype != torch.bfloat16 or has_gpu() or sharding_asked() or cpu_multiplies_bfloat16():
+        return dtype
+    return torch.float32
+
+
+def precision(config: Config) -> str:
+    """`computing_dtype`, in words."""
+    asked, computed = (str(dtype(config)).removeprefix("torch.") for dtype in (training_dtype, computing_dtype))
+    return computed if asked == computed else f"{computed} (this CPU has no {asked} arithmetic)"
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def four_bits(dtype: "torch.dtype") -> Any:

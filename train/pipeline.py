@@ -25,10 +25,11 @@ from pacos.train.memory import Memory, fit, free_memory, reckon
 from pacos.train.model import (
     base_name,
     causal_model,
+    computing_dtype,
     load_model,
     meta_model,
+    precision,
     trainable_parameters,
-    training_dtype,
 )
 from pacos.train.plan import Plan, plan_run
 from pacos.train.prepare import load_dataset, tokenizer_sha256
@@ -146,7 +147,7 @@ def reckon_memory(config: Config, dataset: Dataset, accelerator: "Accelerator") 
     examples = config.train.batch_size * (2 if config.train.objective == "dpo" else 1)
     tokens = min(config.train.pack_tokens, sum(longest[:examples]))
     shares = accelerator.num_processes if sharding_asked() else 1
-    memory = reckon(meta_model(config), config, training_dtype(config), tokens, shares)
+    memory = reckon(meta_model(config), config, computing_dtype(config), tokens, shares)
     memory = fit(memory, config, min(gather_object([free_memory(accelerator.device)])))
     train = config.train.model_copy(update={"checkpointing": memory.checkpointing})
     return config.model_copy(update={"train": train}), memory
@@ -158,7 +159,7 @@ def place_model(config: Config, accelerator: "Accelerator") -> Any:
     if not sharding_asked():
         return load_model(config, accelerator.device, attention)
     model = load_model(config, "cpu", attention)
-    dtype = training_dtype(config) if config.train.method == "full" else None
+    dtype = computing_dtype(config) if config.train.method == "full" else None
     shard(model, causal_model(model), accelerator.device, accelerator.num_processes, dtype)
     return model
 
@@ -202,7 +203,7 @@ def announce(
     log.info(
         "train: %s computed in %s, %s trainable weights; %d steps on %d × %s; packed = alone to %.1e",
         base_name(config),
-        str(training_dtype(config)).removeprefix("torch."),
+        precision(config),
         f"{trainable:,}",
         len(plan.steps),
         accelerator.num_processes,

@@ -20,6 +20,13 @@ EXPECTED_PROCESSES = "PACOS_TRAIN_PROCESSES"
 ERROR_FILE = "PACOS_TRAIN_ERROR"
 
 
+def has_gpu() -> bool:
+    """Without one, or where accelerate is told so, training is the CPU's."""
+    import torch
+
+    return torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
+
+
 def open_accelerator(config: Config, tracked: dict[str, Any]) -> "Accelerator":
     """Join the other processes. Raises TrainingError for another world than asked, or a tracker not installed."""
     from accelerate import Accelerator
