@@ -1,13 +1,18 @@
 """What several adapters on one engine save: `python -m benchmarks.adapters [--lm-eval PYTHON] [--save]`.
 
-One small Llama (the demonstration's shape, random weights) and four random adapters of it answer the 32 real SuperNI
-tasks, 20 instances each. Timed from the shell, start-up and all:
+One small Llama of random weights and four random adapters of it answer the 32 real SuperNI tasks, 20 instances each.
+Timed from the shell, start-up and all:
 
     together    pacos evaluate with the four adapters
-    singly      pacos evaluate four times, one adapter more each time, the base answered once
-    lm_eval     lm-evaluation-harness with its vLLM backend four times, on the task folder that `pacos export` writes
+    singly      pacos evaluate of one adapter, four times, each a run of its own: the base is asked in each
+    joined      the same in one run directory, one adapter more each time: the base is asked once
+    lm_eval     lm-evaluation-harness with its vLLM backend four times, on the task folder that `pacos export` writes,
+                without the base
 
-`--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see README.md there.
+How much one engine saves is a matter of what a start takes beside the answers. `--shape small` (small_llama.py) has
+some seconds of answers to a start of the engine, as GPUs have with models of 7B; `--shape demonstration` has more
+answers than start. `--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see
+README.md there.
 """
 
 import argparse
@@ -17,13 +22,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks.result import SHARED_DATA, report
+from benchmarks.small_llama import small_llama
+from demo.model import new_model
+from demo.tokenizer import train_tokenizer
+from pacos.records import Prediction, read_jsonl, read_records
 from tests.tiny_llama import write_adapter
 
 ADAPTERS, ADAPTER_SCALE = 4, 0.05
@@ -34,49 +44,57 @@ ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_US
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=("small", "demonstration"), default="small", help="of the base")
     parser.add_argument("--instances", type=int, default=20, help="of each task")
     parser.add_argument("--max-tokens", type=int, default=32, help="of an answer")
     parser.add_argument("--lm-eval", type=Path, help="Python of an environment with lm_eval; left out unless given")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), options.instances, options.max_tokens, options.lm_eval)
-    settings = {"adapters": ADAPTERS, "instances": options.instances, "max_tokens": options.max_tokens}
-    report("adapters", figures, settings=settings, save=options.save)
+        base = build_base(Path(folder) / "base", small_llama if options.shape == "small" else new_model)
+        figures = measure(Path(folder), base, options.instances, options.max_tokens, options.lm_eval)
+    settings: dict[str, Any] = {name: value for name, value in vars(options).items() if name not in ("lm_eval", "save")}
+    settings["adapters"] = ADAPTERS
+    name = "adapters" if options.shape == "small" else "adapters_demonstration"
+    report(name, figures, settings=settings, save=options.save)
 
 
-def measure(folder: Path, instances: int, max_tokens: int, lm_eval: Path | None) -> dict[str, Any]:
-    base = build_base(folder / "base")
+def measure(folder: Path, base: Path, instances: int, max_tokens: int, lm_eval: Path | None) -> dict[str, Any]:
     adapters = {
         f"adapter-{seed}": write_adapter(base, folder / f"adapter-{seed}", ADAPTER_SCALE, seed)
         for seed in range(ADAPTERS)
     }
     suite = {"name": "superni", "path": str(SHARED_DATA / "superni"), "prompt": "tk-instruct:def"}
     suite |= {"limit": instances, "max_tokens": max_tokens}
-    together = write_experiment(folder, "together", base, suite)
-    singly = write_experiment(folder, "singly", base, suite)
-    figures: dict[str, Any] = {"together_s": evaluate(together, adapters)}
-    figures["singly_s"] = round(sum(evaluate(singly, {name: path}) for name, path in adapters.items()), 1)
-    figures["times_singly"] = round(figures["singly_s"] / figures["together_s"], 2)
-    figures["same_scores"] = scores(together, adapters) == scores(singly, adapters)
+    together, joined = (write_experiment(folder, name, base, suite) for name in ("together", "joined"))
+    single = {name: write_experiment(folder, name, base, suite) for name in adapters}
+    seconds = {
+        "together": evaluate(together, adapters),
+        "singly": sum(evaluate(single[name], {name: path}) for name, path in adapters.items()),
+        "joined": sum(evaluate(joined, {name: path}) for name, path in adapters.items()),
+    }
+    found = {name: answers(together, name) for name in adapters}
+    figures: dict[str, Any] = {"rougeL": [score(together, name) for name in adapters]}
+    figures["answers"] = sum(map(len, found.values()))
+    figures["other_answers_singly"] = sum(differing(found[name], answers(single[name], name)) for name in adapters)
     if lm_eval:
         theirs = [run_lm_eval(lm_eval, folder, together, base, path) for path in adapters.values()]
-        figures["lm_eval_s"] = round(sum(seconds for seconds, _ in theirs), 1)
-        figures["times_lm_eval"] = round(figures["lm_eval_s"] / figures["together_s"], 2)
-        figures["rougeL_of_lm_eval"] = [round(rouge, 4) for _, rouge in theirs]
-        figures["rougeL"] = scores(together, adapters)
-    return figures
+        seconds["lm_eval"] = sum(run.seconds for run in theirs)
+        figures["rougeL_of_lm_eval"] = [round(run.rougeL, 4) for run in theirs]
+        figures["other_answers_of_lm_eval"] = sum(
+            differing(found[name], run.answers) for name, run in zip(adapters, theirs, strict=True)
+        )
+    times = {f"times_{name}": round(taken / seconds["together"], 2) for name, taken in seconds.items()}
+    return times | {f"{name}_s": round(taken, 1) for name, taken in seconds.items()} | figures
 
 
-def build_base(folder: Path) -> Path:
+def build_base(folder: Path, model_for: Callable[[Any], Any]) -> Path:
+    """With the demonstration's tokenizer."""
     import torch
-
-    from demo.model import new_model
-    from demo.tokenizer import train_tokenizer
 
     torch.manual_seed(0)
     tokenizer = train_tokenizer(0)
-    new_model(tokenizer).save_pretrained(folder)
+    model_for(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -105,27 +123,52 @@ def timed(command: Sequence[str]) -> float:
     ended = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise RuntimeError(ended.stderr[-3000:])
-    return round(time.perf_counter() - began, 1)
+    return time.perf_counter() - began
 
 
-def scores(experiment: Path, adapters: dict[str, Path]) -> list[float]:
-    folder = experiment.parent / "runs" / experiment.stem / "eval"
-    return [json.loads((folder / name / "scores.json").read_text(encoding="utf-8"))["rougeL"] for name in adapters]
+def score(experiment: Path, adapter: str) -> float:
+    text = (evaluation(experiment, adapter) / "scores.json").read_text(encoding="utf-8")
+    return round(json.loads(text)["rougeL"], 4)
 
 
-def run_lm_eval(python: Path, folder: Path, experiment: Path, base: Path, adapter: Path) -> tuple[float, float]:
-    """(seconds, ROUGE-L) of one adapter."""
+def answers(experiment: Path, adapter: str) -> dict[str, str]:
+    """By instance."""
+    rows = read_records(evaluation(experiment, adapter) / "predictions.jsonl", Prediction)
+    return {row.instance: row.raw for row in rows}
+
+
+def evaluation(experiment: Path, adapter: str) -> Path:
+    return experiment.parent / "runs" / experiment.stem / "eval" / adapter
+
+
+def differing(some: dict[str, str], others: dict[str, str]) -> int:
+    assert some.keys() == others.keys(), "other instances were answered"
+    return sum(text.strip() != others[instance].strip() for instance, text in some.items())
+
+
+@dataclass
+class HarnessRun:
+    seconds: float
+    rougeL: float
+    answers: dict[str, str]
+
+
+def run_lm_eval(python: Path, folder: Path, experiment: Path, base: Path, adapter: Path) -> HarnessRun:
     tasks, out = folder / "tasks", folder / "lm_eval" / adapter.name
     if not tasks.exists():
         timed([sys.executable, "-c", WORKER, "export", "--config", str(experiment), "--out", str(tasks)])
     model = f"pretrained={base},lora_local_path={adapter},dtype=float32,add_bos_token=True,max_model_len={CONTEXT}"
     model += f",enable_lora=True,max_lora_rank=8,enable_chunked_prefill=False,max_num_batched_tokens={CONTEXT}"
     command = [str(python), "-m", "lm_eval", "--include_path", str(tasks), "--tasks", "pacos_superni"]
-    seconds = timed(
-        [*command, "--model", "vllm", "--model_args", model, "--batch_size", "auto", "--output_path", str(out)]
-    )
+    command += ["--model", "vllm", "--model_args", model, "--batch_size", "auto"]
+    seconds = timed([*command, "--output_path", str(out), "--log_samples"])
     [result] = out.rglob("results_*.json")
-    return seconds, json.loads(result.read_text(encoding="utf-8"))["groups"]["pacos_superni"]["rougeL,none"]
+    samples = (sample for path in out.rglob("samples_*.jsonl") for _, sample in read_jsonl(path))
+    return HarnessRun(
+        seconds,
+        json.loads(result.read_text(encoding="utf-8"))["groups"]["pacos_superni"]["rougeL,none"],
+        {sample["doc"]["id"]: sample["resps"][0][0] for sample in samples},
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Accepted tasks a second against the published Alpaca loop: `python -m benchmarks.alpaca_loop --base DIR [--save]`.
+"""Accepted tasks a second against the published Alpaca loop: `python -m benchmarks.alpaca_loop [--base DIR] [--save]`.
 
 Both work off the same prompts on one vLLM server, with the same sampling, parser, rules and pool: the seeds, and no
 task or 10,000 real ones. `published_loop.py` holds the loop. The seconds run from the first request to the end, the
@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks import generation_runs as runs
 from benchmarks.result import SHARED_DATA, report
+from benchmarks.small_llama import build_list_writer
 from benchmarks.vllm_server import CONTEXT, KEY_ENV, forget_prefixes, load, serving
 from pacos.config_file import load_config
 from pacos.generate.prompts import format_item
@@ -36,37 +37,47 @@ SAMPLE_EVERY_S = 0.1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, required=True, help="a model that writes lists, as demo.base builds it")
+    parser.add_argument("--base", type=Path, help="a model that writes lists; without it, small_llama.py teaches one")
     parser.add_argument("--pools", type=int, nargs="+", default=[0, 10_000], help="real tasks already in the pool")
-    parser.add_argument("--requests", type=int, default=60, help="prompts that each works off")
+    parser.add_argument("--requests", type=int, default=240, help="prompts that each works off")
     parser.add_argument("--in-flight", type=int, default=64, help="of the pipeline; the loop has five")
     parser.add_argument("--max-tokens", type=int, default=600)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    settings = {name: value for name, value in vars(options).items() if name not in ("save", "base")}
+    settings = {name: value for name, value in vars(options).items() if name != "save"}
+    settings["base"] = options.base.name if options.base else "small_llama"
     figures = {}
-    with tempfile.TemporaryDirectory() as name, serving(options.base.resolve(), Path(name)) as server:
-        for size in options.pools:
-            folder = Path(name) / f"pool-{size}"
-            folder.mkdir()
-            figures[f"pool_{size}"] = compare(server, folder, options, _real_tasks(size))
+    with tempfile.TemporaryDirectory() as name:
+        base = options.base.resolve() if options.base else build_list_writer(Path(name) / "base")
+        with serving(base, Path(name)) as server:
+            for size in options.pools:
+                folder = Path(name) / f"pool-{size}"
+                folder.mkdir()
+                figures[f"pool_{size}"] = compare(server, base, folder, options, _real_tasks(size))
     report("alpaca_loop", figures, settings=settings, save=options.save)
 
 
-def compare(server: ManagedServer, folder: Path, options: argparse.Namespace, known: list[Task]) -> dict[str, Any]:
+def compare(
+    server: ManagedServer, base: Path, folder: Path, options: argparse.Namespace, known: list[Task]
+) -> dict[str, Any]:
     answers = [known[start : start + TASKS_PER_ANSWER] for start in range(0, len(known), TASKS_PER_ANSWER)]
     experiment = runs.write_experiment(
         folder,
         "pipeline",
-        base=options.base.resolve(),
+        base=base,
         engine={"url": server.url, "api_key_env": KEY_ENV, "max_in_flight": options.in_flight},
         target=1_000_000,
         budget={"requests": len(answers) + options.requests, "min_acceptance": 0.0},
         sampling={"temperature": 0.6, "max_tokens": options.max_tokens},
         filters={"defects": False},
     )
+    tokens = [load(server)[0]]
     ours, pool = _pipeline(server, experiment, answers)
+    tokens.append(load(server)[0])
     theirs = _loop(server, experiment, pool, range(len(answers), len(answers) + options.requests))
+    tokens.append(load(server)[0])
+    for side, (before, after) in zip((ours, theirs), itertools.pairwise(tokens), strict=True):
+        side["tokens_per_s"] = round((after - before) / side["seconds"])
     rates = [side["accepted"] / side["seconds"] for side in (ours, theirs)]
     return {"times_faster": round(rates[0] / rates[1], 1), "tasks_in_the_pool": len(pool), "pipeline": ours,
             "loop": theirs}  # fmt: skip

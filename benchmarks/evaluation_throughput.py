@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.adapters import ADAPTER_SCALE, ADAPTERS, CONTEXT, build_base
 from benchmarks.result import SHARED_DATA, report
+from demo.model import new_model
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.engine import Completion, Engine, Sampling
 from pacos.evaluate.pipeline import main as evaluate
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
-    base = build_base(folder / "base")
+    base = build_base(folder / "base", new_model)
     adapters = [write_adapter(base, folder / f"adapter-{seed}", ADAPTER_SCALE, seed) for seed in range(ADAPTERS)]
     suite = SuiteConfig(
         name="superni",

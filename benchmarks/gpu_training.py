@@ -195,7 +195,7 @@ class Measurement:
         tokenizer = load_tokenizer(base, ModelConfig(base=base))
         attention = "flex_attention" if self.gpu else "sdpa"
         model = self.model(attention)
-        settings = rival_settings(self.folder, cast=True) | {"use_cpu": not self.gpu}
+        settings = rival_settings(self.folder, "autocast") | {"use_cpu": not self.gpu}
         for _ in ("warm-up", "measured"):
             outcome = packed_by_trl(model, tokenizer, self.examples, pack, settings)
         learnt = sum(example.response_tokens for example in self.examples)

@@ -5,10 +5,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 
 from demo.check import correct_answers
 from demo.corpus import stretches, whole_lists
 from demo.families import FAMILIES, compose, is_correct, recognise
+from demo.muon import Muon
 from demo.overlap import SuiteIndex, texts_of
 from demo.suite import FOLDER, suite_files
 from demo.suite_text import SUITE
@@ -123,3 +125,20 @@ def test_the_quickstart_tunes_the_demo_base_on_the_demo_suite():
     config = load_config(Path("configs/quickstart.yaml"))
     assert {suite.path for suite in config.evaluate.suites} == {"demo/suite"}
     assert config.generate.target >= 100
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (40, 12)])
+def test_muon_steps_as_torchs_does_but_for_its_bfloat16(shape):
+    draw = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=draw)
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    optimizers = (
+        Muon([ours], lr=0.1),
+        torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(3):
+        ours.grad = torch.randn(shape, generator=draw)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert torch.norm(ours - theirs) < 0.03 * torch.norm(theirs - start)
