@@ -1,8 +1,9 @@
 """Builds the demonstration's base model: `python -m demo.base --out DIR [--seconds 420] [--seed 0]`.
 
 A Llama of 4.4 million parameters learns to continue the task lists of `demo.corpus`, in three minutes on two cores with
-bfloat16 arithmetic and in seven on older ones. It knows their phrasings and a few hundred words, and nothing else. It has never seen the Alpaca training template:
-following an instruction given in that form is what the pipeline then teaches it.
+bfloat16 arithmetic and in seven on older ones. It knows their phrasings and a few hundred words, and nothing else. It
+has never seen the Alpaca training template: following an instruction given in that form is what the pipeline then
+teaches it.
 """
 
 import argparse
