@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, help="a model that writes lists; without it, small_llama.py teaches one")
     parser.add_argument("--pools", type=int, nargs="+", default=[0, 10_000], help="real tasks already in the pool")
-    parser.add_argument("--requests", type=int, default=240, help="prompts that each works off")
+    parser.add_argument("--requests", type=int, default=120, help="prompts that each works off")
     parser.add_argument("--in-flight", type=int, default=64, help="of the pipeline; the loop has five")
     parser.add_argument("--max-tokens", type=int, default=600)
     parser.add_argument("--save", action="store_true")
