@@ -5,7 +5,6 @@ Timed from the shell, start-up and all:
 
     together    pacos evaluate with the four adapters
     singly      pacos evaluate of one adapter, four times, each a run of its own: the base is asked in each
-    joined      the same in one run directory, one adapter more each time: the base is asked once
     lm_eval     lm-evaluation-harness with its vLLM backend four times, on the task folder that `pacos export` writes,
                 without the base
 
@@ -66,12 +65,11 @@ def measure(folder: Path, base: Path, instances: int, max_tokens: int, lm_eval: 
     }
     suite = {"name": "superni", "path": str(SHARED_DATA / "superni"), "prompt": "tk-instruct:def"}
     suite |= {"limit": instances, "max_tokens": max_tokens}
-    together, joined = (write_experiment(folder, name, base, suite) for name in ("together", "joined"))
+    together = write_experiment(folder, "together", base, suite)
     single = {name: write_experiment(folder, name, base, suite) for name in adapters}
     seconds = {
         "together": evaluate(together, adapters),
         "singly": sum(evaluate(single[name], {name: path}) for name, path in adapters.items()),
-        "joined": sum(evaluate(joined, {name: path}) for name, path in adapters.items()),
     }
     found = {name: answers(together, name) for name in adapters}
     figures: dict[str, Any] = {"rougeL": [score(together, name) for name in adapters]}
