@@ -1,9 +1,9 @@
-"""A Llama whose steps in the engine cost a CPU about the same for five answers and for sixty, as large ones' do a GPU.
+"""A Llama that a CPU's engine steps through as a GPU's does a large one: sixty answers cost little more than five.
 
 What the engine reads at every step is the weights, once, and the keys and values of each answer. Of Llama-3.1-8B an
 answer of a thousand tokens has 0.8 % of the weights' bytes. Of the demonstration's base it has 44 %, and a CPU reads no
 faster than it multiplies: there sixty answers are five times the work of five. Here are two layers with one key-value
-head, and what a step costs is mostly the engine's own time.
+head, and most of a step is the engine's own time: sixty answers take twice as long as five.
 """
 
 from pathlib import Path
