@@ -8,10 +8,9 @@ Timed from the shell, start-up and all:
     lm_eval     lm-evaluation-harness with its vLLM backend four times, on the task folder that `pacos export` writes,
                 without the base
 
-How much one engine saves is a matter of what a start takes beside the answers. `--shape small` (small_llama.py) has
-some seconds of answers to a start of the engine, as GPUs have with models of 7B; `--shape demonstration` has more
-answers than start. `--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see
-README.md there.
+How much one engine saves is a matter of what a start takes beside the answers: `--shape small` (small_llama.py) has
+less to compute for an answer than `--shape demonstration`. `--lm-eval` is the Python of an environment that has lm_eval
+beside this repository's packages; see README.md there.
 """
 
 import argparse
