@@ -32,7 +32,6 @@ from pacos.train.prepare import load_dataset
 STEP = 128
 RATE = 1e-30
 PACKS = (512, 1024, 2048)
-TRIAL = 8  # rows
 
 Precision = Literal["bfloat16", "autocast", "float32"]
 Contender = Callable[[Sequence[Example], Precision], "Outcome"]
@@ -51,17 +50,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=256, help="Alpaca rows, each trained on once")
     parser.add_argument("--rounds", type=int, default=2, help="times each contender runs; its fastest counts")
+    parser.add_argument("--trial", type=int, default=8, help="rows on which each rival's precisions are tried")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     os.environ["ACCELERATE_USE_CPU"] = "true"
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), options.rows, options.rounds)
-    settings = {"rows": options.rows, "rounds": options.rounds, "examples_per_step": STEP, "shape": asdict(LLAMA_30M)}
+        figures = measure(Path(folder), options.rows, options.rounds, options.trial)
+    settings = {
+        "rows": options.rows,
+        "rounds": options.rounds,
+        "examples_per_step": STEP,
+        "trial": options.trial,
+        "shape": asdict(LLAMA_30M),
+    }
     settings["trl"] = importlib.metadata.version("trl")
     report("examples_per_second", figures, settings=settings, save=options.save)
 
 
-def measure(folder: Path, count: int, rounds: int) -> dict[str, Any]:
+def measure(folder: Path, count: int, rounds: int, trial: int) -> dict[str, Any]:
     base = folder / "base"
     base.mkdir()
     write_base(base, LLAMA_30M)
@@ -74,13 +80,13 @@ def measure(folder: Path, count: int, rounds: int) -> dict[str, Any]:
         **{f"trl_{pack}": partial(trl, config, folder, pack) for pack in PACKS},
     }
     tried = {
-        name: {precision: speed(run, examples[:TRIAL], precision) for precision in get_args(Precision)}
+        name: {precision: speed(run, examples[:trial], precision) for precision in get_args(Precision)}
         for name, run in rivals.items()
     }
     contenders = {"ours": lambda: ours(config, examples, folder)}
     for name, run in rivals.items():
         contenders[name] = partial(run, examples, max(tried[name], key=lambda precision: tried[name][precision]))
-    ours(config, examples[:TRIAL], folder)
+    ours(config, examples[:trial], folder)
     best: dict[str, Outcome] = {}
     for _ in range(rounds):
         for name, contend in contenders.items():
