@@ -9,7 +9,8 @@ head, and most of a step is the engine's own time: sixty answers take twice as l
 from pathlib import Path
 from typing import Any
 
-CONTEXT = 2_048
+from benchmarks.vllm_server import CONTEXT
+
 STEPS = 700
 
 

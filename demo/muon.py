@@ -26,7 +26,9 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:
         for group in self.param_groups:
             for matrix in group["params"]:
-                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+                if matrix not in self.state:
+                    self.state[matrix]["momentum"] = torch.zeros_like(matrix)
+                momentum = self.state[matrix]["momentum"]
                 momentum.lerp_(matrix.grad, 1 - MOMENTUM)
                 ahead = torch.lerp(matrix.grad, momentum, MOMENTUM)
                 matrix.sub_(orthogonal(ahead).to(matrix.dtype), alpha=0.2 * group["lr"] * max(matrix.shape) ** 0.5)
