@@ -1,14 +1,16 @@
 """LoRA on one GPU at the shape of Llama-3.1-8B: tokens a second, MFU and peak memory, against TRL.
 
 Weights and ids are random, but for the template text that rows share; lengths are those of the Alpaca rows (by a
-vocabulary of 32,000), or of a file that `--write-lengths` made where the rows are. Ours: the product's loop, one
-document at a time (sdpa) and by FlexAttention, with and without checkpointing, and with PEFT's own layers; each passes
-the start-up checks of a run first. TRL: SFTTrainer on FlexAttention in packs, bfloat16 autocast as by default, without
-checkpointing; left out where it is not installed. Both learn the same tokens.
+vocabulary of 32,000), or of a file that `--write-lengths` made where the rows are. Ours: the product's loop as it is by
+default, in longer passes, with checkpointing, and with this or that part left to transformers, PEFT or FlexAttention;
+each passes the start-up checks of a run first. TRL: SFTTrainer on FlexAttention in packs, bfloat16 autocast as by
+default, without checkpointing, and its best pack with Liger's kernels; left out where it is not installed. Both learn
+the same tokens.
 
-Kernels are compiled and warm before anything is timed: ours has run a step of each width, TRL all rows. Logical tokens
-count a shared prefix in every example, physical ones once per pass. MFU is 4N FLOPs a physical token (N weights in
-matrix products; forward, and backward to activations) of the dense bfloat16 peak.
+Kernels are compiled and warm before anything is timed: ours has run a step of each width, TRL one of its own. Logical
+tokens count a shared prefix in every example, physical ones once per pass. MFU is 4N FLOPs a physical token (N weights
+in matrix products; forward, and backward to activations) of the dense bfloat16 peak. `reckoned_gib` is what a run
+reckons before it starts, `peak_gib` what it took. What has been measured is kept, whatever comes after it.
 
     python -m benchmarks.gpu_training --write-lengths lengths.txt           # where the Alpaca rows are
     python -m benchmarks.gpu_training --lengths lengths.txt --save          # where the GPU is
@@ -42,11 +44,12 @@ from pacos.train.prepare import load_dataset
 
 SHAPES = {"8b": LLAMA_8B, "tiny": Shape(64, 128, 2, 2, 1, vocab_size=512)}
 OURS: dict[str, dict[str, Any]] = {
-    "documents": {},
+    "default": {},
+    "long_passes": {"pack_tokens": 16_384},
+    "checkpointing": {"checkpointing": True},
+    "not_compiled": {"compile": False},
+    "peft_layers": {"compile": False, "fused_lora": False},
     "flex": {"attention": "flex_attention"},
-    "documents_checkpointing": {"checkpointing": True},
-    "flex_checkpointing": {"attention": "flex_attention", "checkpointing": True},
-    "documents_peft_layers": {"fused_lora": False},
 }
 EOS = 2
 # Shared, prompt and response tokens of a row.
@@ -61,6 +64,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help=f"optimizer steps, of {STEP} examples each")
     parser.add_argument("--pack-tokens", type=int, default=8192, help="most tokens in one of our passes")
     parser.add_argument("--packs", type=int, nargs="*", default=[2048, 4096, 8192], help="TRL's, in tokens")
+    parser.add_argument("--settings", choices=OURS, nargs="*", default=list(OURS), help="which of ours")
     parser.add_argument("--peak", type=float, help="the GPU's dense bfloat16 TFLOP/s, where pacos does not know it")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
@@ -76,10 +80,13 @@ def main() -> None:
     # The trainers print what they like.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         figures = Measurement(options, lengths, Path(folder)).run()
-    settings = {"steps": options.steps, "pack_tokens": options.pack_tokens, "shape": asdict(SHAPES[options.shape])}
-    report("gpu_training", figures, settings=settings, save=options.save)
+    report("gpu_training", figures, settings=settings_of(options), save=options.save)
     if figures["failed"]:
         sys.exit(f"failed: {', '.join(figures['failed'])}")
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    return {"steps": options.steps, "pack_tokens": options.pack_tokens, "shape": asdict(SHAPES[options.shape])}
 
 
 def row_lengths(count: int | None) -> list[Lengths]:
@@ -118,6 +125,8 @@ class Measurement:
     def __init__(self, options: argparse.Namespace, lengths: Sequence[Lengths], folder: Path) -> None:
         import torch
         from accelerate import Accelerator
+        from transformers import LlamaConfig
+        from transformers.models.llama import modeling_llama
 
         from pacos.train.metrics import peak_flops
 
@@ -126,18 +135,24 @@ class Measurement:
         self.gpu = torch.cuda.is_available()
         self.accelerator = Accelerator(cpu=not self.gpu, mixed_precision="no")
         self.peak = options.peak * 1e12 if options.peak else peak_flops(self.accelerator)
-        self.failed: list[str] = []
+        self.figures: dict[str, Any] = {"times_best_trl": None, "ours": {}, "trl": {}, "failed": []}
+        self.modeling, self.rotary = modeling_llama, modeling_llama.apply_rotary_pos_emb
+        self.architecture = LlamaConfig(**asdict(self.shape), max_position_embeddings=4096, dtype="bfloat16")
+        self.architecture.save_pretrained(folder)
 
     def run(self) -> dict[str, Any]:
-        ours = {name: self.guarded(name, lambda change=change: self.ours(change)) for name, change in OURS.items()}
-        trl = {
-            f"trl_{pack}": self.guarded(f"trl_{pack}", lambda pack=pack: self.trl(pack)) for pack in self.options.packs
-        }
-        best = [max(map(logical, part.values()), default=0) for part in (ours, trl)]
-        times = round(best[0] / best[1], 2) if self.gpu and all(best) else None
-        return {"times_best_trl": times, "ours": ours, "trl": trl, "failed": self.failed}
+        for name in self.options.settings:
+            self.guarded(self.figures["ours"], name, lambda change=OURS[name]: self.ours(change))
+        trl = self.figures["trl"]
+        for pack in self.options.packs:
+            self.guarded(trl, f"{pack}", lambda pack=pack: self.trl(pack))
+        best = max(trl, key=lambda pack: logical(trl[pack]), default=None)
+        if best and self.gpu and importlib.util.find_spec("liger_kernel"):
+            # Last: Liger puts its kernels into transformers itself.
+            self.guarded(trl, f"{best}_liger", lambda: self.trl(int(best), use_liger_kernel=True))
+        return self.figures
 
-    def guarded(self, name: str, run: Callable[[], Any]) -> Any:
+    def guarded(self, part: dict[str, Any], name: str, run: Callable[[], Any]) -> None:
         """Its figures and the peak of memory, or why there are none: one failure must not lose the others' figures."""
         import torch
 
@@ -149,19 +164,28 @@ class Measurement:
             figures = run()
         except Exception as failure:
             traceback.print_exc()
-            self.failed.append(name)
+            self.figures["failed"].append(name)
             figures = f"failed: {type(failure).__name__}: {str(failure).partition(chr(10))[0]}"
         if isinstance(figures, dict):
             figures["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1) if self.gpu else None
         print(f"{name}: {figures}", flush=True)
-        return figures
+        part[name] = figures
+        best = [max(map(logical, self.figures[side].values()), default=0) for side in ("ours", "trl")]
+        self.figures["times_best_trl"] = round(best[0] / best[1], 2) if self.gpu and all(best) else None
+        if self.options.save:
+            report("gpu_training", self.figures, settings=settings_of(self.options), save=True)
 
     def ours(self, change: dict[str, Any]) -> dict[str, Any] | str:
+        import torch
+
         from pacos.records import read_jsonl
         from pacos.train.attention import FLEX, attention_for
+        from pacos.train.compiled import check_compiled, compile_pointwise, compiles
         from pacos.train.fused_lora import check_fused, fuse_lora
         from pacos.train.isolation import check_isolation
         from pacos.train.loop import train_loop
+        from pacos.train.memory import reckon
+        from pacos.train.model import meta_model
 
         settings = {"pack_tokens": self.options.pack_tokens, "epochs": 1, "checkpointing": False} | change
         config = parse_config(experiment(self.folder, self.folder, self.folder, "gpu", **settings), where="benchmark")
@@ -172,6 +196,10 @@ class Measurement:
         if config.train.fused_lora:
             fuse_lora(model)
             check_fused(model)
+        if compiles(config):
+            compile_pointwise(model)
+            check_compiled(model)
+            model.train()
         if config.train.checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         plan = plan_run(self.examples, config, static=attention == FLEX)
@@ -182,10 +210,17 @@ class Measurement:
                 train_loop(model, EOS, replace(plan, steps=steps), config, self.accelerator, Path(run), {})
                 measured = [values for _, values in read_jsonl(Path(run) / "metrics.jsonl")]
         computed, seconds = (sum(step[name] for step in measured) for name in ("computed_tokens", "seconds"))
-        notes = {"fill": round(plan.fill, 4), "widths": plan.widths, "packed_equals_alone_to": error}
+        memory = reckon(meta_model(config), config, torch.bfloat16, max(plan.widths))
+        memory = replace(memory, checkpointing=config.train.checkpointing is True)
+        notes = {
+            "fill": round(plan.fill, 4),
+            "widths": plan.widths,
+            "packed_equals_alone_to": error,
+            "reckoned_gib": round(memory.total / 2**30, 1),
+        }
         return self.speeds(model, computed, seconds) | notes
 
-    def trl(self, pack: int) -> dict[str, Any] | str:
+    def trl(self, pack: int, **options: Any) -> dict[str, Any] | str:
         if importlib.util.find_spec("trl") is None:
             return "not measured: TRL is not installed"
         from tests.tiny_llama import build_tiny_llama
@@ -195,9 +230,9 @@ class Measurement:
         tokenizer = load_tokenizer(base, ModelConfig(base=base))
         attention = "flex_attention" if self.gpu else "sdpa"
         model = self.model(attention)
-        settings = rival_settings(self.folder, "autocast") | {"use_cpu": not self.gpu}
-        for _ in ("warm-up", "measured"):
-            outcome = packed_by_trl(model, tokenizer, self.examples, pack, settings)
+        settings = rival_settings(self.folder, "autocast") | {"use_cpu": not self.gpu} | options
+        for examples in (self.examples[:STEP], self.examples):
+            outcome = packed_by_trl(model, tokenizer, examples, pack, settings)
         learnt = sum(example.response_tokens for example in self.examples)
         assert outcome.learnt_tokens == learnt, f"TRL learnt {outcome.learnt_tokens} tokens, not {learnt}"
         tokens = sum(len(example.ids) for example in self.examples)
@@ -206,15 +241,15 @@ class Measurement:
     def model(self, attention: str) -> Any:
         """A bfloat16 Llama of random weights, made on the device, with adapters in float32."""
         import torch
-        from transformers import AutoModelForCausalLM, LlamaConfig
+        from transformers import AutoModelForCausalLM
 
         from pacos.train.model import add_lora
 
         torch.manual_seed(0)
-        architecture = LlamaConfig(**asdict(self.shape), max_position_embeddings=4096)
+        self.modeling.apply_rotary_pos_emb = self.rotary
         options = {"dtype": torch.bfloat16, "attn_implementation": attention}
         with self.accelerator.device:
-            base = AutoModelForCausalLM.from_config(architecture, **options)
+            base = AutoModelForCausalLM.from_config(self.architecture, **options)
             return add_lora(base, LoraConfig(r=16, alpha=32)).train()
 
     def speeds(self, model: Any, computed: int, seconds: float) -> dict[str, Any]:

@@ -228,6 +228,9 @@ class TrainConfig(Section):
         "sdpa", description="sdpa: example by example. flex_attention: by blocks; GPUs only, and not run on one yet."
     )
     fused_lora: bool = Field(True, description="Plain LoRA layers as one function; false computes them as PEFT does.")
+    compile: bool | Literal["auto"] = Field(
+        "auto", description="Norms, gates and rotary positions as one kernel each; auto: on GPUs, without FSDP."
+    )
     checkpointing: bool | Literal["auto"] = Field(
         "auto", description="Recompute activations in the backward pass; auto: where memory would not hold them."
     )

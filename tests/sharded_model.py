@@ -46,7 +46,7 @@ def main(config_file: Path) -> None:
 def loss(model: Any, *, backward: int = 0) -> torch.Tensor:
     """Of made-up ids; its gradient is added up over `backward` passes."""
     for number in range(max(1, backward)):
-        ids = torch.arange(5 + number, 25 + number)[None]
+        ids = torch.arange(5 + number, 25 + number, device=model.device)[None]
         value = model(input_ids=ids, use_cache=False).logits.float().logsumexp(-1).mean()
         if backward and number + 1 < backward and hasattr(model, "set_requires_gradient_sync"):
             with no_sync(model):

@@ -1,3 +1,4 @@
+import itertools
 import random
 from dataclasses import replace
 
@@ -16,6 +17,9 @@ from pacos.train.losses import token_losses
 from pacos.train.model import add_lora, trainable_parameters
 from pacos.train.packing import Room, lay_out
 from pacos.train.plan import piece
+from pacos.train.varlen import line_up
+
+CPU = torch.device("cpu")
 
 
 def shown(batch: Batch) -> torch.Tensor:
@@ -76,7 +80,7 @@ def tiny_model(kind: str = "llama", **options):
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     base = model_class(config_class(vocab_size=64, num_key_value_heads=1, initializer_range=0.2, **sizes, **options))
-    attention.register_documents()
+    attention.register_attention()
     base.set_attn_implementation(attention.DOCUMENTS)
     model = add_lora(base, LoraConfig(r=4, alpha=8)).double()
     for parameter in trainable_parameters(model).values():
@@ -182,17 +186,18 @@ def test_packed_examples_are_isolated_on_the_real_attention():
     assert check_isolation(tiny_model(), random_examples(9), pad_id=0) < 1e-6
 
 
-def plain(spans: list[Span], positions: int):
-    return arrange([Span(0, positions)], positions)
+def plain(spans: list[Span], positions: int, device: torch.device):
+    return arrange([Span(0, positions)], positions, device)
 
 
-def beside_the_prefix(spans: list[Span], positions: int):
+def beside_the_prefix(spans: list[Span], positions: int, device: torch.device):
     """Who shares a prefix sees who shares it too: a leak that examples without one do not show."""
-    return arrange([Span(s.start, s.end, (s.prefix[0], s.start) if s.prefix[1] else (0, 0)) for s in spans], positions)
+    leaking = [Span(s.start, s.end, (s.prefix[0], s.start) if s.prefix[1] else (0, 0)) for s in spans]
+    return arrange(leaking, positions, device)
 
 
-def without_the_prefix(spans: list[Span], positions: int):
-    return arrange([Span(span.start, span.end) for span in spans], positions)
+def without_the_prefix(spans: list[Span], positions: int, device: torch.device):
+    return arrange([Span(span.start, span.end) for span in spans], positions, device)
 
 
 @pytest.mark.parametrize("wrong", [plain, beside_the_prefix, without_the_prefix])
@@ -253,14 +258,25 @@ def test_a_sliding_window_shorter_than_the_examples_is_caught():
 
 def test_documents_see_what_the_mask_of_flex_attention_shows():
     batch = packed(random_examples(12), 130)[0]
-    arranged, found = batch.arranged, torch.zeros_like(shown(batch)[0])
-    at = 0
-    for count, length in arranged.sizes:
-        for document in arranged.taken[at : at + count * length].view(count, length):
+    documents, found = arrange(batch.spans, batch.ids.numel(), CPU), torch.zeros_like(shown(batch)[0])
+    copies, at = documents.copies, 0
+    for count, length in documents.sizes:
+        for document in copies.taken[at : at + count * length].view(count, length):
             for place, query in enumerate(document):
-                if arranged.own[query] == at + place:
+                if copies.own[query] == at + place:
                     found[query, document[: place + 1]] = 1
             at += length
+    assert torch.equal(found, shown(batch)[0])
+
+
+def test_sequences_see_what_the_mask_of_flex_attention_shows():
+    """As FlashAttention reads them: query and key sequences end alike, and the causal mask with them."""
+    batch = collate([random_examples(12)], 200, pad_id=0)
+    sequences, found = line_up(batch.spans, batch.ids.numel(), CPU), torch.zeros_like(shown(batch)[0])
+    bounds = zip(*(itertools.pairwise(ends.tolist()) for ends in (sequences.queries, sequences.keys)), strict=True)
+    for (query, query_end), (key, key_end) in bounds:
+        for place in range(query, query_end):
+            found[place, sequences.copies.taken[key : key_end - (query_end - 1 - place)]] = 1
     assert torch.equal(found, shown(batch)[0])
 
 
@@ -271,10 +287,11 @@ def test_documents_in_bfloat16_attend_as_in_float32_to_rounding():
     batch = packed(random_examples(12), 400)[0]
     width = batch.ids.numel()
     module = SimpleNamespace(num_key_value_groups=2)
+    documents = arrange(batch.spans, width, CPU)
     query, key, value = (torch.randn(1, heads, width, 16) for heads in (4, 2, 2))
-    expected, _ = document_attention(module, query, key, value, None, documents=batch.arranged)
+    expected, _ = document_attention(module, query, key, value, None, documents=documents)
     rounded = [tensor.bfloat16() for tensor in (query, key, value)]
-    found, _ = document_attention(module, *rounded, None, documents=batch.arranged)
+    found, _ = document_attention(module, *rounded, None, documents=documents)
     torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 

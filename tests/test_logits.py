@@ -33,7 +33,7 @@ def capped(kind: str):
 @pytest.mark.parametrize("kind", ["gemma2", "granite"])
 def test_the_losses_are_those_of_capped_and_scaled_logits(kind):
     torch.manual_seed(0)
-    attention.register_documents()
+    attention.register_attention()
     base = capped(kind)
     base.set_attn_implementation(attention.DOCUMENTS)
     model = add_lora(base, LoraConfig()).train()
@@ -46,7 +46,7 @@ def test_the_losses_are_those_of_capped_and_scaled_logits(kind):
 def test_a_model_that_changes_its_logits_behind_the_head_is_refused():
     from transformers import CohereConfig, CohereForCausalLM
 
-    attention.register_documents()
+    attention.register_attention()
     base = CohereForCausalLM(CohereConfig(**SIZES, logit_scale=0.5))
     base.set_attn_implementation(attention.DOCUMENTS)
     model = add_lora(base, LoraConfig(r=4, alpha=8)).double()

@@ -1,42 +1,65 @@
-"""Who sees whom in a pack: one rule, executed document by document (any device) or by FlexAttention (GPU).
+"""Who sees whom in a pack: one rule, executed document by document (any device), or on GPUs by FlashAttention's kernel
+for sequences of varying length or by FlexAttention.
 
 torch has no backward pass of FlexAttention on a CPU; tests run its forward there, and its backward without kernels.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import TrainingError
 from pacos.train.batches import Batch
+from pacos.train.model import causal_model, computing_dtype
 
 if TYPE_CHECKING:
     import torch
 
 FLEX = "flex_attention"
 DOCUMENTS = "pacos_documents"
+VARLEN = "pacos_varlen"
 
 
 def attention_for(config: Config, device: "torch.device") -> str:
     """transformers' name of the attention to train with. Raises TrainingError for FlexAttention on a CPU."""
+    from pacos.train.varlen import runs_on
+
     if config.train.attention == FLEX:
         if device.type != "cuda":
             raise TrainingError(
                 "FlexAttention has no backward pass on a CPU", where="train.attention", todo="leave it at sdpa"
             )
         return FLEX
-    register_documents()
-    return DOCUMENTS
+    register_attention()
+    return VARLEN if runs_on(device, computing_dtype(config)) else DOCUMENTS
 
 
-def register_documents() -> None:
-    """Make DOCUMENTS known to transformers; without `documents`, as when a model generates, it is sdpa."""
+def register_attention() -> None:
+    """Make ours known to transformers; told of no documents, as when a model generates, they are sdpa."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
     from pacos.train.documents import document_attention
+    from pacos.train.varlen import varlen_attention
 
-    AttentionInterface.register(DOCUMENTS, document_attention)
-    AttentionMaskInterface.register(DOCUMENTS, sdpa_mask)
+    for name, attention in ((DOCUMENTS, document_attention), (VARLEN, varlen_attention)):
+        AttentionInterface.register(name, attention)
+        AttentionMaskInterface.register(name, sdpa_mask)
+
+
+@contextlib.contextmanager
+def plain_attention(model: Any, name: str = "") -> Iterator[None]:
+    """While it is open, `model` attends by transformers' own attention of that name, for what is not packed; unless
+    given, by sdpa, or by eager where logits are capped."""
+    causal = causal_model(model)
+    ours = causal.config._attn_implementation
+    capped = getattr(causal.config.get_text_config(), "attn_logit_softcapping", None)
+    causal.set_attn_implementation(name or ("eager" if capped else "sdpa"))
+    try:
+        yield
+    finally:
+        causal.set_attn_implementation(ours)
 
 
 def attention_arguments(batch: Batch, implementation: str) -> dict[str, Any]:
@@ -44,12 +67,18 @@ def attention_arguments(batch: Batch, implementation: str) -> dict[str, Any]:
 
     Raises TrainingError for an attention that knows nothing of documents.
     """
+    from pacos.train import documents, varlen
+
+    positions, device = batch.ids.numel(), batch.ids.device
     if implementation == FLEX:
         return {"attention_mask": block_mask(batch)}
-    if implementation != DOCUMENTS:
-        raise TrainingError(f"{implementation} attention cannot keep packed examples apart", where="train.attention")
     # Four dimensions keep transformers from making a mask of its own, width squared; nobody reads it.
-    return {"attention_mask": batch.ids.new_empty(1, 1, 1, 1), "documents": batch.arranged}
+    unread = {"attention_mask": batch.ids.new_empty(1, 1, 1, 1)}
+    if implementation == VARLEN:
+        return unread | {"sequences": varlen.line_up(batch.spans, positions, device)}
+    if implementation == DOCUMENTS:
+        return unread | {"documents": documents.arrange(batch.spans, positions, device)}
+    raise TrainingError(f"{implementation} attention cannot keep packed examples apart", where="train.attention")
 
 
 def visible(batch: Batch, row: Any, query: Any, key: Any) -> Any:
@@ -75,6 +104,4 @@ def block_mask(batch: Batch) -> Any:
         Q_LEN=width,
         KV_LEN=width,
         device=batch.ids.device,
-        # Without, all width² entries are laid out at once.
-        _compile=batch.ids.device.type == "cuda",
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pacos.train.batches import to_device
+from pacos.train.batches import tensor, to_device
 
 # Documents are attended together while the shortest is at least this much of the longest.
 ALIKE = 0.75
@@ -33,65 +33,72 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Documents:
-    """`taken` [m] are flat positions, group by group: `sizes` [(documents, length)], the shorter padded behind.
+class Copies:
+    """Positions one document after another, each behind a copy of the prefix that it sees.
 
-    `own` [positions]: where in `taken` each position stands as its document's own. `shared`: per prefix, its positions
-    (first, last + 1) and where in `taken` it stands for others, [documents, length].
+    `taken` [m] are flat positions. `own` [positions]: where in `taken` each position stands as its document's own.
+    `shared`: per prefix, its positions (first, last + 1) and where in `taken` it stands for others [documents, length].
     """
 
     taken: torch.Tensor
-    sizes: list[tuple[int, int]]
     own: torch.Tensor
     shared: list[tuple[int, int, torch.Tensor]]
 
-    def to(self, device: torch.device) -> "Documents":
+    def to(self, device: torch.device) -> "Copies":
         shared = [(first, last, to_device(places, device)) for first, last, places in self.shared]
-        return Documents(to_device(self.taken, device), self.sizes, to_device(self.own, device), shared)
+        return Copies(to_device(self.taken, device), to_device(self.own, device), shared)
 
 
-def arrange(spans: Sequence[Span], positions: int) -> Documents:
-    """Group documents of like length. `spans` cover all `positions`."""
-    order = sorted(spans, key=lambda span: -span.length)
-    groups: list[list[Span]] = []
-    for span in order:
-        if groups and span.length >= ALIKE * groups[-1][0].length:
-            groups[-1].append(span)
-        else:
-            groups.append([span])
-    own = torch.empty(positions, dtype=torch.long)
+def copy_prefixes(spans: Sequence[Span], lengths: Sequence[int], positions: int) -> Copies:
+    """Documents in this order, each padded behind to its length. `spans` cover all `positions`."""
+    own, taken = [0] * positions, list[int]()
     shared: dict[tuple[int, int], list[int]] = {}
-    taken, sizes, at = [], [], 0
-    for group in groups:
-        width = group[0].length
-        sizes.append((len(group), width))
-        for span in group:
-            first, last = span.prefix
-            places = torch.cat([torch.arange(first, last), torch.arange(span.start, span.end)])
-            taken.append(torch.nn.functional.pad(places, (0, width - span.length), value=span.start))
-            own[span.start : span.end] = torch.arange(at + last - first, at + span.length)
-            if last > first:
-                shared.setdefault(span.prefix, []).append(at)
-            at += width
+    for span, length in zip(spans, lengths, strict=True):
+        at, (first, last) = len(taken), span.prefix
+        taken += [*range(first, last), *range(span.start, span.end), *[span.start] * (length - span.length)]
+        own[span.start : span.end] = range(at + last - first, at + span.length)
+        if last > first:
+            shared.setdefault(span.prefix, []).append(at)
     occurrences = [
         (first, last, torch.tensor(starts)[:, None] + torch.arange(last - first))
         for (first, last), starts in shared.items()
     ]
-    return Documents(torch.cat(taken), sizes, own, occurrences)
+    return Copies(tensor(taken), tensor(own), occurrences)
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Groups of documents of like length, `sizes` [(documents, length)], one after another in `copies`."""
+
+    copies: Copies
+    sizes: list[tuple[int, int]]
+
+
+def arrange(spans: Sequence[Span], positions: int, device: torch.device) -> Documents:
+    """Group documents of like length. `spans` cover all `positions`."""
+    groups: list[list[Span]] = []
+    for span in sorted(spans, key=lambda span: -span.length):
+        if groups and span.length >= ALIKE * groups[-1][0].length:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    lengths = [group[0].length for group in groups for _ in group]
+    copies = copy_prefixes([span for group in groups for span in group], lengths, positions)
+    return Documents(copies.to(device), [(len(group), group[0].length) for group in groups])
 
 
 class Take(torch.autograd.Function):
     """[positions, …] → [m, …]. Its backward adds up, per prefix, what the documents that see it ask of it."""
 
     @staticmethod
-    def forward(ctx: Any, packed: torch.Tensor, documents: Documents) -> Any:
-        ctx.documents = documents
-        return packed.index_select(0, documents.taken)
+    def forward(ctx: Any, packed: torch.Tensor, copies: Copies) -> Any:
+        ctx.copies = copies
+        return packed.index_select(0, copies.taken)
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
-        gradient = upstream[0].index_select(0, ctx.documents.own)
-        for first, last, places in ctx.documents.shared:
+        gradient = upstream[0].index_select(0, ctx.copies.own)
+        for first, last, places in ctx.copies.shared:
             gradient[first:last] += upstream[0][places].sum(0)
         return gradient, None
 
@@ -100,15 +107,14 @@ class Lay(torch.autograd.Function):
     """[m, …] → [positions, …], each as its own document's; nothing comes back for the others."""
 
     @staticmethod
-    def forward(ctx: Any, apart: torch.Tensor, documents: Documents) -> Any:
-        ctx.documents = documents
-        return apart.index_select(0, documents.own)
+    def forward(ctx: Any, apart: torch.Tensor, copies: Copies) -> Any:
+        ctx.copies = copies
+        return apart.index_select(0, copies.own)
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
-        documents = ctx.documents
-        gradient = upstream[0].new_zeros(len(documents.taken), *upstream[0].shape[1:])
-        return gradient.index_copy_(0, documents.own, upstream[0]), None
+        gradient = upstream[0].new_zeros(len(ctx.copies.taken), *upstream[0].shape[1:])
+        return gradient.index_copy_(0, ctx.copies.own, upstream[0]), None
 
 
 def document_attention(
@@ -129,7 +135,7 @@ def document_attention(
 
     if documents is None:
         return sdpa(module, query, key, value, mask, **options)  # type: ignore[no-any-return]
-    taken = [Take.apply(tensor.transpose(1, 2).flatten(0, 1), documents) for tensor in (query, key, value)]
+    taken = [Take.apply(tensor.transpose(1, 2).flatten(0, 1), documents.copies) for tensor in (query, key, value)]
     groups = [tensor.split([count * length for count, length in documents.sizes]) for tensor in taken]
     answers = []
     for size, *group in zip(documents.sizes, *groups, strict=True):
@@ -139,7 +145,7 @@ def document_attention(
             answers.append(explicit_attention(q, k, v, options.get("scaling")).flatten(0, 1))
         else:
             answers.append(sdpa(module, q, k, v, None, is_causal=True, **options)[0].flatten(0, 1))
-    laid = Lay.apply(torch.cat(answers), documents)
+    laid = Lay.apply(torch.cat(answers), documents.copies)
     return laid.view(query.shape[0], query.shape[2], *laid.shape[1:]), None
 
 

@@ -24,23 +24,22 @@ class FrozenHeadLosses(torch.autograd.Function):
         precise = torch.promote_types(hidden.dtype, torch.float32)
         losses = hidden.new_empty(len(targets), dtype=precise)
         gradient = torch.empty_like(hidden) if learns else None
-        rows = max(1, CHUNK["cpu" if hidden.device.type == "cpu" else "gpu"] // len(weight))
+        rows = CHUNK["cpu" if hidden.device.type == "cpu" else "gpu"] // len(weight)
+        # Matrix products on GPUs work in tiles of 128 rows.
+        rows = rows // 128 * 128 or max(1, rows)
         # One memory for all chunks: fresh pages would cost a CPU more than the sums in them.
         products = hidden.new_empty(min(rows, len(targets)), len(weight))
-        exact = products if products.dtype == precise else products.to(precise)
+        exact = torch.empty_like(products, dtype=precise)
         for start in range(0, len(targets), rows):
             wanted = targets[start : start + rows, None]
             part = slice(start, start + len(wanted))
-            product, logits = products[: len(wanted)], exact[: len(wanted)]
+            product, logs = products[: len(wanted)], exact[: len(wanted)]
             torch.mm(hidden[part], weight.t(), out=product)
-            logits.copy_(product)
-            chosen = logits.gather(1, wanted)
-            largest = logits.amax(1, keepdim=True)
-            exponentials = logits.sub_(largest).exp_()
-            total = exponentials.sum(1, keepdim=True)
-            losses[part] = (total.log() + largest - chosen)[:, 0]
+            torch.log_softmax(product, 1, dtype=precise, out=logs)
+            chosen = logs.gather(1, wanted)
+            losses[part] = -chosen[:, 0]
             if gradient is not None:
-                errors = exponentials.div_(total).scatter_add_(1, wanted, -torch.ones_like(chosen))
+                errors = logs.exp_().scatter_add_(1, wanted, -torch.ones_like(chosen))
                 torch.mm(product.copy_(errors), weight, out=gradient[part])
         ctx.save_for_backward(gradient)
         return losses

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pacos.errors import TrainingError
-from pacos.train.attention import attention_arguments
+from pacos.train.attention import attention_arguments, plain_attention
 from pacos.train.batches import collate
 from pacos.train.data import Example
 from pacos.train.losses import token_losses
@@ -19,9 +19,12 @@ from pacos.train.packing import BLOCK
 if TYPE_CHECKING:
     import torch
 
-# Relative error (root mean square over all logits) that rounding explains. Measured on random Llamas of 2 and
-# 12 layers: rounding 1e-6 in float32 and 0.01 in bfloat16; examples that see one another 0.9 to 1.4.
+# Relative error (root mean square over all logits) that rounding explains. Measured on random Llamas: rounding 1e-6 in
+# float32, in bfloat16 0.01 with 12 layers and 0.05 with 32; examples that see one another 0.9 to 1.4.
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 5e-2}
+# Rounding grows with depth: what transformers' own attentions differ by on this model, so many times, is explained too.
+ALLOWANCE = 4
+LIMIT = 0.3
 
 
 def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> float:
@@ -42,18 +45,18 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> flo
     with torch.no_grad():
         output = model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **attention)
         packed = output.logits.flatten(0, 1)[batch.learnt]
-        apart = [
-            model(input_ids=torch.tensor([probe.ids], device=model.device), use_cache=False).logits[0]
-            for probe in probes
-        ]
         losses = token_losses(model, batch)
+        with plain_attention(model):
+            apart = logits_alone(model, probes)
+        with plain_attention(model, "eager"):
+            rounding = relative_error(torch.cat(logits_alone(model, probes)), torch.cat(apart))
     model.train(was_training)
     for probe, logits in zip(probes, apart, strict=True):
         if not torch.isfinite(logits).all():
             raise TrainingError(f"gives logits that are not finite on {probe.row}, untrained", where=model.name_or_path)
-    alone = torch.cat([logits[:-1] for logits in apart])
+    alone = torch.cat(apart)
     error = relative_error(packed, alone)
-    tolerance = TOLERANCE[str(alone.dtype).removeprefix("torch.")]
+    tolerance = min(max(TOLERANCE[str(alone.dtype).removeprefix("torch.")], ALLOWANCE * rounding), LIMIT)
     where = f"{type(causal_model(model)).__name__} with {model.config._attn_implementation}"
     todo = "this model cannot be trained packed; please report it with the model's name"
     if not error <= tolerance:
@@ -67,6 +70,14 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int) -> flo
     if not (wrong := relative_error(losses, expected)) <= tolerance:
         raise TrainingError(f"the losses are not those of the model's logits ({wrong:.2%} off)", where=where, todo=todo)
     return error
+
+
+def logits_alone(model: Any, probes: Sequence[Example]) -> "list[torch.Tensor]":
+    """Of each example in a row of its own: the logits [tokens - 1, vocabulary] of all that is predicted."""
+    import torch
+
+    rows = [torch.tensor([probe.ids], device=model.device) for probe in probes]
+    return [model(input_ids=row, use_cache=False).logits[0, :-1] for row in rows]
 
 
 def choose_probes(examples: Sequence[Example]) -> list[Example]:

@@ -66,16 +66,21 @@ def train_loop(
     with contextlib.ExitStack() as closing:
         metrics = closing.enter_context(open_metrics(folder / "metrics.jsonl", start)) if main else None
         progress = closing.enter_context(bar("train", total, "steps", initial=start, disable=not main))
+        began, batches = time.monotonic(), step_batches(plan, start, pad_id, accelerator)
         for number, step in enumerate(plan.steps[start:], start + 1):
-            began = time.monotonic()
             seed_dropout(config.seed, number - 1, accelerator.process_index)
-            loss, figures, norm = learn(wrapped, step, pad_id, objective, train, accelerator)
+            learnt = learn(wrapped, step, batches, objective, train, accelerator)
+            # While the device still computes.
+            batches = step_batches(plan, number, pad_id, accelerator)
+            loss, *values, norm = learnt.tolist()
+            figures = dict(zip(objective.figures, values, strict=True))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = f"step {number}: loss {loss}, norm {norm}"
                 raise_non_finite(wrapped, step, pad_id, objective, accelerator, what=what)
             rate = learning_rate(number - 1, total, train)
             update(optimizer, rate)
             measured = meter.measure(number, step, time.monotonic() - began, loss=loss, norm=norm, rate=rate)
+            began = time.monotonic()
             line = asdict(measured) | figures | {f"eval_{name}": 0.0 for name in figures if plan.held_out}
             due = number % train.save_steps == 0 or number == total
             if due and plan.held_out:
@@ -92,6 +97,15 @@ def train_loop(
                 if main:
                     save_checkpoint(folder / "checkpoints", model, weights, state, number, fingerprint, config)
                 accelerator.wait_for_everyone()
+                began = time.monotonic()
+
+
+def step_batches(plan: Plan, index: int, pad_id: int, accelerator: "Accelerator") -> list[Batch]:
+    """This process's passes of step `index`, from 0; none after the last."""
+    if index >= len(plan.steps):
+        return []
+    step = plan.steps[index]
+    return [collate(rows, step.layout.width, pad_id) for rows in step.passes(accelerator.process_index)]
 
 
 def build_optimizer(model: Any, train: TrainConfig, accelerator: "Accelerator") -> "torch.optim.AdamW":
@@ -136,17 +150,21 @@ def seed_dropout(seed: int, step: int, process: int) -> None:
 
 
 def learn(
-    wrapped: Any, step: Step, pad_id: int, objective: Objective, train: TrainConfig, accelerator: "Accelerator"
-) -> tuple[float, dict[str, float], float]:
-    """Gradients of the step's loss, clipped; returns loss and figures over all processes, and the norm before clipping.
+    wrapped: Any,
+    step: Step,
+    batches: Sequence[Batch],
+    objective: Objective,
+    train: TrainConfig,
+    accelerator: "Accelerator",
+) -> "torch.Tensor":
+    """Gradients of the step's loss, clipped. Returns loss and figures over all processes, and the norm before clipping.
 
-    Gradients cross the network once, in the last pass, and the device is waited for once, at the end. Raises
-    TrainingError where a pass does not fit in memory.
+    Gradients cross the network once, in the last pass, and the device is not waited for. Raises TrainingError where a
+    pass does not fit in memory.
     """
     import torch
 
     passes = step.passes(accelerator.process_index)
-    batches = [collate(rows, step.layout.width, pad_id) for rows in passes]
     totals = torch.zeros(1 + len(objective.figures), device=accelerator.device)
     try:
         for number, (rows, batch) in enumerate(zip(passes, batches, strict=True), 1):
@@ -160,8 +178,7 @@ def learn(
         raise out_of_memory(batches, train) from failure
     norm = whole(accelerator.clip_grad_norm_(list(trainable_parameters(wrapped).values()), train.max_grad_norm))
     means = accelerator.reduce(totals, "sum") / objective.count(step)
-    value, *figures_now, norm = torch.cat([means, norm.to(means.dtype)[None]]).tolist()
-    return value, dict(zip(objective.figures, figures_now, strict=True)), norm
+    return torch.cat([means, norm.to(means.dtype)[None]])
 
 
 def unsynchronized(wrapped: Any, accelerator: "Accelerator") -> contextlib.AbstractContextManager[None]:

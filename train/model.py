@@ -29,10 +29,12 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     model: weights in float32, because bfloat16 would round small updates away, computed in `computing_dtype`.
     The vocabulary is never resized: an adapter for a resized base loads nowhere else.
     Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets the model has not; TrainingError
-    where fused layers do not compute what PEFT's do.
+    where fused layers do not compute what PEFT's do, or compiled modules what their own code does.
     """
     import torch
     from transformers import AutoModelForCausalLM
+
+    from pacos.train.compiled import check_compiled, compile_pointwise, compiles
 
     name = base_name(config)
     check_local(name)
@@ -58,6 +60,9 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
 
         fuse_lora(model)
         check_fused(model)
+    if compiles(config):
+        compile_pointwise(model)
+        check_compiled(model)
     if config.train.checkpointing is True:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model.train()

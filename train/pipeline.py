@@ -52,6 +52,7 @@ NOT_DECISIVE = {
     "pack_tokens",
     "attention",
     "fused_lora",
+    "compile",
     "checkpointing",
     "save_steps",
     "keep",

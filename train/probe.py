@@ -9,6 +9,7 @@ from typing import Any
 
 from pacos.config import Config
 from pacos.templates import encode_prompts, encode_responses, training_text
+from pacos.train.attention import plain_attention
 from pacos.train.pairs import Pair
 from pacos.train.prepare import load_rows
 
@@ -75,7 +76,7 @@ def answer_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit
     lengths, cache = torch.zeros(len(prompts), dtype=torch.long, device=device), None
     was_training = model.training
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), plain_attention(model):
         for count in range(1, limit + 1):
             answer = model(
                 input_ids=ids,
