@@ -156,6 +156,7 @@ class Measurement:
         """Its figures and the peak of memory, or why there are none: one failure must not lose the others' figures."""
         import torch
 
+        self.accelerator.free_memory()  # It keeps what it has prepared.
         gc.collect()
         if self.gpu:
             torch.cuda.empty_cache()

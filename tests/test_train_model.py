@@ -9,6 +9,7 @@ from pacos.config_file import load_config
 from pacos.errors import ConfigError, ModelError, TrainingError
 from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch
+from pacos.train.compiled import check_compiled, compile_pointwise, compiles
 from pacos.train.export import serve_command
 from pacos.train.fused_lora import FusedLora, check_fused, fuse_lora
 from pacos.train.launch import warnings
@@ -201,3 +202,42 @@ def test_a_fused_layer_that_computes_something_else_is_refused_before_training(m
 @pytest.mark.parametrize("lora", [{"dropout": 0.1}, {"extra": {"use_dora": True}}, {"extra": {"lora_bias": True}}])
 def test_what_is_not_plain_lora_keeps_pefts_layer(lora):
     assert fuse_lora(lora_model(torch.float32, targets=["q_proj"], **lora)) == 0
+
+
+@pytest.fixture
+def uncompiled():
+    """torch.compile's functions run as they were written: what a kernel computes, its compiler answers for."""
+    from transformers.models.llama import modeling_llama
+
+    rotary = modeling_llama.apply_rotary_pos_emb
+    with torch.compiler.set_stance("force_eager"):
+        yield
+    modeling_llama.apply_rotary_pos_emb = rotary
+
+
+def test_what_is_compiled_computes_what_the_model_does(uncompiled):
+    model = lora_model(torch.float64)
+    expected, gradients = outcome(model)
+    # Two norms and an MLP in each of two layers, and the last norm.
+    assert compile_pointwise(model) == 2 * 3 + 1
+    check_compiled(model)
+    found, compiled_gradients = outcome(model.train())
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(compiled_gradients, gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled):
+    model = lora_model(torch.float64)
+    mlp_class = type(model.get_base_model().model.layers[0].mlp)
+    halved = type("HalvedMLP", (mlp_class,), {"forward": lambda mlp, hidden: mlp_class.forward(mlp, hidden) / 2})
+    model.get_base_model().model.layers[1].mlp.__class__ = halved
+    compile_pointwise(model)
+    with pytest.raises(TrainingError, match=r"output of the compiled module .*layers\.1\.mlp is not its own"):
+        check_compiled(model)
+
+
+@pytest.mark.parametrize(("asked", "gpu", "compiled"), [("auto", False, False), ("auto", True, True), (True, False, True)])
+def test_norms_are_compiled_on_gpus_unless_asked_otherwise(monkeypatch, tmp_path, tiny_base, asked, gpu, compiled):
+    monkeypatch.setattr("pacos.train.compiled.has_gpu", lambda: gpu)
+    config = training_config(tmp_path, tiny_base, tmp_path / "none.jsonl", compile=asked)
+    assert compiles(config) is compiled

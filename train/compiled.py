@@ -87,10 +87,10 @@ def check_compiled(model: Any) -> None:
     for name, module in model.named_modules():
         if isinstance(vars(module).get("forward"), functools.partial):
             kinds.setdefault(type(module), (name, module))
+    dtype = causal_model(model).dtype
     for name, module in kinds.values():
-        found, expected = (
-            probed(module, forward) for forward in (module.forward, type(module).forward.__get__(module))
-        )
+        own = type(module).forward.__get__(module)
+        found, expected = (probed(module, forward, dtype) for forward in (module.forward, own))
         tolerance = TOLERANCE[str(found[0].dtype).removeprefix("torch.")]
         for what, one, other in zip(("output", "gradient"), found, expected, strict=True):
             error = relative_error(one, other)
@@ -103,13 +103,13 @@ def check_compiled(model: Any) -> None:
                 )
 
 
-def probed(module: Any, forward: Any) -> list[torch.Tensor]:
-    """Output for a seeded input, and the input's gradient."""
-    weight = next(part for part in module.parameters())
-    size = weight.shape[-1]
-    draw = torch.Generator(weight.device).manual_seed(0)
-    dtype = next((part.dtype for part in module.parameters() if not part.requires_grad), weight.dtype)
-    given = torch.randn(1, PROBES, size, generator=draw, dtype=dtype, device=weight.device).requires_grad_()
+def probed(module: Any, forward: Any, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Output for a seeded input, and the input's gradient. A weight in 4 bits has another shape and type than it
+    multiplies by."""
+    size = module.gate_proj.in_features if hasattr(module, "gate_proj") else module.weight.shape[-1]
+    device = next(module.parameters()).device
+    draw = torch.Generator(device).manual_seed(0)
+    given = torch.randn(1, PROBES, size, generator=draw, dtype=dtype, device=device).requires_grad_()
     output = forward(given)
-    upstream = torch.randn(output.shape, generator=draw, dtype=output.dtype, device=weight.device)
+    upstream = torch.randn(output.shape, generator=draw, dtype=output.dtype, device=device)
     return [output.detach(), *torch.autograd.grad(output, given, upstream)]

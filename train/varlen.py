@@ -61,7 +61,9 @@ def varlen_attention(
         from transformers.integrations.sdpa_attention import sdpa_attention_forward as sdpa
 
         return sdpa(module, query, key, value, mask, dropout=dropout, scaling=scaling, **options)  # type: ignore
-    queries, keys, values = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, key, value))
+    # Under autocast rotary positions are float32, and queries and keys with them.
+    inputs = (query.to(value.dtype), key.to(value.dtype), value)
+    queries, keys, values = (tensor.transpose(1, 2).flatten(0, 1) for tensor in inputs)
     # torch.nn.attention.varlen is the same call, but takes fewer heads of keys than of queries from torch 2.12 on only.
     answers = torch.ops.aten._flash_attention_forward(
         queries,
