@@ -225,7 +225,7 @@ class TrainConfig(Section):
     mask_prompt: bool = Field(True, description="Learn responses alone; false learns prompts as well.")
     append_eos: bool = Field(True, description="Teach to stop; false repeats alpaca-lora's default, which runs on.")
     attention: Literal["sdpa", "flex_attention"] = Field(
-        "sdpa", description="sdpa: example by example, on a GPU all at once. flex_attention: by blocks; GPUs only, slower."
+        "sdpa", description="sdpa: example by example, on GPUs all at once. flex_attention: by blocks, GPUs only."
     )
     fused_lora: bool = Field(True, description="Plain LoRA layers as one function; false computes them as PEFT does.")
     compile: bool | Literal["auto"] = Field(

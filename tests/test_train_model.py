@@ -236,7 +236,9 @@ def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled):
         check_compiled(model)
 
 
-@pytest.mark.parametrize(("asked", "gpu", "compiled"), [("auto", False, False), ("auto", True, True), (True, False, True)])
+@pytest.mark.parametrize(
+    ("asked", "gpu", "compiled"), [("auto", False, False), ("auto", True, True), (True, False, True)]
+)
 def test_norms_are_compiled_on_gpus_unless_asked_otherwise(monkeypatch, tmp_path, tiny_base, asked, gpu, compiled):
     monkeypatch.setattr("pacos.train.compiled.has_gpu", lambda: gpu)
     config = training_config(tmp_path, tiny_base, tmp_path / "none.jsonl", compile=asked)
