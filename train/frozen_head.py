@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-# Logits computed at once: in float32, 16 MiB (which a CPU's cache holds) and 256 MiB.
-CHUNK = {"cpu": 2**22, "gpu": 2**26}
+# Logits computed at once; in float32, 256 MiB. Few rows at a time would keep a matrix product from its speed.
+CHUNK = 2**26
 
 
 class FrozenHeadLosses(torch.autograd.Function):
@@ -24,7 +24,7 @@ class FrozenHeadLosses(torch.autograd.Function):
         precise = torch.promote_types(hidden.dtype, torch.float32)
         losses = hidden.new_empty(len(targets), dtype=precise)
         gradient = torch.empty_like(hidden) if learns else None
-        rows = CHUNK["cpu" if hidden.device.type == "cpu" else "gpu"] // len(weight)
+        rows = CHUNK // len(weight)
         # Matrix products on GPUs work in tiles of 128 rows.
         rows = rows // 128 * 128 or max(1, rows)
         # One memory for all chunks: fresh pages would cost a CPU more than the sums in them.
