@@ -8,9 +8,11 @@ Timed from the shell, start-up and all:
     lm_eval     lm-evaluation-harness with its vLLM backend four times, on the task folder that `pacos export` writes,
                 without the base
 
-How much one engine saves is a matter of what a start takes beside the answers: `--shape small` (small_llama.py) has
-less to compute for an answer than `--shape demonstration`. `--lm-eval` is the Python of an environment that has lm_eval
-beside this repository's packages; see README.md there.
+How much one engine saves is a matter of what a start takes beside the answers. vLLM on CPUs gathers an adapter's
+weights for every token, so `--shape small` (small_llama.py) comes with adapters of rank 1 on queries and values, which
+the LoRA paper (2106.09685, section 7.2) finds enough; `--shape demonstration` with rank 8 on all linear layers.
+
+`--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see README.md there.
 """
 
 import argparse
@@ -34,7 +36,10 @@ from demo.tokenizer import train_tokenizer
 from pacos.records import Prediction, read_jsonl, read_records
 from tests.tiny_llama import write_adapter
 
-ADAPTERS, ADAPTER_SCALE = 4, 0.05
+ADAPTERS = 4
+# Standard deviation of their B halves: large enough to change most answers.
+SCALE = {"small": 0.5, "demonstration": 0.05}
+LORA: dict[str, dict[str, Any]] = {"small": {"r": 1, "targets": ["q_proj", "v_proj"]}, "demonstration": {}}
 CONTEXT = 2048
 WORKER = "import sys; from pacos.cli import main; sys.exit(main())"
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -50,18 +55,20 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         base = build_base(Path(folder) / "base", small_llama if options.shape == "small" else new_model)
-        figures = measure(Path(folder), base, options.instances, options.max_tokens, options.lm_eval)
+        adapters = {
+            name: write_adapter(base, Path(folder) / name, SCALE[options.shape], seed, **LORA[options.shape])
+            for seed, name in enumerate(f"adapter-{number}" for number in range(ADAPTERS))
+        }
+        figures = measure(Path(folder), base, adapters, options.instances, options.max_tokens, options.lm_eval)
     settings: dict[str, Any] = {name: value for name, value in vars(options).items() if name not in ("lm_eval", "save")}
     settings["adapters"] = ADAPTERS
     name = "adapters" if options.shape == "small" else "adapters_demonstration"
     report(name, figures, settings=settings, save=options.save)
 
 
-def measure(folder: Path, base: Path, instances: int, max_tokens: int, lm_eval: Path | None) -> dict[str, Any]:
-    adapters = {
-        f"adapter-{seed}": write_adapter(base, folder / f"adapter-{seed}", ADAPTER_SCALE, seed)
-        for seed in range(ADAPTERS)
-    }
+def measure(
+    folder: Path, base: Path, adapters: dict[str, Path], instances: int, max_tokens: int, lm_eval: Path | None
+) -> dict[str, Any]:
     suite = {"name": "superni", "path": str(SHARED_DATA / "superni"), "prompt": "tk-instruct:def"}
     suite |= {"limit": instances, "max_tokens": max_tokens}
     together = write_experiment(folder, "together", base, suite)
@@ -155,7 +162,8 @@ def run_lm_eval(python: Path, folder: Path, experiment: Path, base: Path, adapte
     if not tasks.exists():
         timed([sys.executable, "-c", WORKER, "export", "--config", str(experiment), "--out", str(tasks)])
     model = f"pretrained={base},lora_local_path={adapter},dtype=float32,add_bos_token=True,max_model_len={CONTEXT}"
-    model += f",enable_lora=True,max_lora_rank=8,enable_chunked_prefill=False,max_num_batched_tokens={CONTEXT}"
+    rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    model += f",enable_lora=True,max_lora_rank={rank},enable_chunked_prefill=False,max_num_batched_tokens={CONTEXT}"
     command = [str(python), "-m", "lm_eval", "--include_path", str(tasks), "--tasks", "pacos_superni"]
     command += ["--model", "vllm", "--model_args", model, "--batch_size", "auto"]
     seconds = timed([*command, "--output_path", str(out), "--log_samples"])

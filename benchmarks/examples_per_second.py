@@ -1,11 +1,12 @@
 """Examples a second on a CPU: ours, alpaca-lora's way and TRL's, on the same rows, weights and learnt tokens.
 
 Ours: optimizer steps of 128 examples, packed inside the step into passes of at most 2,048 tokens; as it is by default,
-and with `train.compile`, whose kernels are there before anything is timed. alpaca-lora's way: transformers' Trainer, batches of 4
-padded to the longest, 32 of them a step. TRL: SFTTrainer with packs of 512, 1,024 and 2,048 tokens, as many a step as
-hold 128 examples on average. All: the same bfloat16 base of random weights, LoRA r 16 on every linear layer in
-float32, no checkpointing, loss on responses alone. Each rival is tried on a few rows in bfloat16, under bf16 autocast
-and with the base's weights in float32, which a CPU without bfloat16 arithmetic needs; it then runs in the fastest.
+and with `train.compile`, whose kernels are there before anything is timed. alpaca-lora's way: transformers' Trainer,
+batches of 4 padded to the longest, 32 of them a step. TRL: SFTTrainer with packs of 512, 1,024 and 2,048 tokens, as
+many a step as hold 128 examples on average. All: the same bfloat16 base of random weights, LoRA r 16 on every linear
+layer in float32, no checkpointing, loss on responses alone. Each rival is tried on a few rows in bfloat16, under bf16
+autocast and with the base's weights in float32, which a CPU without bfloat16 arithmetic needs; it then runs in the
+fastest. Rivals are not compiled.
 
 The learning rate is next to nothing, so that the loss per learnt token over all rows must be the same for everybody: it
 is checked, as is the number of learnt tokens. Needs TRL: pip install "trl==1.16.0".

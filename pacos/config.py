@@ -220,7 +220,7 @@ class TrainConfig(Section):
     batch_size: Count = Field(128, description="Examples (dpo: pairs) per optimizer step, over all processes.")
     max_length: Count = Field(512, description="Tokens per example; longer responses are cut, and counted.")
     pack_tokens: Count = Field(
-        8192, description="Most tokens in one forward pass, padding included; whole 128s on GPUs."
+        8192, description="Most tokens in one forward pass, padding included; with flex_attention, whole 128s."
     )
     mask_prompt: bool = Field(True, description="Learn responses alone; false learns prompts as well.")
     append_eos: bool = Field(True, description="Teach to stop; false repeats alpaca-lora's default, which runs on.")

@@ -49,7 +49,9 @@ def build_tiny_llama(folder: Path, *, seed: int = 0, hidden: int = 64) -> Path:
     return folder
 
 
-def write_adapter(base: Path, folder: Path, scale: float, seed: int) -> Path:
+def write_adapter(
+    base: Path, folder: Path, scale: float, seed: int, r: int = 8, targets: str | list[str] = "all-linear"
+) -> Path:
     """A LoRA adapter on `base` whose B halves are drawn with this standard deviation."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -58,7 +60,7 @@ def write_adapter(base: Path, folder: Path, scale: float, seed: int) -> Path:
     torch.manual_seed(seed)
     model = get_peft_model(
         AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
-        LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
+        LoraConfig(r=r, lora_alpha=2 * r, target_modules=targets, task_type="CAUSAL_LM"),
     )
     for name, weight in model.named_parameters():
         if "lora_B" in name:
