@@ -9,8 +9,8 @@ Timed from the shell, start-up and all:
                 without the base
 
 How much one engine saves is a matter of what a start takes beside the answers. vLLM on CPUs gathers an adapter's
-weights for every token, so `--shape small` (small_llama.py) comes with adapters of rank 1 on queries and values, which
-the LoRA paper (2106.09685, section 7.2) finds enough; `--shape demonstration` with rank 8 on all linear layers.
+weights for every token, so `--shape small` (tests/list_writer.py) comes with adapters of rank 1 on queries and values,
+which the LoRA paper (2106.09685, section 7.2) finds enough; `--shape demonstration` with rank 8 on all linear layers.
 
 `--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see README.md there.
 """
@@ -30,10 +30,10 @@ from typing import Any
 import yaml
 
 from benchmarks.result import SHARED_DATA, report
-from benchmarks.small_llama import small_llama
 from demo.model import new_model
 from demo.tokenizer import train_tokenizer
 from pacos.records import Prediction, read_jsonl, read_records
+from tests.list_writer import small_llama
 from tests.tiny_llama import write_adapter
 
 ADAPTERS = 4

@@ -19,7 +19,6 @@ from typing import Any
 
 from benchmarks import generation_runs as runs
 from benchmarks.result import SHARED_DATA, report
-from benchmarks.small_llama import build_list_writer
 from benchmarks.vllm_server import CONTEXT, KEY_ENV, forget_prefixes, load, serving
 from pacos.config_file import load_config
 from pacos.generate.prompts import format_item
@@ -29,6 +28,7 @@ from pacos.models import load_tokenizer
 from pacos.records import DatasetRow, JsonlWriter, Response, Task, read_records
 from pacos.runs import Run
 from pacos.server import ManagedServer
+from tests.list_writer import build_list_writer
 
 PROMPTS_PER_CALL = 5
 TASKS_PER_ANSWER = 16
@@ -37,7 +37,7 @@ SAMPLE_EVERY_S = 0.1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, help="a model that writes lists; without it, small_llama.py teaches one")
+    parser.add_argument("--base", type=Path, help="a model that writes lists; tests/list_writer.py unless given")
     parser.add_argument("--pools", type=int, nargs="+", default=[0, 10_000], help="real tasks already in the pool")
     parser.add_argument("--requests", type=int, default=120, help="prompts that each works off")
     parser.add_argument("--in-flight", type=int, default=64, help="of the pipeline; the loop has five")

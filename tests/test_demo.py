@@ -1,11 +1,14 @@
 import dataclasses
 import json
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from demo.check import correct_answers
 from demo.corpus import stretches, whole_lists
@@ -17,6 +20,7 @@ from demo.suite_text import SUITE
 from pacos.config_file import load_config
 from pacos.records import Task
 from pacos.rouge import NoveltyIndex
+from tests.conftest import ROOT
 
 OFFICIAL_CATEGORIES = {
     "Textual Entailment",
@@ -142,3 +146,11 @@ def test_muon_steps_as_torchs_does_but_for_its_bfloat16(shape):
         for optimizer in optimizers:
             optimizer.step()
     assert torch.norm(ours - theirs) < 0.03 * torch.norm(theirs - start)
+
+
+def test_the_base_comes_from_its_command_and_is_not_built_twice(tmp_path):
+    command = [sys.executable, "-m", "demo.base", "--out", str(tmp_path / "base"), "--steps", "2", "--threads", "1"]
+    for expected in ("built in", "already built"):
+        ended = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        assert expected in ended.stdout
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "base").num_parameters() > 4_000_000

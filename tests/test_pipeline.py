@@ -8,30 +8,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.list_writer import build_list_writer
+
 ROOT = Path(__file__).resolve().parents[1]
 PACOS = [sys.executable, "-m", "pacos.cli"]
 
 
 @pytest.fixture(scope="session")
 def listing_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration's base after fewer steps: writes lists that parse, with worse answers."""
+    """Small, and taught for minutes: writes lists that parse, with worse answers than the demonstration's base."""
     pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
-    folder = tmp_path_factory.mktemp("models") / "listing-base"
-    command = [
-        sys.executable,
-        "-m",
-        "demo.base",
-        "--out",
-        str(folder),
-        "--steps",
-        "200",
-        "--seconds",
-        "900",
-        "--threads",
-        "1",
-    ]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return folder
+    return build_list_writer(tmp_path_factory.mktemp("models") / "listing-base", steps=300)
 
 
 def pacos(*arguments: object) -> subprocess.CompletedProcess[str]:
