@@ -1,6 +1,6 @@
 """What several adapters on one engine save: `python -m benchmarks.adapters [--lm-eval PYTHON] [--save]`.
 
-One small Llama of random weights and four random adapters of it answer the 32 real SuperNI tasks, 20 instances each.
+One small Llama and four random adapters of it answer the 32 real SuperNI tasks, 20 instances each.
 Timed from the shell, start-up and all:
 
     together    pacos evaluate with the four adapters
@@ -10,7 +10,8 @@ Timed from the shell, start-up and all:
 
 How much one engine saves is a matter of what a start takes beside the answers. vLLM on CPUs gathers an adapter's
 weights for every token, so `--shape small` (tests/list_writer.py) comes with adapters of rank 1 on queries and values,
-which the LoRA paper (2106.09685, section 7.2) finds enough; `--shape demonstration` with rank 8 on all linear layers.
+which the LoRA paper (2106.09685, section 7.2) finds enough; `--shape demonstration`, of random weights, with rank 8 on
+all linear layers.
 
 `--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see README.md there.
 """
@@ -22,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from benchmarks.result import SHARED_DATA, report
 from demo.model import new_model
 from demo.tokenizer import train_tokenizer
 from pacos.records import Prediction, read_jsonl, read_records
-from tests.list_writer import small_llama
+from tests.list_writer import build_list_writer
 from tests.tiny_llama import write_adapter
 
 ADAPTERS = 4
@@ -54,7 +56,8 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        base = build_base(Path(folder) / "base", small_llama if options.shape == "small" else new_model)
+        build = build_demonstration if options.shape == "demonstration" else partial(build_list_writer, steps=300)
+        base = build(Path(folder) / "base")
         adapters = {
             name: write_adapter(base, Path(folder) / name, SCALE[options.shape], seed, **LORA[options.shape])
             for seed, name in enumerate(f"adapter-{number}" for number in range(ADAPTERS))
@@ -92,13 +95,13 @@ def measure(
     return times | {f"{name}_s": round(taken, 1) for name, taken in seconds.items()} | figures
 
 
-def build_base(folder: Path, model_for: Callable[[Any], Any]) -> Path:
-    """With the demonstration's tokenizer."""
+def build_demonstration(folder: Path) -> Path:
+    """Its tokenizer, and its model before anything was learnt."""
     import torch
 
     torch.manual_seed(0)
     tokenizer = train_tokenizer(0)
-    model_for(tokenizer).save_pretrained(folder)
+    new_model(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
