@@ -207,6 +207,14 @@ def test_documents_that_see_too_much_or_too_little_are_caught(monkeypatch, wrong
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
 
+def test_in_bfloat16_a_leak_is_still_more_than_rounding(monkeypatch):
+    model = tiny_model().bfloat16()
+    assert 1e-4 < check_isolation(model, random_examples(9), pad_id=0) < 0.05
+    monkeypatch.setattr("pacos.train.documents.arrange", beside_the_prefix)
+    with pytest.raises(TrainingError, match="see one another"):
+        check_isolation(model, random_examples(9), pad_id=0)
+
+
 def run_on(batch: Batch) -> Batch:
     return replace(batch, positions=torch.arange(batch.ids.shape[1])[None] * 7)
 

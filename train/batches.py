@@ -45,8 +45,8 @@ def to_device(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
-def tensor(values: Sequence[Any]) -> "torch.Tensor":
-    """int64. torch.tensor takes four times as long over a list."""
+def int64_tensor(values: Sequence[Any]) -> "torch.Tensor":
+    """torch.tensor takes four times as long over a list."""
     import numpy
     import torch
 
@@ -61,15 +61,15 @@ def collate(rows: Sequence[Sequence[Example]], width: int, pad_id: int) -> Batch
             builder.add(example)
     blank = {"ids": pad_id, "positions": 0, "documents": PADDING, "seen": PADDING}
     padded = {
-        name: tensor([getattr(row, name) + [pad] * (width - len(row.ids)) for row in laid])
+        name: int64_tensor([getattr(row, name) + [pad] * (width - len(row.ids)) for row in laid])
         for name, pad in blank.items()
     }
     learnt = [number * width + place for number, row in enumerate(laid) for place in row.learnt]
     targets = [token for row in laid for token in row.targets]
     return Batch(
         **padded,
-        learnt=tensor(learnt),
-        targets=tensor(targets),
+        learnt=int64_tensor(learnt),
+        targets=int64_tensor(targets),
         spans=[span for number, row in enumerate(laid) for span in row.spans(number * width, width)],
     )
 

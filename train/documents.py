@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pacos.train.batches import tensor, to_device
+from pacos.train.batches import int64_tensor, to_device
 
 # Documents are attended together while the shortest is at least this much of the longest.
 ALIKE = 0.75
@@ -63,7 +63,7 @@ def copy_prefixes(spans: Sequence[Span], lengths: Sequence[int], positions: int)
         (first, last, torch.tensor(starts)[:, None] + torch.arange(last - first))
         for (first, last), starts in shared.items()
     ]
-    return Copies(tensor(taken), tensor(own), occurrences)
+    return Copies(int64_tensor(taken), int64_tensor(own), occurrences)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-# Logits computed at once; in float32, 256 MiB. Few rows at a time would keep a matrix product from its speed.
-CHUNK = 2**26
+from pacos.train.losses import CHUNK
 
 
 class FrozenHeadLosses(torch.autograd.Function):
@@ -25,7 +24,7 @@ class FrozenHeadLosses(torch.autograd.Function):
         losses = hidden.new_empty(len(targets), dtype=precise)
         gradient = torch.empty_like(hidden) if learns else None
         rows = CHUNK // len(weight)
-        # Matrix products on GPUs work in tiles of 128 rows.
+        # GPUs multiply in tiles of 128 rows.
         rows = rows // 128 * 128 or max(1, rows)
         # One memory for all chunks: fresh pages would cost a CPU more than the sums in them.
         products = hidden.new_empty(min(rows, len(targets)), len(weight))

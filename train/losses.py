@@ -12,7 +12,7 @@ from pacos.train.neftune import noisy
 if TYPE_CHECKING:
     import torch
 
-# Logits computed at once by a head that learns; in float32, 256 MiB.
+# Logits computed at once; in float32, 256 MiB. With few rows at a time a matrix product is slow.
 CHUNK = 2**26
 
 
