@@ -204,6 +204,20 @@ def test_what_is_not_plain_lora_keeps_pefts_layer(lora):
     assert fuse_lora(lora_model(torch.float32, targets=["q_proj"], **lora)) == 0
 
 
+def test_qlora_learns_on_a_base_in_four_bits(tmp_path, tiny_base, monkeypatch, uncompiled):
+    """bitsandbytes quantises on CPUs as well; pacos offers it where it is fast."""
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
+    monkeypatch.setattr("pacos.train.model.check_four_bits", lambda: None)
+    tasks = write_tasks(tmp_path / "tasks.jsonl", 40)
+    config = training_config(tmp_path, tiny_base, tasks, method="qlora", compile=True, epochs=4)
+    weights = {name: weight.dtype for name, weight in load_model(config, "cpu").named_parameters()}
+    for name, dtype in weights.items():
+        assert dtype == (torch.uint8 if name.endswith("proj.base_layer.weight") else torch.float32), name
+    metrics = train_here(config)
+    assert metrics[-1]["loss"] < 0.98 * metrics[0]["loss"]
+    assert (config.run_dir / "train" / "adapter" / "adapter_model.safetensors").is_file()
+
+
 @pytest.fixture
 def uncompiled():
     """torch.compile's functions run as they were written: what a kernel computes, its compiler answers for."""

@@ -157,19 +157,24 @@ def cpu_multiplies_bfloat16() -> bool:
 
 def four_bits(dtype: "torch.dtype") -> Any:
     """QLoRA's NF4 with double quantisation (Dettmers et al. 2305.14314). Raises ConfigError without CUDA or library."""
+    from transformers import BitsAndBytesConfig
+
+    check_four_bits()
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def check_four_bits() -> None:
     import importlib.util
 
     import torch
-    from transformers import BitsAndBytesConfig
 
     if not torch.cuda.is_available() or sharding_asked():
         lacking = "one process per GPU, without FSDP" if sharding_asked() else "an NVIDIA GPU"
         raise ConfigError(f"qlora needs {lacking}", where="train.method", todo="use train.method=lora here")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError("qlora needs bitsandbytes", where="train.method", todo="pip install 'pacos[gpu]'")
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
 
 
 def peft_settings(lora: LoraConfig) -> dict[str, Any]:
