@@ -35,14 +35,13 @@ from benchmarks.result import SHARED_DATA, report
 from demo.model import new_model
 from demo.tokenizer import train_tokenizer
 from pacos.records import Prediction, read_jsonl, read_records
-from tests.list_writer import build_list_writer
+from tests.list_writer import CONTEXT, build_list_writer
 from tests.tiny_llama import write_adapter
 
 ADAPTERS = 4
 # Standard deviation of their B halves: large enough to change most answers.
 SCALE = {"small": 0.5, "demonstration": 0.05}
 LORA: dict[str, dict[str, Any]] = {"small": {"r": 1, "targets": ["q_proj", "v_proj"]}, "demonstration": {}}
-CONTEXT = 2048
 WORKER = "import sys; from pacos.cli import main; sys.exit(main())"
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
 

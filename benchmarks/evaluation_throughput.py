@@ -18,9 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.adapters import ADAPTER_SCALE, ADAPTERS, CONTEXT, build_base
+from benchmarks.adapters import ADAPTERS, CONTEXT, SCALE, build_demonstration
 from benchmarks.result import SHARED_DATA, report
-from demo.model import new_model
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.engine import Completion, Engine, Sampling
 from pacos.evaluate.pipeline import main as evaluate
@@ -50,8 +49,10 @@ def main() -> None:
 
 
 def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
-    base = build_base(folder / "base", new_model)
-    adapters = [write_adapter(base, folder / f"adapter-{seed}", ADAPTER_SCALE, seed) for seed in range(ADAPTERS)]
+    base = build_demonstration(folder / "base")
+    adapters = [
+        write_adapter(base, folder / f"adapter-{seed}", SCALE["demonstration"], seed) for seed in range(ADAPTERS)
+    ]
     suite = SuiteConfig(
         name="superni",
         path=str(SHARED_DATA / "superni"),

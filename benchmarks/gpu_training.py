@@ -181,28 +181,17 @@ class Measurement:
 
         from pacos.records import read_jsonl
         from pacos.train.attention import FLEX, attention_for
-        from pacos.train.compiled import check_compiled, compile_pointwise, compiles
-        from pacos.train.fused_lora import check_fused, fuse_lora
         from pacos.train.isolation import check_isolation
         from pacos.train.loop import train_loop
         from pacos.train.memory import reckon
-        from pacos.train.model import meta_model
+        from pacos.train.model import computed_as_asked, meta_model
 
         settings = {"pack_tokens": self.options.pack_tokens, "epochs": 1, "checkpointing": False} | change
         config = parse_config(experiment(self.folder, self.folder, self.folder, "gpu", **settings), where="benchmark")
         if config.train.attention == FLEX and not self.gpu:
             return "not measured: FlexAttention has no backward pass on a CPU"
         attention = attention_for(config, self.accelerator.device)
-        model = self.model(attention)
-        if config.train.fused_lora:
-            fuse_lora(model)
-            check_fused(model)
-        if compiles(config):
-            compile_pointwise(model)
-            check_compiled(model)
-            model.train()
-        if config.train.checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model = computed_as_asked(self.model(attention), config)
         plan = plan_run(self.examples, config, static=attention == FLEX)
         error = check_isolation(model, plan.examples, EOS)
         of_each_width = list({step.layout.width: step for step in plan.steps}.values())

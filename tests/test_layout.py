@@ -1,4 +1,5 @@
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,8 @@ def test_help_imports_nothing_heavy() -> None:
     program = f"import sys, pacos.cli; print(sorted({heavy!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py")))
+def test_every_benchmark_finds_what_it_imports(name):
+    importlib.import_module(f"benchmarks.{name}")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from pacos.errors import TrainingError
-from pacos.train.isolation import TOLERANCE, relative_error
+from pacos.train.isolation import beyond_rounding
 
 # Rows of the start-up check's input.
 PROBES = 16
@@ -105,12 +105,10 @@ def check_fused(model: Any) -> None:
         # PEFT's own forward is taken as soon as an option is given.
         pairs = zip(probed(layer), probed(layer, adapter_names=None), strict=True)
         for what, (found, expected) in zip(("output", "input", "A", "B"), pairs, strict=True):
-            error = relative_error(found, expected)
-            tolerance = TOLERANCE[str(layer.base_layer.weight.dtype).removeprefix("torch.")]
-            if expected.isfinite().all() and not error <= tolerance:
+            if wrong := beyond_rounding(found, expected, layer.base_layer.weight.dtype):
                 raise TrainingError(
                     f"{'' if what == 'output' else 'the gradient of '}{what} of the fused layer {name} is not that of "
-                    f"PEFT's layer: {error:.2%} off (rounding explains {tolerance:.2%})",
+                    f"PEFT's layer: {wrong}",
                     where="train.fused_lora",
                     todo="set it to false, which trains as PEFT does, and please report it with the versions",
                 )

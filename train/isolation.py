@@ -91,6 +91,15 @@ def choose_probes(examples: Sequence[Example]) -> list[Example]:
     return [by_length[0], by_length[len(by_length) // 2], longest, same[0]]
 
 
+def beyond_rounding(found: "torch.Tensor", expected: "torch.Tensor", dtype: "torch.dtype") -> str:
+    """How far `found`, computed in `dtype`, is off, in words; "" where rounding explains it. What is expected and not
+    finite is another check's."""
+    error, tolerance = relative_error(found, expected), TOLERANCE[str(dtype).removeprefix("torch.")]
+    if error <= tolerance or not expected.isfinite().all():
+        return ""
+    return f"{error:.2%} off (rounding explains {tolerance:.2%})"
+
+
 def relative_error(found: "torch.Tensor", expected: "torch.Tensor") -> float:
     """Root mean square of the difference over that of what is expected."""
     return float((found - expected).float().pow(2).mean().sqrt() / expected.float().pow(2).mean().sqrt())

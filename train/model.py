@@ -34,8 +34,6 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     import torch
     from transformers import AutoModelForCausalLM
 
-    from pacos.train.compiled import check_compiled, compile_pointwise, compiles
-
     name = base_name(config)
     check_local(name)
     dtype, method = computing_dtype(config), config.train.method
@@ -55,9 +53,16 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     torch.manual_seed(config.seed)
     model = computed_in(dtype, base, device) if method == "full" else add_lora(base, config.train.lora)
     load_start(model, config)
-    if config.train.fused_lora and method != "full":
-        from pacos.train.fused_lora import check_fused, fuse_lora
+    return computed_as_asked(model, config)
 
+
+def computed_as_asked(model: Any, config: Config) -> Any:
+    """With fused layers, compiled modules and checkpointing as the configuration has them, each checked; in training
+    mode. Raises TrainingError: see load_model."""
+    from pacos.train.compiled import check_compiled, compile_pointwise, compiles
+    from pacos.train.fused_lora import check_fused, fuse_lora
+
+    if config.train.fused_lora and config.train.method != "full":
         fuse_lora(model)
         check_fused(model)
     if compiles(config):
