@@ -39,6 +39,8 @@ from tests.list_writer import CONTEXT, build_list_writer
 from tests.tiny_llama import write_adapter
 
 ADAPTERS = 4
+# As many as the harness's vLLM works on at a time, given everything at once.
+IN_FLIGHT = 256
 # Standard deviation of their B halves: large enough to change most answers.
 SCALE = {"small": 0.5, "demonstration": 0.05}
 LORA: dict[str, dict[str, Any]] = {"small": {"r": 1, "targets": ["q_proj", "v_proj"]}, "demonstration": {}}
@@ -110,7 +112,7 @@ def write_experiment(folder: Path, name: str, base: Path, suite: dict[str, Any])
         "name": name,
         "runs_dir": str(folder / "runs"),
         "model": {"base": str(base), "dtype": "float32"},
-        "engine": {"args": {"max_model_len": CONTEXT}},
+        "engine": {"args": {"max_model_len": CONTEXT, "max_num_seqs": IN_FLIGHT}, "max_in_flight": IN_FLIGHT},
         "evaluate": {"suites": [suite]},
     }
     path = folder / f"{name}.yaml"

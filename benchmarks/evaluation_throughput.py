@@ -5,11 +5,12 @@ of benchmarks/adapters.py. Answers per second, from the first request to the las
 
     together    pacos evaluate, base and four adapters interleaved
     single      pacos evaluate, base and one adapter
-    bare        the same requests as `together` from the openai client alone: nothing scored, nothing written
+    bare        the same requests as `together` from the least client there is (bare_client.py)
 """
 
 import argparse
 import asyncio
+import json
 import os
 import tempfile
 import time
@@ -19,20 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.adapters import ADAPTERS, CONTEXT, SCALE, build_demonstration
+from benchmarks.bare_client import send_all
 from benchmarks.result import SHARED_DATA, report
+from benchmarks.vllm_server import KEY_ENV
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
-from pacos.engine import Completion, Engine, Sampling
+from pacos.engine import Completion, Engine, Sampling, served_name
 from pacos.evaluate.pipeline import main as evaluate
 from pacos.evaluate.prompts import fit_prompts
 from pacos.evaluate.proof import MIXED_TOKENS
 from pacos.models import load_tokenizer
 from pacos.runs import Run
-from pacos.server import ManagedServer
+from pacos.server import SERVED_NAME, ManagedServer
 from pacos.suites import read_suite
 from tests.tiny_llama import write_adapter
 
 IN_FLIGHT = 64
-KEY = "PACOS_BENCHMARK_KEY"
 
 
 def main() -> None:
@@ -66,8 +68,8 @@ def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[
             for name, taking_part in (("together", adapters), ("single", adapters[:1])):
                 config = experiment(f"{name}-{number}", folder, base, engine, suite, taking_part)
                 best[name] = max(best[name], ours(config))
-            names = [None, *(adapter.name for adapter in adapters)]
-            best["bare"] = max(best["bare"], asyncio.run(bare(engine, base, suite, names)))
+            models = [SERVED_NAME, *map(served_name, adapters)]
+            best["bare"] = max(best["bare"], bare(engine, base, suite, models))
     return {
         **{f"{name}_answers_per_s": round(value, 1) for name, value in best.items()},
         "together_to_single": round(best["together"] / best["single"], 3),
@@ -82,9 +84,9 @@ def serving(base: Path, folder: Path, adapters: Sequence[Path]) -> Iterator[Engi
     config = Config(name="x", model=ModelConfig(base=str(base), dtype="float32"), engine=EngineConfig(args=args))
     server = ManagedServer(config, folder, str(base), list(adapters))
     server.start()
-    os.environ[KEY] = server.key
+    os.environ[KEY_ENV] = server.key
     try:
-        yield EngineConfig(url=server.url, api_key_env=KEY, max_in_flight=IN_FLIGHT)
+        yield EngineConfig(url=server.url, api_key_env=KEY_ENV, max_in_flight=IN_FLIGHT)
     finally:
         server.stop()
 
@@ -123,28 +125,18 @@ def ours(config: Config) -> float:
     return len(times) / 2 / (max(times) - min(times))
 
 
-async def bare(engine: EngineConfig, base: Path, suite: SuiteConfig, names: Sequence[str | None]) -> float:
+def bare(engine: EngineConfig, base: Path, suite: SuiteConfig, models: Sequence[str]) -> float:
     """Answers per second to the same prompts, asked for as fast as `IN_FLIGHT` requests at a time allow."""
-    import openai
-
-    client = openai.AsyncOpenAI(base_url=engine.url, api_key=os.environ[KEY], max_retries=0, timeout=600)
-    served = {model.id.rpartition("-")[0] if model.id.startswith("adapter") else None: model.id
-              async for model in await client.models.list()}  # fmt: skip
     tokenizer = load_tokenizer(str(base), ModelConfig(base=str(base)))
     instances = read_suite(Path(suite.path), suite.limit).instances
     prompts = fit_prompts(tokenizer, suite.prompt, instances, CONTEXT - suite.answer_tokens)
-    requests = iter([(prompt.ids, served[name]) for prompt in prompts for name in names])
-    asked = len(prompts) * len(names)
-
-    async def work() -> None:
-        for ids, model in requests:
-            await client.completions.create(model=model, prompt=ids, max_tokens=suite.answer_tokens, temperature=0.0)
-
+    fixed = {"max_tokens": suite.answer_tokens, "temperature": 0.0}
+    bodies = [
+        json.dumps({"model": model, "prompt": prompt.ids, **fixed}).encode() for prompt in prompts for model in models
+    ]
     began = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
-    seconds = time.perf_counter() - began
-    await client.close()
-    return asked / seconds
+    asyncio.run(send_all(str(engine.url), bodies, IN_FLIGHT))
+    return len(bodies) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
     <out>/pacos_<suite>/           _group.yaml, and of every task its YAML and its instances as JSONL; metrics.py
     <out>/samples/<label>/         samples_pacos_<suite>_<task>.jsonl, as `lm_eval --log_samples` writes them
 
-Prompts are whole there: what pacos shortens for want of room, the harness cuts in its own way. Paths within are
-absolute, as the harness wants them: export again elsewhere.
+Prompts are those that `pacos evaluate` asks the experiment's model, shortened where its context wants it: the harness
+would cut them at their left, and with that the task's definition. Paths within are absolute, as the harness wants
+them: export again elsewhere.
 """
 
+import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,10 +22,14 @@ from pacos.errors import ConfigError
 from pacos.evaluate import harness_metrics
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.pipeline import read_suites
+from pacos.evaluate.prompts import Prompt, fit_prompts
 from pacos.evaluate.score import read_predictions
+from pacos.models import load_tokenizer
 from pacos.records import Prediction, write_jsonl, write_text
-from pacos.superni import Instance, Suite
-from pacos.superni_prompts import render
+from pacos.server import context_length
+from pacos.superni import Instance
+
+log = logging.getLogger("pacos")
 
 METRICS = ("rougeL", "exact_match")
 
@@ -31,8 +37,11 @@ METRICS = ("rougeL", "exact_match")
 def export(config: Config, out: Path) -> list[str]:
     """Write the folders, and return the commands that run them.
 
-    Raises ConfigError: no suites, a suite whose answers are cut by `postprocess`. DataError as `read_suite` does.
+    Raises ConfigError: no suites, a suite whose answers are cut by `postprocess`. ModelError for a model that is not
+    there. DataError as `read_suite` and `fit_prompts` do.
     """
+    model = config.train.model or config.model.base
+    tokenizer, context = load_tokenizer(model, config.model), context_length(config, model)
     commands = []
     for suite_config, suite in read_suites(config):
         if suite_config.postprocess != "none":
@@ -42,12 +51,14 @@ def export(config: Config, out: Path) -> list[str]:
                 todo="export with postprocess: none",
             )
         name = _name(suite_config, len(config.evaluate.suites) > 1)
-        _write_tasks(name, suite_config, suite, out.resolve() / name)
+        prompts = fit_prompts(tokenizer, suite_config.prompt, suite.instances, context - suite_config.answer_tokens)
+        if shortened := sum(prompt.shortened for prompt in prompts):
+            log.info("%s: %d prompts shortened to fit %d tokens", suite_config.name, shortened, context)
+        _write_tasks(name, suite_config, list(zip(suite.instances, prompts, strict=True)), out.resolve() / name)
         _write_samples(name, suite_config, config.run_dir / "eval", out / "samples")
         commands.append(
             f"lm_eval --include_path {out.resolve()} --tasks {name} --model vllm "
-            f"--model_args pretrained={config.train.model or config.model.base},dtype={config.model.dtype},"
-            "add_bos_token=True"
+            f"--model_args pretrained={model},dtype={config.model.dtype},max_model_len={context},add_bos_token=True"
         )
     return commands
 
@@ -57,12 +68,12 @@ def _name(suite_config: SuiteConfig, several: bool) -> str:
     return f"{name}_{suite_config.prompt.replace(':', '_')}" if several else name
 
 
-def _write_tasks(name: str, suite_config: SuiteConfig, suite: Suite, folder: Path) -> None:
-    by_task: dict[str, list[Instance]] = defaultdict(list)
-    for instance in suite.instances:
-        by_task[instance.task].append(instance)
-    for task, instances in by_task.items():
-        write_jsonl(folder / f"{task}.jsonl", [_document(suite_config.prompt, one) for one in instances])
+def _write_tasks(name: str, suite_config: SuiteConfig, asked: Sequence[tuple[Instance, Prompt]], folder: Path) -> None:
+    by_task: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for instance, prompt in asked:
+        by_task[instance.task].append(_document(instance, prompt))
+    for task, documents in by_task.items():
+        write_jsonl(folder / f"{task}.jsonl", documents)
         values = _task(f"{name}_{task}", folder / f"{task}.jsonl", suite_config)
         # The harness's own tag, for a function in a file beside this one.
         write_text(folder / f"{task}.yaml", f"{_yaml(values)}process_results: !function metrics.process_results\n")
@@ -73,11 +84,11 @@ def _write_tasks(name: str, suite_config: SuiteConfig, suite: Suite, folder: Pat
     shutil.copyfile(harness_metrics.__file__, folder / "metrics.py")
 
 
-def _document(preset: str, instance: Instance) -> dict[str, Any]:
+def _document(instance: Instance, prompt: Prompt) -> dict[str, Any]:
     return {
         "id": instance.id,
         "category": instance.category,
-        "prompt": render(preset, instance),
+        "prompt": prompt.text,
         "references": list(instance.references),
     }
 

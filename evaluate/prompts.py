@@ -27,6 +27,10 @@ class Prompt:
     dropped: int = 0
 
     @property
+    def shortened(self) -> bool:
+        return self.truncated or self.dropped > 0
+
+    @property
     def sha256(self) -> str:
         return hashlib.sha256(self.text.encode("utf-8", "backslashreplace")).hexdigest()
 

@@ -1,25 +1,53 @@
-"""The HTTP client of an engine, with a connection for every request in flight."""
+"""The HTTP client of an engine, with a connection for every request in flight.
 
+aiohttp, as in vLLM's own benchmarks. openai's client goes through the prompt's token ids one by one and takes 11 ms of
+a core for a request of 400 tokens: where answers are short it sets the pace, not the engine.
+"""
+
+import json
 import resource
+from collections.abc import Mapping
 from typing import Any
 
 from pacos.errors import ConfigError
 
 SPARE_FILES = 256  # what a process has open besides its connections
+# vLLM closes a connection that was idle for 5 s; a request sent at that moment would be lost.
+KEEP_ALIVE_S = 3
 
 
-def open_client(url: str, key: str, *, connections: int, timeout_s: float) -> Any:
-    """An `openai.AsyncOpenAI`, which by itself opens 1,000 connections at most and keeps 100 of them open.
+class NoAnswer(Exception):
+    """Nobody was there, the connection broke, or time ran out."""
 
-    It does not retry: the engine does, where a dead server can be told from a busy one.
-    Raises ConfigError where the system does not let this process open so many files.
-    """
-    import openai
 
-    _allow_open_files(connections + SPARE_FILES)
-    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=connections, max_keepalive_connections=connections)
-    http = openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout_s)
-    return openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout_s, http_client=http)
+class Client:
+    """Posts JSON. It does not retry: the engine does, where a dead server can be told from a busy one."""
+
+    def __init__(self, url: str, key: str, *, connections: int, timeout_s: float) -> None:
+        """Raises ConfigError where the system does not let this process open so many files."""
+        import aiohttp
+
+        _allow_open_files(connections + SPARE_FILES)
+        self._url = url
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+            trust_env=True,
+        )
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
+        """(status, text). Raises NoAnswer."""
+        import aiohttp
+
+        try:
+            async with self._session.post(f"{self._url}{path}", data=json.dumps(body).encode()) as answer:
+                return answer.status, (await answer.read()).decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as failure:
+            raise NoAnswer(f"{type(failure).__name__}: {failure}".rstrip(": ")) from failure
+
+    async def close(self) -> None:
+        await self._session.close()
 
 
 def _allow_open_files(count: int) -> None:

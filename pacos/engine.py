@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pacos.client import open_client
+from pacos.client import Client, NoAnswer
 from pacos.config import Config
 from pacos.errors import EngineError
 from pacos.models import load_tokenizer, read_adapter_config
@@ -30,6 +30,7 @@ log = logging.getLogger("pacos")
 # A server that the caller has started for several commands: JSON of model, url and key.
 LENT_ENGINE = "PACOS_LENT_ENGINE"
 BACKOFF_S = (1, 2, 4, 8, 16, 30, 30, 30)
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 RESTARTS = 3
 
 
@@ -60,19 +61,21 @@ class Completion:
 
 
 @dataclass
-class _Address:
-    """Where the server is at the moment; `born` counts its starts, so that one death is mended once."""
+class Address:
+    """Where the server is at the moment; `born` counts its starts, so that one death is mended once. `found_alive` is
+    when it was last looked at after a failure and lived, so that a hundred failures of one moment take one look."""
 
     url: str
     key: str
     born: int = 0
+    found_alive: float = 0.0
     mending: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Engine:
     """Sends requests, at most `engine.max_in_flight` at a time, and sees each of them through."""
 
-    def __init__(self, config: Config, tokenizer: Any, address: _Address, server: ManagedServer | None) -> None:
+    def __init__(self, config: Config, tokenizer: Any, address: Address, server: ManagedServer | None) -> None:
         self.tokenizer = tokenizer
         self.max_model_len = 0
         self._config = config
@@ -81,7 +84,7 @@ class Engine:
         self._served_base = ""
         self._adapters: dict[str, tuple[str, Path]] = {}
         self._slots = asyncio.Semaphore(config.engine.max_in_flight)
-        self._clients: dict[int, Any] = {}
+        self._clients: dict[int, Client] = {}
 
     async def complete(self, prompt_ids: list[int], sampling: Sampling, *, adapter: str | None = None) -> Completion:
         """Complete one prompt.
@@ -90,53 +93,67 @@ class Engine:
         """
         began = time.monotonic()
         answer = await self._request(prompt_ids, sampling, adapter, {})
-        choice = answer.choices[0]
+        choice, usage = answer["choices"][0], answer["usage"]
         return Completion(
-            text=choice.text,
-            finish_reason=choice.finish_reason or "",
-            prompt_tokens=answer.usage.prompt_tokens,
-            completion_tokens=answer.usage.completion_tokens,
+            text=choice["text"],
+            finish_reason=choice["finish_reason"] or "",
+            prompt_tokens=usage["prompt_tokens"],
+            completion_tokens=usage["completion_tokens"],
             seconds=time.monotonic() - began,
         )
 
     async def prompt_logprobs(self, prompt_ids: list[int], *, adapter: str | None = None) -> list[float]:
         """Natural-log probability of each prompt token after the first: length len(prompt_ids) - 1."""
         answer = await self._request(prompt_ids, Sampling(max_tokens=1), adapter, {"prompt_logprobs": 0})
-        per_token = answer.choices[0].model_extra["prompt_logprobs"][1:]
+        per_token = answer["choices"][0]["prompt_logprobs"][1:]
         return [float(entry[str(token)]["logprob"]) for entry, token in zip(per_token, prompt_ids[1:], strict=True)]
 
     async def _request(
         self, prompt_ids: list[int], sampling: Sampling, adapter: str | None, extra: Mapping[str, object]
-    ) -> Any:
-        import openai
-
+    ) -> dict[str, Any]:
+        body = {"model": self._model_name(adapter), "prompt": prompt_ids, **_request_fields(sampling), **extra}
         async with self._slots:
             for attempt in range(len(BACKOFF_S) + 1):
                 born = self._address.born
                 try:
-                    return await self._client(born).completions.create(
-                        model=self._model_name(adapter), prompt=prompt_ids, **_request_fields(sampling, extra)
-                    )
-                except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as failure:
-                    if attempt == len(BACKOFF_S):
-                        raise self._gave_up(failure) from failure
-                    log.warning("request failed (%s), trying again", _reason(failure))
-                    if not await self._mended(born):
-                        await asyncio.sleep(BACKOFF_S[attempt])
-                except openai.APIStatusError as refusal:
-                    raise self._refused(refusal.status_code, _reason(refusal)) from refusal
+                    status, text = await self._client(born).post("/completions", body)
+                except NoAnswer as failure:
+                    reason = str(failure)
+                else:
+                    if status == 200:
+                        return self._parsed(text)
+                    reason = f"{status}: {_message(text)}"
+                    if status != TOO_MANY_REQUESTS and status < SERVER_ERROR:
+                        raise self._refused(status, text)
+                if attempt == len(BACKOFF_S):
+                    raise self._gave_up(reason)
+                log.warning("request failed (%s), trying again", reason)
+                if not await self._mended(born):
+                    await asyncio.sleep(BACKOFF_S[attempt])
         raise AssertionError("unreachable")
 
-    def _client(self, born: int) -> Any:
+    def _client(self, born: int) -> Client:
         if born not in self._clients:
             engine = self._config.engine
-            self._clients[born] = open_client(
+            self._clients[born] = Client(
                 self._address.url,
                 self._address.key,
                 connections=engine.max_in_flight,
                 timeout_s=engine.request_timeout_s,
             )
         return self._clients[born]
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        try:
+            answer = json.loads(text)
+            answer["choices"][0], answer["usage"]
+        except (json.JSONDecodeError, KeyError, IndexError, TypeError):
+            raise EngineError(
+                f"not an OpenAI completion: {text[:200]!r}",
+                where=f"{self._address.url}/completions",
+                todo="`engine.url` must name the /v1 of an OpenAI-compatible server",
+            ) from None
+        return dict(answer)
 
     def _model_name(self, adapter: str | None) -> str:
         return self._served_base if adapter is None else self._adapters[adapter][0]
@@ -145,14 +162,18 @@ class Engine:
         """Whether our own server had died and is up again. The first to notice restarts it; the others wait."""
         if self._server is None:
             return False
+        noticed = time.monotonic()
         async with self._address.mending:
             if self._address.born != born:
                 return True
+            if noticed < self._address.found_alive:
+                return False
             for _ in range(20):  # a dying engine takes a moment to take its HTTP front down with it
                 if not self._server.is_alive:
                     break
                 await asyncio.sleep(0.1)
             else:
+                self._address.found_alive = time.monotonic()
                 return False
             if born >= RESTARTS:
                 raise EngineError(
@@ -185,9 +206,7 @@ class Engine:
         """Load LoRA adapters while the server runs; they are asked for by these names."""
         for name, path in adapters.items():
             read_adapter_config(path)
-            # Named by content: a server shared with others keeps adapters apart, and has each of them once only.
-            served = f"adapter-{file_sha256(path / 'adapter_model.safetensors')[:16]}"
-            self._adapters[name] = (served, path.resolve())
+            self._adapters[name] = (served_name(path), path.resolve())
         await self._load_adapters()
 
     async def _load_adapters(self) -> None:
@@ -214,9 +233,9 @@ class Engine:
             todo = f"put the server's key into the environment variable {self._config.engine.api_key_env}"
         return EngineError(f"the server refuses ({status}): {_message(reason)}", where=self._address.url, todo=todo)
 
-    def _gave_up(self, failure: Exception) -> EngineError:
+    def _gave_up(self, reason: str) -> EngineError:
         return EngineError(
-            f"no answer after {len(BACKOFF_S) + 1} tries: {_reason(failure)}",
+            f"no answer after {len(BACKOFF_S) + 1} tries: {reason}",
             where=self._address.url,
             todo="see that the server runs, then give the same command again: answered requests are kept",
         )
@@ -246,7 +265,7 @@ async def open_engine(
     server = ManagedServer(config, run_dir, model, list(adapters.values()))
     try:
         await asyncio.to_thread(server.start)
-        engine = Engine(config, tokenizer, _Address(server.url, server.key), server)
+        engine = Engine(config, tokenizer, Address(server.url, server.key), server)
         await engine.greet()
         await engine.add_adapters(adapters)
         try:
@@ -257,14 +276,19 @@ async def open_engine(
         await asyncio.to_thread(server.stop)
 
 
-def _running_server(config: Config, model: str) -> _Address | None:
+def served_name(adapter: Path) -> str:
+    """Named by content: a server shared with others keeps adapters apart, and has each of them once only."""
+    return f"adapter-{file_sha256(adapter / 'adapter_model.safetensors')[:16]}"
+
+
+def _running_server(config: Config, model: str) -> Address | None:
     if config.engine.url:
-        return _Address(config.engine.url.rstrip("/"), os.environ.get(config.engine.api_key_env, "EMPTY"))
+        return Address(config.engine.url.rstrip("/"), os.environ.get(config.engine.api_key_env, "EMPTY"))
     lent = json.loads(os.environ.get(LENT_ENGINE, "{}"))
-    return _Address(lent["url"], lent["key"]) if lent.get("model") == model else None
+    return Address(lent["url"], lent["key"]) if lent.get("model") == model else None
 
 
-def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str, Any]:
+def _request_fields(sampling: Sampling) -> dict[str, Any]:
     return {
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
@@ -273,18 +297,11 @@ def _request_fields(sampling: Sampling, extra: Mapping[str, object]) -> dict[str
         "frequency_penalty": sampling.frequency_penalty,
         "stop": list(sampling.stop) or None,
         "seed": sampling.seed,
-        "extra_body": {
-            "top_k": sampling.top_k,
-            "min_p": sampling.min_p,
-            "repetition_penalty": sampling.repetition_penalty,
-            **({"structured_outputs": {"choice": list(sampling.choice)}} if sampling.choice else {}),
-            **extra,
-        },
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        **({"structured_outputs": {"choice": list(sampling.choice)}} if sampling.choice else {}),
     }
-
-
-def _reason(failure: Exception) -> str:
-    return f"{type(failure).__name__}: {failure}".splitlines()[0]
 
 
 def _message(text: str) -> str:

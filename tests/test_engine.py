@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pacos.config import Config, EngineConfig, ModelConfig
-from pacos.engine import Engine, Sampling, open_engine
+from pacos.engine import Address, Engine, Sampling, open_engine
 from pacos.errors import EngineError, ModelError
 from pacos.server import parallel_flags, server_flags, to_arguments
 from tests.scripted_server import Prompt, ScriptedServer
@@ -193,7 +193,7 @@ def test_a_dead_server_is_replaced_and_kill_9_leaves_none_behind(tiny_base: Path
     assert not [process for process in psutil.process_iter() if process in family]
 
 
-def test_more_requests_than_the_client_librarys_own_thousand_are_in_flight_together(
+def test_more_requests_are_in_flight_together_than_a_client_library_allows_by_itself(
     tiny_base: Path, tmp_path: Path
 ) -> None:
     all_there = threading.Barrier(1001)
@@ -209,3 +209,39 @@ def test_more_requests_than_the_client_librarys_own_thousand_are_in_flight_toget
     with ScriptedServer(delay=wait_for_all) as server:
         config = experiment(tiny_base, EngineConfig(url=server.url, max_in_flight=all_there.parties))
         assert with_engine(config, tmp_path, work) == 1001
+
+
+class LivingServer:
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    @property
+    def is_alive(self) -> bool:
+        self.looks += 1
+        return True
+
+
+def test_a_hundred_failures_of_one_moment_take_one_look_at_the_server(tiny_base: Path, tmp_path: Path) -> None:
+    config = experiment(tiny_base, EngineConfig(max_in_flight=100))
+    server = LivingServer()
+
+    async def work(url: str) -> list[str]:
+        engine = Engine(config, None, Address(url, "EMPTY"), server)  # type: ignore[arg-type]
+        answers = await asyncio.gather(*(engine.complete([1, at], Sampling(max_tokens=4)) for at in range(100)))
+        await engine.close()
+        return [answer.text for answer in answers]
+
+    with ScriptedServer(status=lambda arrival: 503 if arrival <= 100 else 200) as scripted:
+        assert len(asyncio.run(work(scripted.url))) == 100
+    assert server.looks <= 2 * 20, "one look is twenty glances in two seconds"
+
+
+def test_an_answer_that_is_no_completion_is_told(tiny_base: Path, tmp_path: Path) -> None:
+    async def work(engine: Engine) -> None:
+        await engine.complete([1, 30], Sampling(max_tokens=4))
+
+    with ScriptedServer() as server:
+        server.complete = lambda body: (200, {"object": "error"})  # type: ignore[method-assign]
+        with pytest.raises(EngineError, match=r"not an OpenAI completion: .*error"):
+            with_engine(experiment(tiny_base, EngineConfig(url=server.url)), tmp_path, work)

@@ -39,7 +39,7 @@ def test_the_shared_floor_imports_no_stage() -> None:
 
 
 def test_no_module_hides_the_standard_library_or_a_dependency() -> None:
-    taken = sys.stdlib_module_names | {"datasets", "peft", "accelerate", "transformers", "vllm", "torch", "openai"}
+    taken = sys.stdlib_module_names | {"datasets", "peft", "accelerate", "transformers", "vllm", "torch", "aiohttp"}
     for stage in STAGES:
         hidden = {file.stem for file in (ROOT / stage).glob("*.py")} & taken
         assert not hidden, f"{stage}/ would hide {hidden} when it is on sys.path"
@@ -91,7 +91,7 @@ def test_a_wheel_holds_all_three_stages_and_the_seeds(tmp_path: Path) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = {"torch", "transformers", "openai", "datasets", "peft", "plotly", "numpy"}
+    heavy = {"torch", "transformers", "aiohttp", "datasets", "peft", "plotly", "numpy"}
     program = f"import sys, pacos.cli; print(sorted({heavy!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert answer.stdout.strip() == "[]"

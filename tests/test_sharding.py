@@ -38,20 +38,20 @@ def alone(tmp_path_factory, tiny_base, tasks) -> Config:
     return config
 
 
-def launch(*arguments: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/fsdp2.yaml"]
-    command += ["--num_processes", str(processes), "--num_cpu_threads_per_process", "1", "--main_process_port", "0"]
+    command += ["--num_processes", "2", "--num_cpu_threads_per_process", "1", "--main_process_port", "0"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [*command, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
 
 
-def train_sharded(config: Config, processes: int = 2) -> subprocess.CompletedProcess[str]:
+def train_sharded(config: Config, *script: str) -> subprocess.CompletedProcess[str]:
     file = config.run_dir.with_suffix(".json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(config.model_dump(mode="json")))
-    return launch("train.py", "--config", str(file), processes=processes)
+    return launch(*(script or ["train.py"]), "--config", str(file))
 
 
 def unfinished(config: Config) -> None:
@@ -94,19 +94,34 @@ def test_shares_go_on_from_a_checkpoint_of_one_process(tmp_path, tiny_base, task
     check_same_result(config, alone)
 
 
-def test_every_process_holds_its_share_of_a_bfloat16_base_and_gives_the_gradients_of_the_whole(
-    tmp_path, tiny_base, tasks
+def test_two_shares_of_a_base_in_four_bits_learn_what_one_process_learns(tmp_path, tiny_base, tasks, monkeypatch):
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
+    monkeypatch.setattr("pacos.train.four_bits.check_four_bits", lambda: None)
+    alone, shared = (
+        training_config(tmp_path, tiny_base, tasks, name, **SETTINGS, method="qlora") for name in ("alone", "shared")
+    )
+    train_here(alone)
+    ended = train_sharded(shared, "--module", "tests.train_in_four_bits")
+    assert ended.returncode == 0, ended.stderr
+    check_same_result(shared, alone)
+
+
+@pytest.mark.parametrize(("method", "dtype"), [("lora", "bfloat16"), ("qlora", "float32")])
+def test_every_process_holds_its_share_of_the_base_and_gives_the_gradients_of_the_whole(
+    tmp_path, tiny_base, tasks, method, dtype
 ):
-    config = training_config(tmp_path, tiny_base, tasks)
-    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
+    if method == "qlora":
+        pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
+    config = training_config(tmp_path, tiny_base, tasks, method=method)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
     (tmp_path / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
     ended = launch("--module", "tests.sharded_model", str(tmp_path / "config.json"))
     lines = [line.removeprefix("HELD ") for line in ended.stdout.splitlines() if line.startswith("HELD ")]
     assert len(lines) == 2, ended.stderr
     for held in map(json.loads, lines):
-        assert all(
-            dtype == f"torch.{'float32' if 'lora' in name else 'bfloat16'}" for name, dtype in held["dtypes"].items()
-        )
+        for name, found in held["dtypes"].items():
+            packed = method == "qlora" and name.endswith("proj.base_layer.weight")
+            assert found == f"torch.{'float32' if 'lora' in name else 'uint8' if packed else dtype}", name
         assert held["losses"][0] == pytest.approx(held["losses"][1], rel=1e-5)
     # Two layers of seven linear modules, two halves each; only the main process keeps what all gather.
     main, other = sorted(map(json.loads, lines), key=lambda held: -held["gathered"])

@@ -222,4 +222,4 @@ def test_a_finished_run_is_not_trained_again_until_something_changes(tmp_path, t
 def test_the_stage_needs_no_library_of_the_other_stages():
     code = "import sys, pacos.train.pipeline, pacos.train.__main__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not {"openai", "rapidfuzz", "vllm", "datasets", "torch", "transformers"} & set(loaded.stdout.split())
+    assert not {"aiohttp", "rapidfuzz", "vllm", "datasets", "torch", "transformers"} & set(loaded.stdout.split())

@@ -11,7 +11,7 @@ from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch
 from pacos.train.compiled import check_compiled, compile_pointwise, compiles
 from pacos.train.export import serve_command
-from pacos.train.fused_lora import FusedLora, check_fused, fuse_lora
+from pacos.train.fused_lora import FusedForward, FusedLora, check_fused, fuse_lora
 from pacos.train.launch import warnings
 from pacos.train.model import add_lora, load_model, precision
 from tests.conftest import ROOT
@@ -165,21 +165,21 @@ def test_fused_layers_pass_their_check_whatever_the_adapters_are(dtype):
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-def unscaled(x, weight, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, bias, a, b, 1.0)
+def unscaled(x, weight, scales, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, scales, bias, a, b, 1.0)
 
 
-def without_bias(x, weight, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, None, a, b, scaling)
+def without_bias(x, weight, scales, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, scales, None, a, b, scaling)
 
 
-def input_gradient_of_the_base_alone(x, weight, bias, a, b, scaling):
-    update = FusedLora.apply(x.detach(), torch.zeros_like(weight), None, a, b, scaling)
+def input_gradient_of_the_base_alone(x, weight, scales, bias, a, b, scaling):
+    update = FusedLora.apply(x.detach(), torch.zeros_like(weight), scales, None, a, b, scaling)
     return torch.nn.functional.linear(x, weight, bias) + update
 
 
-def b_that_does_not_learn(x, weight, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, bias, a, b.detach() + 0 * b, scaling)
+def b_that_does_not_learn(x, weight, scales, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, scales, bias, a, b.detach() + 0 * b, scaling)
 
 
 @pytest.mark.parametrize(
@@ -207,12 +207,14 @@ def test_what_is_not_plain_lora_keeps_pefts_layer(lora):
 def test_qlora_learns_on_a_base_in_four_bits(tmp_path, tiny_base, monkeypatch, uncompiled):
     """bitsandbytes quantises on CPUs as well; pacos offers it where it is fast."""
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
-    monkeypatch.setattr("pacos.train.model.check_four_bits", lambda: None)
+    monkeypatch.setattr("pacos.train.four_bits.check_four_bits", lambda: None)
     tasks = write_tasks(tmp_path / "tasks.jsonl", 40)
     config = training_config(tmp_path, tiny_base, tasks, method="qlora", compile=True, epochs=4)
-    weights = {name: weight.dtype for name, weight in load_model(config, "cpu").named_parameters()}
-    for name, dtype in weights.items():
-        assert dtype == (torch.uint8 if name.endswith("proj.base_layer.weight") else torch.float32), name
+    model = load_model(config, "cpu")
+    for name, weight in model.named_parameters():
+        assert weight.dtype == (torch.uint8 if name.endswith("proj.base_layer.weight") else torch.float32), name
+    # Seven linear layers in each of two.
+    assert sum(isinstance(vars(layer).get("forward"), FusedForward) for layer in model.modules()) == 2 * 7
     metrics = train_here(config)
     assert metrics[-1]["loss"] < 0.98 * metrics[0]["loss"]
     assert (config.run_dir / "train" / "adapter" / "adapter_model.safetensors").is_file()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pacos.errors import TrainingError
+from pacos.train.four_bits import scales_of, unpacked
 from pacos.train.isolation import beyond_rounding
 
 # Rows of the start-up check's input.
@@ -19,18 +20,19 @@ PROBES = 16
 
 
 class FusedLora(torch.autograd.Function):
-    """x W' + bias + scaling · x A' B', for a frozen W [out, in]; A [r, in] and B [out, r] learn."""
+    """x W' + bias + scaling · x A' B', for a frozen W [out, in]; A [r, in] and B [out, r] learn. A `weight` in 4 bits
+    comes with its scales, and is unpacked again for the backward pass."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: Any, bias: Any, a: torch.Tensor, b: torch.Tensor, scaling: float
+        ctx: Any, x: torch.Tensor, weight: Any, scales: Any, bias: Any, a: torch.Tensor, b: torch.Tensor, scaling: float
     ) -> Any:
         flat = x.reshape(-1, x.shape[-1])
         low = flat @ a.to(x.dtype).t()
-        result = torch.nn.functional.linear(flat, weight, bias)
+        result = torch.nn.functional.linear(flat, unpacked(weight, scales), bias)
         result.addmm_(low, b.to(x.dtype).t(), alpha=scaling)
         ctx.save_for_backward(flat, low, weight, a, b)
-        ctx.scaling = scaling
+        ctx.scales, ctx.scaling = scales, scaling
         return result.view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -40,22 +42,24 @@ class FusedLora(torch.autograd.Function):
         through_b = (above @ b.to(above.dtype)).mul_(ctx.scaling)
         grad_x = grad_a = grad_b = None
         if ctx.needs_input_grad[0]:
-            grad_x = (above @ weight).addmm_(through_b, a.to(above.dtype)).view(*upstream[0].shape[:-1], -1)
-        if ctx.needs_input_grad[3]:
-            grad_a = (through_b.t() @ flat).to(a.dtype)
+            through_base = above @ unpacked(weight, ctx.scales)
+            grad_x = through_base.addmm_(through_b, a.to(above.dtype)).view(*upstream[0].shape[:-1], -1)
         if ctx.needs_input_grad[4]:
+            grad_a = (through_b.t() @ flat).to(a.dtype)
+        if ctx.needs_input_grad[5]:
             grad_b = (above.t() @ low).mul_(ctx.scaling).to(b.dtype)
-        return grad_x, None, None, grad_a, grad_b, None
+        return grad_x, None, None, None, grad_a, grad_b, None
 
 
 def fuse_lora(model: Any) -> int:
     """Let every plain LoRA layer of a PeftModel compute by FusedLora; returns how many do.
 
-    A layer with dropout, a variant of LoRA, or another base than a frozen torch.nn.Linear keeps PEFT's forward.
+    A layer with dropout, a variant of LoRA, or another base than a frozen torch.nn.Linear, whole or in 4 bits, keeps
+    PEFT's forward.
     """
-    from peft.tuners.lora.layer import Linear
+    from peft.tuners.lora.layer import LoraLayer
 
-    fused = [module for module in model.modules() if type(module) is Linear and is_plain(module)]
+    fused = [module for module in model.modules() if isinstance(module, LoraLayer) and is_plain(module)]
     for layer in fused:
         # An attribute of the instance hides the class's method.
         layer.forward = FusedForward(layer)
@@ -66,7 +70,7 @@ def is_plain(layer: Any) -> bool:
     [adapter] = layer.lora_A
     base = layer.base_layer
     return (
-        type(base) is torch.nn.Linear
+        (type(base) is torch.nn.Linear or scales_of(base))
         and not base.weight.requires_grad
         and not (base.bias is not None and base.bias.requires_grad)
         and isinstance(layer.lora_dropout[adapter], torch.nn.Identity)
@@ -88,7 +92,8 @@ class FusedForward:
         if options or layer.merged or layer.disable_adapters or layer.active_adapters != [self.adapter]:
             return type(layer).forward(layer, x, **options)  # type: ignore[no-any-return]
         a, b = layer.lora_A[self.adapter].weight, layer.lora_B[self.adapter].weight
-        return FusedLora.apply(x, base.weight, base.bias, a, b, layer.scaling[self.adapter])  # type: ignore
+        scaling = layer.scaling[self.adapter]
+        return FusedLora.apply(x, base.weight, scales_of(base), base.bias, a, b, scaling)  # type: ignore
 
 
 def check_fused(model: Any) -> None:
@@ -103,9 +108,10 @@ def check_fused(model: Any) -> None:
             shapes.setdefault(tuple((part.shape, part.dtype) for part in layer.parameters()), (name, layer))
     for name, layer in shapes.values():
         # PEFT's own forward is taken as soon as an option is given.
-        pairs = zip(probed(layer), probed(layer, adapter_names=None), strict=True)
+        base = unpacked(layer.base_layer.weight, scales_of(layer.base_layer))
+        pairs = zip(probed(layer, base), probed(layer, base, adapter_names=None), strict=True)
         for what, (found, expected) in zip(("output", "input", "A", "B"), pairs, strict=True):
-            if wrong := beyond_rounding(found, expected, layer.base_layer.weight.dtype):
+            if wrong := beyond_rounding(found, expected, base.dtype):
                 raise TrainingError(
                     f"{'' if what == 'output' else 'the gradient of '}{what} of the fused layer {name} is not that of "
                     f"PEFT's layer: {wrong}",
@@ -114,10 +120,10 @@ def check_fused(model: Any) -> None:
                 )
 
 
-def probed(layer: Any, **options: Any) -> list[torch.Tensor]:
+def probed(layer: Any, base: torch.Tensor, **options: Any) -> list[torch.Tensor]:
     """Output and gradients of input, A and B, all seeded. The layer's own adapters, a B of zeros, would show nothing;
-    in their place stand random ones whose update is as large as the base's product."""
-    [adapter], base = layer.lora_A, layer.base_layer.weight
+    in their place stand random ones whose update is as large as the product of its `base` [out, in]."""
+    [adapter] = layer.lora_A
     draw = torch.Generator(base.device).manual_seed(0)
 
     def normal(like: torch.Tensor, *shape: int) -> torch.Tensor:

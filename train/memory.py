@@ -21,8 +21,6 @@ SPARE = 0.08
 # Two widths tell what grows with the tokens from what grows with their square: attention by the meta device's
 # unfused path, which no real device takes.
 WIDTHS = (128, 256)
-# Bytes of a weight in NF4 with double quantisation (QLoRA, 2305.14314, section 3).
-FOUR_BITS = 0.516
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +109,13 @@ def reckon(model: Any, config: Config, dtype: "torch.dtype", tokens: int, shares
     """`model` is on the meta device, as it will be trained; `shares` processes share its weights (FSDP), or 1."""
     import torch
 
+    from pacos.train.four_bits import PACKED, SCALES
+
     train = config.train
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    frozen = sum(weight_bytes(model, train.method).values())
     width = torch.finfo(dtype).bits // 8
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    frozen = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
+    packed = packed_weights(model) if train.method == "qlora" else 0
     per_token = activation_bytes(model)
     text = model.config.get_text_config()
     layer = per_token // text.num_hidden_layers
@@ -123,7 +124,7 @@ def reckon(model: Any, config: Config, dtype: "torch.dtype", tokens: int, shares
     state = sum(weight.numel() for weight in trained) * 16
     copies = sum(weight.numel() for weight in trained) * width if train.method == "full" else 0
     return Memory(
-        weights=frozen // shares,
+        weights=int(((frozen - packed) * width + packed * PACKED) / shares + packed * SCALES),
         trained=(state + copies) // shares,
         per_token=per_token,
         recomputed=text.num_hidden_layers * text.hidden_size * width + layer,
@@ -133,21 +134,13 @@ def reckon(model: Any, config: Config, dtype: "torch.dtype", tokens: int, shares
     )
 
 
-def weight_bytes(model: Any, method: str) -> dict[str, int]:
-    """Of each frozen weight, as it is held; in 4 bits only linear layers are, and not the head."""
+def packed_weights(model: Any) -> int:
+    """How many weights QLoRA holds in 4 bits: those of linear layers, and not of the head."""
     import torch
 
     head = model.get_output_embeddings()
-    linear = {
-        id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Linear) if module is not head
-    }
-    return {
-        name: int(weight.numel() * FOUR_BITS)
-        if method == "qlora" and id(weight) in linear
-        else weight.numel() * weight.element_size()
-        for name, weight in model.named_parameters()
-        if not weight.requires_grad
-    }
+    linear = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear) if module is not head]
+    return sum(weight.numel() for weight in linear if not weight.requires_grad)
 
 
 def activation_bytes(model: Any) -> int:

@@ -34,6 +34,8 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     import torch
     from transformers import AutoModelForCausalLM
 
+    from pacos.train.four_bits import four_bits, plain_parameters
+
     name = base_name(config)
     check_local(name)
     dtype, method = computing_dtype(config), config.train.method
@@ -52,6 +54,8 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
         raise model_error(name, failure) from failure
     torch.manual_seed(config.seed)
     model = computed_in(dtype, base, device) if method == "full" else add_lora(base, config.train.lora)
+    if method == "qlora":
+        plain_parameters(model)
     load_start(model, config)
     return computed_as_asked(model, config)
 
@@ -158,28 +162,6 @@ def cpu_multiplies_bfloat16() -> bool:
     import torch
 
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def four_bits(dtype: "torch.dtype") -> Any:
-    """QLoRA's NF4 with double quantisation (Dettmers et al. 2305.14314). Raises ConfigError without CUDA or library."""
-    from transformers import BitsAndBytesConfig
-
-    check_four_bits()
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
-
-
-def check_four_bits() -> None:
-    import importlib.util
-
-    import torch
-
-    if not torch.cuda.is_available() or sharding_asked():
-        lacking = "one process per GPU, without FSDP" if sharding_asked() else "an NVIDIA GPU"
-        raise ConfigError(f"qlora needs {lacking}", where="train.method", todo="use train.method=lora here")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError("qlora needs bitsandbytes", where="train.method", todo="pip install 'pacos[gpu]'")
 
 
 def peft_settings(lora: LoraConfig) -> dict[str, Any]:
