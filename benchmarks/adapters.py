@@ -57,12 +57,8 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        build = build_demonstration if options.shape == "demonstration" else partial(build_list_writer, steps=300)
-        base = build(Path(folder) / "base")
-        adapters = {
-            name: write_adapter(base, Path(folder) / name, SCALE[options.shape], seed, **LORA[options.shape])
-            for seed, name in enumerate(f"adapter-{number}" for number in range(ADAPTERS))
-        }
+        base, *paths = build_models(Path(folder), options.shape)
+        adapters = {path.name: path for path in paths}
         figures = measure(Path(folder), base, adapters, options.instances, options.max_tokens, options.lm_eval)
     settings: dict[str, Any] = {name: value for name, value in vars(options).items() if name not in ("lm_eval", "save")}
     settings["adapters"] = ADAPTERS
@@ -94,6 +90,15 @@ def measure(
         )
     times = {f"times_{name}": round(taken / seconds["together"], 2) for name, taken in seconds.items()}
     return times | {f"{name}_s": round(taken, 1) for name, taken in seconds.items()} | figures
+
+
+def build_models(folder: Path, shape: str) -> list[Path]:
+    """The base, and its adapters."""
+    build = build_demonstration if shape == "demonstration" else partial(build_list_writer, steps=300)
+    base = build(folder / "base")
+    return [base] + [
+        write_adapter(base, folder / f"adapter-{seed}", SCALE[shape], seed, **LORA[shape]) for seed in range(ADAPTERS)
+    ]
 
 
 def build_demonstration(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.adapters import ADAPTERS, CONTEXT, SCALE, build_demonstration
+from benchmarks.adapters import CONTEXT, IN_FLIGHT, build_models
 from benchmarks.bare_client import send_all
 from benchmarks.result import SHARED_DATA, report
 from benchmarks.vllm_server import KEY_ENV
@@ -32,29 +32,24 @@ from pacos.models import load_tokenizer
 from pacos.runs import Run
 from pacos.server import SERVED_NAME, ManagedServer
 from pacos.suites import read_suite
-from tests.tiny_llama import write_adapter
-
-IN_FLIGHT = 64
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=("small", "demonstration"), default="small", help="of the base")
     parser.add_argument("--instances", type=int, default=20, help="of each task")
     parser.add_argument("--max-tokens", type=int, default=32, help="of an answer")
     parser.add_argument("--rounds", type=int, default=2, help="of all three; the best of each counts")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), options.instances, options.max_tokens, options.rounds)
+        figures = measure(Path(folder), options.shape, options.instances, options.max_tokens, options.rounds)
     settings = {name: value for name, value in vars(options).items() if name != "save"} | {"in_flight": IN_FLIGHT}
     report("evaluation_throughput", figures, settings=settings, save=options.save)
 
 
-def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
-    base = build_demonstration(folder / "base")
-    adapters = [
-        write_adapter(base, folder / f"adapter-{seed}", SCALE["demonstration"], seed) for seed in range(ADAPTERS)
-    ]
+def measure(folder: Path, shape: str, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
+    base, *adapters = build_models(folder, shape)
     suite = SuiteConfig(
         name="superni",
         path=str(SHARED_DATA / "superni"),
@@ -80,7 +75,7 @@ def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[
 @contextmanager
 def serving(base: Path, folder: Path, adapters: Sequence[Path]) -> Iterator[EngineConfig]:
     """A server with the adapters loaded under their folders' names."""
-    args = {"max_model_len": CONTEXT, "enable_prefix_caching": False}
+    args = {"max_model_len": CONTEXT, "max_num_seqs": IN_FLIGHT, "enable_prefix_caching": False}
     config = Config(name="x", model=ModelConfig(base=str(base), dtype="float32"), engine=EngineConfig(args=args))
     server = ManagedServer(config, folder, str(base), list(adapters))
     server.start()

@@ -102,9 +102,10 @@ def test_a_run_on_a_gpu_learns_and_ends_whole(tmp_path, tiny_base, tasks, dtype,
     assert (config.run_dir / "train" / config.train.result / "pacos.json").is_file()
 
 
-def test_a_model_shared_out_over_one_gpu_computes_what_the_whole_one_does(tmp_path, tiny_base, tasks):
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_a_model_shared_out_over_one_gpu_computes_what_the_whole_one_does(tmp_path, tiny_base, tasks, method):
     file = tmp_path / "config.json"
-    file.write_text(json.dumps(training_config(tmp_path, tiny_base, tasks).model_dump(mode="json")))
+    file.write_text(json.dumps(training_config(tmp_path, tiny_base, tasks, method=method).model_dump(mode="json")))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "1", "--master_port", "0"]
     ended = subprocess.run(
         [*command, "-m", "tests.sharded_model", str(file)],

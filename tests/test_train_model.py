@@ -248,7 +248,22 @@ def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled):
     halved = type("HalvedMLP", (mlp_class,), {"forward": lambda mlp, hidden: mlp_class.forward(mlp, hidden) / 2})
     model.get_base_model().model.layers[1].mlp.__class__ = halved
     compile_pointwise(model)
-    with pytest.raises(TrainingError, match=r"output of the compiled module .*layers\.1\.mlp is not its own"):
+    with pytest.raises(TrainingError, match=r"compiled module .*layers\.1\.mlp gives another output"):
+        check_compiled(model)
+
+
+def test_rotary_positions_that_are_compiled_wrongly_are_refused_before_training(uncompiled):
+    from transformers.models.llama import modeling_llama
+
+    model = lora_model(torch.float64)
+    compile_pointwise(model)
+    plain = modeling_llama.apply_rotary_pos_emb.compiled
+
+    def keys_turned_back(query, key, cos, sin, unsqueeze_dim):
+        return plain(query, key, cos, sin, unsqueeze_dim)[0], plain(query, key, cos, -sin, unsqueeze_dim)[1]
+
+    modeling_llama.apply_rotary_pos_emb.compiled = keys_turned_back
+    with pytest.raises(TrainingError, match="rotary positions gives another key than"):
         check_compiled(model)
 
 

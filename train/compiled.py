@@ -7,6 +7,7 @@ parameters stay the model's.
 
 import functools
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,8 +47,13 @@ def compile_pointwise(model: Any) -> int:
         else:
             continue
         count += 1
-    compile_rotary(sys.modules[type(causal_model(model)).__module__])
+    compile_rotary(modeling(model))
     return count
+
+
+def modeling(model: Any) -> Any:
+    """transformers' module of this architecture."""
+    return sys.modules[type(causal_model(model)).__module__]
 
 
 def gated(activation: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
@@ -59,28 +65,32 @@ def gated_mlp(mlp: Any, gate: Any, hidden: torch.Tensor) -> torch.Tensor:
     return mlp.down_proj(gate(mlp.act_fn, mlp.gate_proj(hidden), mlp.up_proj(hidden)))  # type: ignore[no-any-return]
 
 
-def compile_rotary(modeling: Any) -> None:
+def compile_rotary(architecture: Any) -> None:
     """Rotary positions are a function of the architecture's module, not of a model."""
-    plain = getattr(modeling, "apply_rotary_pos_emb", None)
-    if plain and not isinstance(plain, functools.partial):
-        modeling.apply_rotary_pos_emb = functools.partial(rotary_by_token, torch.compile(plain, dynamic=True))
+    plain = getattr(architecture, "apply_rotary_pos_emb", None)
+    if plain and not isinstance(plain, RotaryByToken):
+        architecture.apply_rotary_pos_emb = RotaryByToken(plain)
 
 
-def rotary_by_token(
-    compiled: Any, query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1
-) -> list[torch.Tensor]:
-    """[rows, heads, width, size] each. In memory heads lie within a token, as attention over packs takes them: a
-    compiled kernel would write them the other way round, to be copied again."""
-    by_token = compiled(query.transpose(1, 2), key.transpose(1, 2), cos, sin, 3 - unsqueeze_dim)
-    return [tensor.transpose(1, 2) for tensor in by_token]
+class RotaryByToken:
+    """`plain`, compiled. Queries and keys are [rows, heads, width, size]; in memory heads lie within a token, as
+    attention over packs takes them: a compiled kernel would write them the other way round, to be copied again."""
+
+    def __init__(self, plain: Any) -> None:
+        self.plain, self.compiled = plain, torch.compile(plain, dynamic=True)
+
+    def __call__(
+        self, query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1
+    ) -> list[torch.Tensor]:
+        by_token = self.compiled(query.transpose(1, 2), key.transpose(1, 2), cos, sin, 3 - unsqueeze_dim)
+        return [tensor.transpose(1, 2) for tensor in by_token]
 
 
 def check_compiled(model: Any) -> None:
-    """Compare a compiled module of each class with its own forward: its output, and the gradient of its input.
-    Leaves the model in evaluation mode.
+    """Compare a compiled module of each class with its own forward, and rotary positions with the plain ones: what
+    comes out, and the gradients of what goes in. Leaves the model in evaluation mode.
 
-    Raises TrainingError where one differs by more than rounding. Rotary positions are not compared here: they are no
-    module's, and tests alone hold them against the plain ones.
+    Raises TrainingError where one differs by more than rounding.
     """
     model.eval()  # Dropout would draw anew for each.
     kinds: dict[type, tuple[str, Any]] = {}
@@ -91,13 +101,38 @@ def check_compiled(model: Any) -> None:
     for name, module in kinds.values():
         own = type(module).forward.__get__(module)
         found, expected = (probed(module, forward, dtype) for forward in (module.forward, own))
-        for what, one, other in zip(("output", "gradient"), found, expected, strict=True):
-            if wrong := beyond_rounding(one, other, found[0].dtype):
-                raise TrainingError(
-                    f"{what} of the compiled module {name} is not its own: {wrong}",
-                    where="train.compile",
-                    todo="set it to false, and please report it with the versions",
-                )
+        compare(f"the compiled module {name}", ("output", "gradient"), found, expected)
+    rotary = getattr(modeling(model), "apply_rotary_pos_emb", None)
+    if isinstance(rotary, RotaryByToken):
+        found, expected = (rotated(model, apply, dtype) for apply in (rotary, rotary.plain))
+        parts = ("query", "key", "gradient of queries", "gradient of keys")
+        compare("the compiled function of rotary positions", parts, found, expected)
+
+
+def compare(name: str, parts: Sequence[str], found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    for part, one, other in zip(parts, found, expected, strict=True):
+        if wrong := beyond_rounding(one, other, one.dtype):
+            raise TrainingError(
+                f"{name} gives another {part} than uncompiled: {wrong}",
+                where="train.compile",
+                todo="set it to false, and please report it with the versions",
+            )
+
+
+def rotated(model: Any, apply: Any, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Seeded queries and keys, turned by seeded angles, and the gradients of both."""
+    config = causal_model(model).config.get_text_config()
+    heads, device = config.num_attention_heads, causal_model(model).device
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    draw = torch.Generator(device).manual_seed(0)
+    query, key, *upstream = (
+        torch.randn(1, count, PROBES, size, generator=draw, dtype=dtype, device=device)
+        for count in (heads, config.num_key_value_heads) * 2
+    )
+    angles = torch.randn(1, PROBES, size, generator=draw, device=device)
+    given = [query.requires_grad_(), key.requires_grad_()]
+    turned = list(apply(*given, angles.cos().to(dtype), angles.sin().to(dtype)))
+    return [*(tensor.detach() for tensor in turned), *torch.autograd.grad(turned, given, upstream)]
 
 
 def probed(module: Any, forward: Any, dtype: torch.dtype) -> list[torch.Tensor]:
