@@ -8,6 +8,8 @@ import json
 import resource
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pacos.errors import ConfigError
 
@@ -33,7 +35,7 @@ class Client:
             connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-            trust_env=True,
+            proxy=proxy_of(url),
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
@@ -48,6 +50,12 @@ class Client:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def proxy_of(url: str) -> str | None:
+    """As the environment has it. aiohttp would look, and read a .netrc, for every request anew."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _allow_open_files(count: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pacos.client import proxy_of
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.engine import Address, Engine, Sampling, open_engine
 from pacos.errors import EngineError, ModelError
@@ -151,6 +152,7 @@ def test_gpus_hold_replicas_where_the_model_fits_one(wanted, memories, weights, 
 WORKER = """
 import asyncio, sys, time
 from pathlib import Path
+from pacos.client import proxy_of
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.engine import Sampling, open_engine
 
@@ -245,3 +247,11 @@ def test_an_answer_that_is_no_completion_is_told(tiny_base: Path, tmp_path: Path
         server.complete = lambda body: (200, {"object": "error"})  # type: ignore[method-assign]
         with pytest.raises(EngineError, match=r"not an OpenAI completion: .*error"):
             with_engine(experiment(tiny_base, EngineConfig(url=server.url)), tmp_path, work)
+
+
+def test_requests_take_the_environments_proxy_but_for_hosts_that_it_excepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost,.inside")
+    assert proxy_of("http://models.example:8000/v1") == "http://proxy:3128"
+    assert proxy_of("http://127.0.0.1:8000/v1") is None and proxy_of("http://node7.inside/v1") is None
+    assert proxy_of("https://models.example/v1") == os.environ.get("https_proxy")
