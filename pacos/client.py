@@ -1,7 +1,7 @@
 """The HTTP client of an engine, with a connection for every request in flight.
 
-aiohttp, as in vLLM's own benchmarks. openai's client goes through the prompt's token ids one by one and takes 11 ms of
-a core for a request of 400 tokens: where answers are short it sets the pace, not the engine.
+aiohttp, as in vLLM's own benchmarks. openai's client goes through the prompt's token ids one by one: where prompts are
+long and answers short, it sets the pace and not the engine.
 """
 
 import json
