@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE + "\n" + shipped_configs())
         return 0
     process = int(os.environ.get("RANK", 0))
-    logging.basicConfig(format="pacos: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("pacos").setLevel(logging.INFO if process == 0 else logging.WARNING)
     try:
         config = parse_arguments([word for word in arguments if word != "--dry-run"])
