@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=("small", "demonstration"), default="small", help="of the base")
     parser.add_argument("--instances", type=int, default=20, help="of each task")
     parser.add_argument("--max-tokens", type=int, default=32, help="of an answer")
-    parser.add_argument("--rounds", type=int, default=2, help="of all three; the best of each counts")
+    parser.add_argument("--rounds", type=int, default=2, help="of all three; ratios are the median of the rounds'")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,19 +58,22 @@ def measure(folder: Path, shape: str, instances: int, max_tokens: int, rounds: i
         limit=instances,
         max_tokens=max_tokens,
     )
-    best = dict.fromkeys(("together", "single", "bare"), 0.0)
+    rates: dict[str, list[float]] = {"together": [], "single": [], "bare": []}
     with serving(base, folder, adapters) as engine:
         for number in range(rounds):
             for name, taking_part in (("together", adapters), ("single", adapters[:1])):
                 config = experiment(f"{name}-{number}", folder, base, engine, suite, taking_part)
-                best[name] = max(best[name], ours(config))
+                rates[name].append(ours(config))
             models = [SERVED_NAME, *map(served_name, adapters)]
-            best["bare"] = max(best["bare"], bare(engine, base, suite, models))
+            rates["bare"].append(bare(engine, base, suite, models))
     return {
-        **{f"{name}_answers_per_s": round(value, 1) for name, value in best.items()},
-        "together_to_single": round(best["together"] / best["single"], 3),
-        "together_to_bare": round(best["together"] / best["bare"], 3),
+        **{f"{name}_answers_per_s": [round(rate, 1) for rate in of_rounds] for name, of_rounds in rates.items()},
+        **{f"together_to_{name}": median_ratio(rates["together"], rates[name]) for name in ("single", "bare")},
     }
+
+
+def median_ratio(some: Sequence[float], others: Sequence[float]) -> float:
+    return round(statistics.median(one / other for one, other in zip(some, others, strict=True)), 3)
 
 
 @contextmanager
