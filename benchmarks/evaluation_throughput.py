@@ -11,19 +11,17 @@ of benchmarks/adapters.py. Answers per second, from the first request to the las
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.adapters import CONTEXT, IN_FLIGHT, build_models
 from benchmarks.bare_client import send_all
 from benchmarks.result import SHARED_DATA, report
-from benchmarks.vllm_server import KEY_ENV
+from benchmarks.vllm_server import KEY_ENV, serving
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.engine import Completion, Engine, Sampling, served_name
 from pacos.evaluate.pipeline import main as evaluate
@@ -31,7 +29,7 @@ from pacos.evaluate.prompts import fit_prompts
 from pacos.evaluate.proof import MIXED_TOKENS
 from pacos.models import load_tokenizer
 from pacos.runs import Run
-from pacos.server import SERVED_NAME, ManagedServer
+from pacos.server import SERVED_NAME
 from pacos.suites import read_suite
 
 
@@ -40,7 +38,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=("small", "demonstration"), default="small", help="of the base")
     parser.add_argument("--instances", type=int, default=20, help="of each task")
     parser.add_argument("--max-tokens", type=int, default=32, help="of an answer")
-    parser.add_argument("--rounds", type=int, default=2, help="of all three; ratios are the median of the rounds'")
+    parser.add_argument("--rounds", type=int, default=4, help="of all three; ratios are the median of the rounds'")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +57,8 @@ def measure(folder: Path, shape: str, instances: int, max_tokens: int, rounds: i
         max_tokens=max_tokens,
     )
     rates: dict[str, list[float]] = {"together": [], "single": [], "bare": []}
-    with serving(base, folder, adapters) as engine:
+    with serving(base, folder, adapters, max_num_seqs=IN_FLIGHT, enable_prefix_caching=False) as server:
+        engine = EngineConfig(url=server.url, api_key_env=KEY_ENV, max_in_flight=IN_FLIGHT)
         for number in range(rounds):
             for name, taking_part in (("together", adapters), ("single", adapters[:1])):
                 config = experiment(f"{name}-{number}", folder, base, engine, suite, taking_part)
@@ -74,20 +73,6 @@ def measure(folder: Path, shape: str, instances: int, max_tokens: int, rounds: i
 
 def median_ratio(some: Sequence[float], others: Sequence[float]) -> float:
     return round(statistics.median(one / other for one, other in zip(some, others, strict=True)), 3)
-
-
-@contextmanager
-def serving(base: Path, folder: Path, adapters: Sequence[Path]) -> Iterator[EngineConfig]:
-    """A server with the adapters loaded under their folders' names."""
-    args = {"max_model_len": CONTEXT, "max_num_seqs": IN_FLIGHT, "enable_prefix_caching": False}
-    config = Config(name="x", model=ModelConfig(base=str(base), dtype="float32"), engine=EngineConfig(args=args))
-    server = ManagedServer(config, folder, str(base), list(adapters))
-    server.start()
-    os.environ[KEY_ENV] = server.key
-    try:
-        yield EngineConfig(url=server.url, api_key_env=KEY_ENV, max_in_flight=IN_FLIGHT)
-    finally:
-        server.stop()
 
 
 def experiment(

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ KEY_ENV = "PACOS_BENCHMARK_KEY"
 
 
 @contextlib.contextmanager
-def serving(base: Path, folder: Path, **args: Any) -> Iterator[ManagedServer]:
-    """A server whose prefix cache can be emptied between measurements; its key is in the environment as KEY_ENV."""
+def serving(base: Path, folder: Path, adapters: Sequence[Path] = (), **args: Any) -> Iterator[ManagedServer]:
+    """A server with room for these adapters, whose prefix cache can be emptied between measurements; its key is in the
+    environment as KEY_ENV."""
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # gives /reset_prefix_cache
     config = Config(
         name="benchmark",
         model=ModelConfig(base=str(base), dtype="float32"),
         engine=EngineConfig(args={"max_model_len": CONTEXT, **args}),
     )
-    server = ManagedServer(config, folder, str(base), [])
+    server = ManagedServer(config, folder, str(base), adapters)
     os.environ[KEY_ENV] = server.key
     server.start()
     try:

@@ -4,6 +4,7 @@ aiohttp, as in vLLM's own benchmarks. openai's client goes through the prompt's 
 long and answers short, it sets the pace and not the engine.
 """
 
+import contextlib
 import json
 import resource
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ from pacos.errors import ConfigError
 SPARE_FILES = 256  # what a process has open besides its connections
 # vLLM closes a connection that was idle for 5 s; a request sent at that moment would be lost.
 KEEP_ALIVE_S = 3
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 
 
 class NoAnswer(Exception):
-    """Nobody was there, the connection broke, or time ran out."""
+    """What may pass: nobody was there, the connection broke, time ran out, the server was too busy or in trouble."""
 
 
 class Client:
@@ -44,12 +46,22 @@ class Client:
 
         try:
             async with self._session.post(f"{self._url}{path}", data=json.dumps(body).encode()) as answer:
-                return answer.status, (await answer.read()).decode("utf-8", "replace")
+                status, text = answer.status, (await answer.read()).decode("utf-8", "replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as failure:
             raise NoAnswer(f"{type(failure).__name__}: {failure}".rstrip(": ")) from failure
+        if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
+            raise NoAnswer(f"{status}: {message(text)}")
+        return status, text
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def message(text: str) -> str:
+    """The message of an OpenAI-style error body, or its first line."""
+    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+        return str(json.loads(text)["error"]["message"])
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"
 
 
 def proxy_of(url: str) -> str | None:

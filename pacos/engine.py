@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pacos.client import Client, NoAnswer
+from pacos.client import Client, NoAnswer, message
 from pacos.config import Config
 from pacos.errors import EngineError
 from pacos.models import load_tokenizer, read_adapter_config
@@ -30,7 +30,6 @@ log = logging.getLogger("pacos")
 # A server that the caller has started for several commands: JSON of model, url and key.
 LENT_ENGINE = "PACOS_LENT_ENGINE"
 BACKOFF_S = (1, 2, 4, 8, 16, 30, 30, 30)
-TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 RESTARTS = 3
 
 
@@ -118,18 +117,15 @@ class Engine:
                 try:
                     status, text = await self._client(born).post("/completions", body)
                 except NoAnswer as failure:
-                    reason = str(failure)
-                else:
-                    if status == 200:
-                        return self._parsed(text)
-                    reason = f"{status}: {_message(text)}"
-                    if status != TOO_MANY_REQUESTS and status < SERVER_ERROR:
-                        raise self._refused(status, text)
-                if attempt == len(BACKOFF_S):
-                    raise self._gave_up(reason)
-                log.warning("request failed (%s), trying again", reason)
-                if not await self._mended(born):
-                    await asyncio.sleep(BACKOFF_S[attempt])
+                    if attempt == len(BACKOFF_S):
+                        raise self._gave_up(failure) from failure
+                    log.warning("request failed (%s), trying again", failure)
+                    if not await self._mended(born):
+                        await asyncio.sleep(BACKOFF_S[attempt])
+                    continue
+                if status != 200:
+                    raise self._refused(status, text)
+                return self._parsed(text)
         raise AssertionError("unreachable")
 
     def _client(self, born: int) -> Client:
@@ -221,7 +217,7 @@ class Engine:
                     todo="start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True",
                 )
             if status != 200 and "already been loaded" not in text:
-                raise EngineError(f"the server refuses the adapter: {_message(text)}", where=str(path))
+                raise EngineError(f"the server refuses the adapter: {message(text)}", where=str(path))
 
     async def close(self) -> None:
         for client in self._clients.values():
@@ -231,11 +227,11 @@ class Engine:
         todo = None
         if status in (401, 403):
             todo = f"put the server's key into the environment variable {self._config.engine.api_key_env}"
-        return EngineError(f"the server refuses ({status}): {_message(reason)}", where=self._address.url, todo=todo)
+        return EngineError(f"the server refuses ({status}): {message(reason)}", where=self._address.url, todo=todo)
 
-    def _gave_up(self, reason: str) -> EngineError:
+    def _gave_up(self, failure: NoAnswer) -> EngineError:
         return EngineError(
-            f"no answer after {len(BACKOFF_S) + 1} tries: {reason}",
+            f"no answer after {len(BACKOFF_S) + 1} tries: {failure}",
             where=self._address.url,
             todo="see that the server runs, then give the same command again: answered requests are kept",
         )
@@ -302,10 +298,3 @@ def _request_fields(sampling: Sampling) -> dict[str, Any]:
         "repetition_penalty": sampling.repetition_penalty,
         **({"structured_outputs": {"choice": list(sampling.choice)}} if sampling.choice else {}),
     }
-
-
-def _message(text: str) -> str:
-    """The message of an OpenAI-style error body, or its first line."""
-    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
-        return str(json.loads(text)["error"]["message"])
-    return text.strip().splitlines()[0] if text.strip() else "no reason given"

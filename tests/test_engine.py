@@ -152,7 +152,6 @@ def test_gpus_hold_replicas_where_the_model_fits_one(wanted, memories, weights, 
 WORKER = """
 import asyncio, sys, time
 from pathlib import Path
-from pacos.client import proxy_of
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.engine import Sampling, open_engine
 

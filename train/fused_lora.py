@@ -70,7 +70,7 @@ def is_plain(layer: Any) -> bool:
     [adapter] = layer.lora_A
     base = layer.base_layer
     return (
-        (type(base) is torch.nn.Linear or scales_of(base))
+        (type(base) is torch.nn.Linear or scales_of(base) is not None)
         and not base.weight.requires_grad
         and not (base.bias is not None and base.bias.requires_grad)
         and isinstance(layer.lora_dropout[adapter], torch.nn.Identity)

@@ -114,7 +114,7 @@ def reckon(model: Any, config: Config, dtype: "torch.dtype", tokens: int, shares
     train = config.train
     width = torch.finfo(dtype).bits // 8
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    frozen = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
+    frozen = sum(weight.nbytes for weight in model.parameters() if not weight.requires_grad)
     packed = packed_weights(model) if train.method == "qlora" else 0
     per_token = activation_bytes(model)
     text = model.config.get_text_config()
@@ -124,7 +124,7 @@ def reckon(model: Any, config: Config, dtype: "torch.dtype", tokens: int, shares
     state = sum(weight.numel() for weight in trained) * 16
     copies = sum(weight.numel() for weight in trained) * width if train.method == "full" else 0
     return Memory(
-        weights=int(((frozen - packed) * width + packed * PACKED) / shares + packed * SCALES),
+        weights=int((frozen - packed * (width - PACKED)) / shares + packed * SCALES),
         trained=(state + copies) // shares,
         per_token=per_token,
         recomputed=text.num_hidden_layers * text.hidden_size * width + layer,
