@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from pacos import cli
 from pacos.errors import ModelError, RunError
-from pacos.train.merge import measure_drift, merge
+from pacos.merging import measure_drift
+from pacos.train.merge import merge
 from tests.small_training import train_here, training_config, write_tasks
 from tests.tiny_llama import build_tiny_llama
 

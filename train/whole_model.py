@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import RunError, TrainingError
+from pacos.merging import load_base
 from pacos.records import write_json
-from pacos.train.merge import load_base
 from pacos.train.model import base_name, causal_model, training_dtype
 
 if TYPE_CHECKING:
