@@ -32,7 +32,11 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that decides the answers. `adapter` is "" for a model without one; `base` is "" where no model answers."""
+    """All that decides the answers. `adapter` is "" for a model without one; `base` is "" where no model answers.
+
+    `dtype` is what the server computes in, and `serve` says how it holds the weights: as a `model`, as an `adapter` on
+    one, or `merged`; "" in records of earlier versions, whose `dtype` is that of the configuration.
+    """
 
     model: str
     base: str
@@ -47,6 +51,7 @@ class Settings:
     prompt_sha256: str
     max_tokens: int
     postprocess: str
+    serve: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,13 @@ class Evaluation:
 
     @property
     def adapter(self) -> dict[str, Any]:
-        return {"path": self.settings.adapter, "sha256": self.settings.adapter_sha256, "proof": asdict(self.proof)}
+        settings = self.settings
+        return {
+            "path": settings.adapter,
+            "sha256": settings.adapter_sha256,
+            "serve": settings.serve if settings.adapter else "",
+            "proof": asdict(self.proof),
+        }
 
     @property
     def base(self) -> dict[str, str]:
@@ -115,7 +126,10 @@ def set_aside(path: Path, why: str) -> None:
 
 
 def _same(earlier: Settings, now: Settings) -> bool:
-    """An adapter counts by its content, wherever it lies; a hub model has no fingerprint before its download."""
+    """An adapter counts by its content, wherever it lies; a hub model has no fingerprint before its download; what an
+    earlier version did not record is taken to be the same."""
     unknown = not (earlier.base_sha256 and now.base_sha256)
     base_sha256 = now.base_sha256 if unknown else earlier.base_sha256
+    if not earlier.serve:
+        earlier = replace(earlier, serve=now.serve, dtype=now.dtype)
     return replace(earlier, adapter=now.adapter, base_sha256=base_sha256) == now

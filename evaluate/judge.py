@@ -95,7 +95,7 @@ def plan(config: Config, kind: Kind, answers: Answers) -> list[str]:
     return [
         f"{answers.suite}: {len(answers.answers):,} answers to {items:,} items by {', '.join(answers.models)}",
         f"judge: {judge}, template {settings.template}",
-        f"{len(questions):,} {kind} judgements, up to {config.engine.max_in_flight} in flight",
+        f"{len(questions):,} {kind} judgements, {config.engine.concurrency}",
     ]
 
 
@@ -159,7 +159,7 @@ async def _judge(
                 journal.write(await _ask(engine, settings, one, stage))
                 progress.update()
 
-            await work_off(missing, work, config.engine.max_in_flight)
+            await work_off(missing, work, engine.in_flight)
 
 
 def _keep(path: Path, asked: Sequence[Asked]) -> set[tuple[str, str, str, int, int]]:

@@ -1,7 +1,7 @@
 """`pacos evaluate`: base and adapters on one engine → predictions → scores → comparison.
 
 Contestants that share a base ride on one server, each adapter asked for by its name; other bases get a server
-each, in turn.
+each, in turn. On a CPU engine each adapter is merged into a copy of its base, with a server of its own.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pacos.config import Config, SuiteConfig
 from pacos.cost import cost
+from pacos.engine import serves_merged
 from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table
@@ -25,6 +26,7 @@ from pacos.evaluate.score import score_file
 from pacos.models import load_tokenizer
 from pacos.records import write_json
 from pacos.runs import Run, Stage
+from pacos.server import serving_dtype
 from pacos.suites import read_suite
 from pacos.superni import Suite
 from pacos.superni_prompts import preset_sha256, render
@@ -93,7 +95,7 @@ def plan(config: Config) -> list[str]:
         if Path(entrants[0].base).is_dir():
             lines.append(f"{suite_config.name}: {_prompt_lengths(config, suite_config, suite, entrants[0].base)}")
     requests = len(entrants) * sum(len(suite.instances) for _, suite in suites)
-    return [*lines, f"{requests:,} answers, greedy, up to {config.engine.max_in_flight} in flight"]
+    return [*lines, f"{requests:,} answers, greedy, {config.engine.concurrency}"]
 
 
 def read_suites(config: Config) -> list[tuple[SuiteConfig, Suite]]:
@@ -145,7 +147,8 @@ def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, entrant: 
         model=entrant.name,
         base=entrant.base,
         base_sha256=entrant.base_sha256,
-        dtype=config.model.dtype,
+        dtype=config.model.dtype if config.engine.url else serving_dtype(config.model.dtype),
+        serve="merged" if entrant.adapter and serves_merged(config) else "adapter" if entrant.adapter else "model",
         adapter=str(entrant.adapter or ""),
         adapter_sha256=entrant.adapter_sha256,
         suite=suite_config.name,
@@ -159,12 +162,14 @@ def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, entrant: 
 
 
 async def _predict_all(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
-    def base(job: Job) -> str:
-        return job.contestant.base
+    merged = serves_merged(config)
+
+    def served(job: Job) -> tuple[str, str]:
+        return job.contestant.base, str(job.contestant.adapter or "") if merged else ""
 
     unfinished = [job for job in jobs if not job.take_up()]
-    for _, of_base in groupby(sorted(unfinished, key=base), key=base):
-        await predict(config, run_dir, list(of_base), stage)
+    for _, together in groupby(sorted(unfinished, key=served), key=served):
+        await predict(config, run_dir, list(together), stage)
 
 
 def _conclude(folders: Sequence[Path], out: Path, name: str) -> list[Path]:

@@ -67,12 +67,14 @@ class Request:
 
 
 async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
-    """Fill the folders of `jobs`, which share one base.
+    """Fill the folders of `jobs`, which share one base, and one adapter where adapters are served merged.
 
     Raises ModelError for an adapter that answers as the base does, and as `open_engine` and `fit_prompts` do.
     """
     adapters = {job.contestant.name: job.contestant.adapter for job in jobs if job.contestant.adapter}
-    async with open_engine(config, run_dir, model=jobs[0].contestant.base, adapters=adapters) as engine:
+    expected = sum(len(job.suite.instances) * job.suite_config.answer_tokens for job in jobs) // 2
+    model = jobs[0].contestant.base
+    async with open_engine(config, run_dir, model=model, adapters=adapters, expected_tokens=expected) as engine:
         prompts: dict[str, list[Prompt]] = {}
         for job in jobs:
             if job.suite_key not in prompts:
@@ -83,7 +85,7 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
             own = prompts[job.suite_key]
             Evaluation(job.settings, count_shortened(own), proofs.get(job.contestant.name, Proof())).write(job.folder)
             requests.append([Request(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
-        await _answer(engine, _interleaved(requests), config.engine.max_in_flight, jobs, stage)
+        await _answer(engine, _interleaved(requests), engine.in_flight, jobs, stage)
 
 
 def _prompts(engine: Engine, job: Job) -> list[Prompt]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pacos.engine import Engine, Sampling
 from pacos.errors import EngineError, ModelError
 from pacos.evaluate.evaluation import Proof
+from pacos.merging import MergedCopy
 
 PROBES = 4
 # A server computes log-probabilities over the whole vocabulary at each prompt position: keep them few.
@@ -35,6 +36,8 @@ async def prove(engine: Engine, adapters: Sequence[str], prompts: Sequence[list[
     """
     if not adapters:
         return {}
+    if engine.merged:
+        return {name: await _prove_merged(engine, engine.merged, name) for name in adapters}
     probes = [ids[:PROBE_TOKENS] for ids in prompts[:: max(1, len(prompts) // PROBES)][:PROBES]]
     by_base = [await _read(engine, probes, None) for _ in range(BASE_READS)]
     noise = max(largest_difference(one, other) for one, other in itertools.combinations(by_base, 2))
@@ -48,6 +51,15 @@ async def prove(engine: Engine, adapters: Sequence[str], prompts: Sequence[list[
         check(name, proofs[name])
     await _check_company(engine, [None, *adapters], prompts[:: max(1, len(prompts) // MIXED_PROBES)][:MIXED_PROBES])
     return proofs
+
+
+async def _prove_merged(engine: Engine, copy: MergedCopy, name: str) -> Proof:
+    """That the server of a merged copy gives the adapter's answers and not its base's. Both are known from
+    transformers; how far the server is from the adapter's stands for the noise."""
+    read = await _read(engine, copy.probes, name)
+    proof = Proof(largest_difference(copy.base, read), largest_difference(copy.tuned, read), len(read))
+    check(name, proof)
+    return proof
 
 
 async def _check_company(engine: Engine, names: Sequence[str | None], prompts: Sequence[list[int]]) -> None:

@@ -40,10 +40,13 @@ class Amount:
         )
 
 
+def expected_tokens(config: Config, seeds: list[Seed]) -> int:
+    """About how many tokens a whole run generates."""
+    return _within_budget(config, seeds).written
+
+
 def estimate(config: Config, seeds: list[Seed], path: Path) -> list[str]:
-    amount = _amount(config, seeds)
-    if limit := config.generate.budget.requests:
-        amount = amount.times(min(1.0, limit / amount.requests))
+    amount = _within_budget(config, seeds)
     hours = amount.written / TOKENS_PER_SECOND / 3600
     total = cost(config, hours * 3600, amount.read, amount.written)
     model = config.engine.model or config.model.base
@@ -66,6 +69,12 @@ def _wanted(config: Config) -> str:
     if config.generate.preset == "self-instruct":
         return f"{target:,} instructions, {asked} asked for in each list and two more requests about each accepted one"
     return f"{target:,} tasks, {asked} asked for in each"
+
+
+def _within_budget(config: Config, seeds: list[Seed]) -> Amount:
+    amount = _amount(config, seeds)
+    limit = config.generate.budget.requests
+    return amount.times(min(1.0, limit / amount.requests)) if limit else amount
 
 
 def _amount(config: Config, seeds: list[Seed]) -> Amount:

@@ -20,8 +20,9 @@ from pacos.errors import RunError
 from pacos.generate.bootstrap import Bootstrap
 from pacos.generate.budget import Budget, StoppedBy
 from pacos.generate.card import write_alpaca_json, write_card
-from pacos.generate.estimate import estimate
+from pacos.generate.estimate import estimate, expected_tokens
 from pacos.generate.journal import Journal, request_settings
+from pacos.generate.live import live_figures
 from pacos.generate.pool import Pool
 from pacos.generate.request import RequestMaker, examples_per_request
 from pacos.generate.scheduler import ask_ahead
@@ -70,12 +71,13 @@ async def _generate(
     config: Config, run: Run, seeds: list[Seed], known: list[tuple[str, Task]], journal: Journal, budget: Budget
 ) -> dict[str, Any]:
     """Run until something stops it; the statistics of what was made."""
-    generate, in_flight = config.generate, config.engine.max_in_flight
-    if generate.preset == "self-instruct":
-        in_flight = min(in_flight, max(1, generate.window // 4))  # each list brings about six more requests
-    elif in_flight * 8 > generate.window:
-        log.warning("generate: a window under %d lets slow answers hold up the engine", in_flight * 8)
-    async with open_engine(config, run.dir) as engine:
+    generate = config.generate
+    async with open_engine(config, run.dir, expected_tokens=expected_tokens(config, seeds)) as engine:
+        in_flight = engine.in_flight
+        if generate.preset == "self-instruct":
+            in_flight = min(in_flight, max(1, generate.window // 4))  # each list brings about six more requests
+        elif in_flight * 8 > generate.window:
+            log.warning("generate: a window under %d lets slow answers hold up the engine", in_flight * 8)
         journal.start_clock()
         maker = RequestMaker(config, seeds, engine.tokenizer, engine.max_model_len)
         if first := journal.answers.get(0):
@@ -93,7 +95,10 @@ async def _generate(
             bar("generate", generate.target, "instructions" if bootstraps else "tasks") as progress,
         ):
             session_type = Bootstrap if bootstraps else Session
-            async with session_type(engine, maker, journal, pool, budget, progress) as session:
+            async with (
+                session_type(engine, maker, journal, pool, budget, progress) as session,
+                live_figures(session, engine),
+            ):
                 await ask_ahead(
                     session.ask,
                     answered=journal.answers,

@@ -25,7 +25,9 @@ class Session:
     ) -> None:
         self.maker, self.journal, self.pool, self.budget = maker, journal, pool, budget
         self.stopped_by: StoppedBy | None = None
+        self.rate: float | None = None  # tokens that the engine generates a second at the moment, where it tells
         self._engine = engine
+        self._in_flight = 0
         self._progress = progress
         self._window = maker.config.generate.window
         self._asked: set[int] = set()
@@ -36,7 +38,11 @@ class Session:
         return await self.send(self.maker.make(number, self._pool_for(number)))
 
     async def send(self, request: Request) -> Response:
-        completion = await self._engine.complete(request.prompt_ids, request.sampling)
+        self._in_flight += 1
+        try:
+            completion = await self._engine.complete(request.prompt_ids, request.sampling)
+        finally:
+            self._in_flight -= 1
         return Response(
             request=request.number,
             text=completion.text,
@@ -69,13 +75,14 @@ class Session:
         return self.stopped_by is None
 
     def show(self) -> None:
+        """Bring the progress bar up to date."""
         tally, journal, cost = self.pool.tally, self.journal, self.budget.cost
-        figures = {
-            "accepted": f"{tally.instructions / max(tally.items, 1):.0%}",
-            "tok/s": f"{journal.completion_tokens / max(journal.seconds, 1e-9):,.0f}",
-            "cost": f"{cost:.2f}",
-            "per 1,000": f"{1000 * cost / max(tally.accepted, 1):.2f}",
-        }
+        rate = journal.completion_tokens / max(journal.seconds, 1e-9) if self.rate is None else self.rate
+        figures = {"answers": f"{journal.count:,}", "in flight": self._in_flight, "tok/s": f"{rate:,.0f}"}
+        if tally.items:
+            figures["accepted"] = f"{tally.instructions / tally.items:.0%}"
+        if cost:
+            figures |= {"cost": f"{cost:.2f}", "per 1,000": f"{1000 * cost / max(tally.accepted, 1):.2f}"}
         self._progress.set_postfix(figures, refresh=False)
         self._progress.update(tally.instructions - self._progress.n)
 

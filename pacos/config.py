@@ -42,13 +42,20 @@ class EngineConfig(Section):
     model: str | None = Field(None, description="The model that generates; `model.base` unless given.")
     url: str | None = Field(None, description="An OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1.")
     api_key_env: str = Field("VLLM_API_KEY", description="Environment variable that holds `url`'s key.")
-    max_in_flight: Count = 64
+    max_in_flight: Count | Literal["auto"] = Field(
+        "auto", description="Requests at a time; auto: 64, and on a CPU engine what its cache holds, 32 at most."
+    )
     data_parallel: Count | Literal["auto"] = "auto"
     args: dict[str, str | int | float | bool] = Field(default_factory=dict, description="Flags for vllm serve.")
     start_timeout_s: Count = 900
     request_timeout_s: Count = 1800
     price_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
     price_per_million_tokens: TokenPrice | None = Field(None, description="Of a server that bills by the token.")
+
+    @property
+    def concurrency(self) -> str:
+        """For plans, made before the engine is known."""
+        return "as many in flight as it holds" if self.max_in_flight == "auto" else f"{self.max_in_flight} in flight"
 
 
 class SamplingConfig(Section):
@@ -311,6 +318,11 @@ class JudgeConfig(Section):
 class EvaluateConfig(Section):
     models: list[Contestant] = Field(default_factory=list, description="Besides the base and the run's adapter.")
     suites: list[SuiteConfig] = Field(default_factory=list)
+    serve: Literal["auto", "adapter", "merged"] = Field(
+        "auto",
+        description="adapter: all on their base's server. merged: each as a merged copy, in turn. auto: merged on a "
+        "CPU engine, where adapters answer several times more slowly.",
+    )
     judge: JudgeConfig = JudgeConfig()
 
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +21,12 @@ from typing import Any
 
 from pacos.client import Client, NoAnswer, message
 from pacos.config import Config
-from pacos.errors import EngineError
+from pacos.cpu_engine import sampling_warning
+from pacos.errors import ConfigError, EngineError
+from pacos.merging import MergedCopy, merged_copy
 from pacos.models import load_tokenizer, read_adapter_config
 from pacos.runs import file_sha256
-from pacos.server import ManagedServer, ask
+from pacos.server import ManagedServer, ask, in_flight, runs_on_cpu, serving_dtype
 
 log = logging.getLogger("pacos")
 
@@ -72,24 +75,30 @@ class Address:
 
 
 class Engine:
-    """Sends requests, at most `engine.max_in_flight` at a time, and sees each of them through."""
+    """Sends requests, at most `in_flight` at a time, and sees each of them through."""
 
-    def __init__(self, config: Config, tokenizer: Any, address: Address, server: ManagedServer | None) -> None:
+    def __init__(
+        self, config: Config, tokenizer: Any, address: Address, server: ManagedServer | None, *, in_flight: int
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_model_len = 0
+        self.in_flight = in_flight
+        self.merged: MergedCopy | None = None
         self._config = config
         self._address = address
         self._server = server
         self._served_base = ""
         self._adapters: dict[str, tuple[str, Path]] = {}
-        self._slots = asyncio.Semaphore(config.engine.max_in_flight)
+        self._slots = asyncio.Semaphore(in_flight)
         self._clients: dict[int, Client] = {}
+        self._sorting_checked = False
 
     async def complete(self, prompt_ids: list[int], sampling: Sampling, *, adapter: str | None = None) -> Completion:
         """Complete one prompt.
 
         Raises EngineError for a request that the server refuses, and when it stays away through all retries.
         """
+        self._warn_of_sorting(sampling)
         began = time.monotonic()
         answer = await self._request(prompt_ids, sampling, adapter, {})
         choice, usage = answer["choices"][0], answer["usage"]
@@ -100,6 +109,15 @@ class Engine:
             completion_tokens=usage["completion_tokens"],
             seconds=time.monotonic() - began,
         )
+
+    def _warn_of_sorting(self, sampling: Sampling) -> None:
+        """Once, where this machine's CPU does the sampling."""
+        if self._sorting_checked or self._server is None or not runs_on_cpu():
+            return
+        self._sorting_checked = sampling.temperature > 0
+        warning = sampling_warning(len(self.tokenizer), top_p=sampling.top_p, top_k=sampling.top_k)
+        if warning and sampling.temperature > 0:
+            log.warning("%s", warning)
 
     async def prompt_logprobs(self, prompt_ids: list[int], *, adapter: str | None = None) -> list[float]:
         """Natural-log probability of each prompt token after the first: length len(prompt_ids) - 1."""
@@ -134,7 +152,7 @@ class Engine:
             self._clients[born] = Client(
                 self._address.url,
                 self._address.key,
-                connections=engine.max_in_flight,
+                connections=self.in_flight,
                 timeout_s=engine.request_timeout_s,
             )
         return self._clients[born]
@@ -152,6 +170,10 @@ class Engine:
         return dict(answer)
 
     def _model_name(self, adapter: str | None) -> str:
+        if self.merged:
+            if adapter is None:
+                raise ValueError("a merged copy cannot answer as its base")
+            return self._served_base
         return self._served_base if adapter is None else self._adapters[adapter][0]
 
     async def _mended(self, born: int) -> bool:
@@ -181,6 +203,17 @@ class Engine:
             self._address.url, self._address.born = self._server.url, born + 1
             await self._load_adapters()
             return True
+
+    async def tokens_generated(self) -> int | None:
+        """Tokens that our own server has generated since its start; None for any other, or where it does not tell."""
+        if self._server is None:
+            return None
+        url = f"{self._address.url.removesuffix('/v1')}/metrics"
+        with contextlib.suppress(OSError):
+            status, text = await asyncio.to_thread(ask, url, self._address.key, timeout_s=5)
+            found = re.findall(r"^vllm:generation_tokens_total(?:{.*})? (\S+)$", text, re.MULTILINE)
+            return int(sum(map(float, found))) if status == 200 and found else None
+        return None
 
     async def greet(self) -> None:
         """Learn the served name and context length. Raises EngineError when nobody answers, or not to us."""
@@ -239,37 +272,74 @@ class Engine:
 
 @contextlib.asynccontextmanager
 async def open_engine(
-    config: Config, run_dir: Path, *, model: str | None = None, adapters: Mapping[str, Path] | None = None
+    config: Config,
+    run_dir: Path,
+    *,
+    model: str | None = None,
+    adapters: Mapping[str, Path] | None = None,
+    expected_tokens: int | None = None,
 ) -> AsyncIterator[Engine]:
-    """Connect to `engine.url`, or to the server lent by the caller where it serves `model` (default: engine.model, then
-    model.base), or start one for it.
+    """Connect to `engine.url`, or to the server lent by the caller where it serves what is asked for, or start one.
+
+    `model` is engine.model, then model.base unless given. Where adapters are served merged (see `serves_merged`), it
+    must be one, and the engine answers for it alone. `expected_tokens` is about how many will be generated.
 
     Raises EngineError (no answer, refused, died while starting) and ModelError (model or adapter not there).
     """
     model = model or config.engine.model or config.model.base
     adapters = adapters or {}
     tokenizer = await asyncio.to_thread(load_tokenizer, model, config.model)
-    if address := _running_server(config, model):
-        engine = Engine(config, tokenizer, address, None)
+    merged = bool(adapters) and serves_merged(config)
+    if address := _running_server(config, model, merged=merged):
+        engine = Engine(config, tokenizer, address, None, in_flight=in_flight(config, model))
         try:
-            await engine.greet()
-            await engine.add_adapters(adapters)
+            await _connect(engine, adapters, None)
             yield engine
         finally:
             await engine.close()
         return
-    server = ManagedServer(config, run_dir, model, list(adapters.values()))
-    try:
+    with contextlib.ExitStack() as stack:
+        copy = None
+        if merged:
+            dtype = serving_dtype(config.model.dtype)
+            merging = merged_copy(_only(adapters), model, config.model, run_dir / "merged", dtype=dtype)
+            copy = await asyncio.to_thread(stack.enter_context, merging)
+        server = ManagedServer(
+            config, run_dir, model, [] if copy else list(adapters.values()), copy=copy, expected_tokens=expected_tokens
+        )
+        stack.callback(server.stop)
         await asyncio.to_thread(server.start)
-        engine = Engine(config, tokenizer, Address(server.url, server.key), server)
-        await engine.greet()
-        await engine.add_adapters(adapters)
+        engine = Engine(config, tokenizer, Address(server.url, server.key), server, in_flight=server.in_flight)
         try:
+            await _connect(engine, adapters, copy)
             yield engine
         finally:
             await engine.close()
-    finally:
-        await asyncio.to_thread(server.stop)
+
+
+async def _connect(engine: Engine, adapters: Mapping[str, Path], copy: MergedCopy | None) -> None:
+    await engine.greet()
+    engine.merged = copy
+    if not copy:
+        await engine.add_adapters(adapters)
+
+
+def serves_merged(config: Config) -> bool:
+    """Whether adapters are answered for by merged copies, one server after another, instead of on their base's."""
+    asked = config.evaluate.serve
+    if asked == "merged" and config.engine.url:
+        raise ConfigError(
+            "a server given by `engine.url` cannot be started with a merged copy",
+            where="evaluate.serve",
+            todo="leave it at auto, or serve a merged model there (`pacos merge`) and name it in evaluate.models",
+        )
+    return asked == "merged" or (asked == "auto" and not config.engine.url and runs_on_cpu())
+
+
+def _only(adapters: Mapping[str, Path]) -> Path:
+    if len(adapters) != 1:
+        raise ValueError(f"merged copies are served one at a time, not {sorted(adapters)}")
+    return next(iter(adapters.values()))
 
 
 def served_name(adapter: Path) -> str:
@@ -277,11 +347,11 @@ def served_name(adapter: Path) -> str:
     return f"adapter-{file_sha256(adapter / 'adapter_model.safetensors')[:16]}"
 
 
-def _running_server(config: Config, model: str) -> Address | None:
+def _running_server(config: Config, model: str, *, merged: bool) -> Address | None:
     if config.engine.url:
         return Address(config.engine.url.rstrip("/"), os.environ.get(config.engine.api_key_env, "EMPTY"))
     lent = json.loads(os.environ.get(LENT_ENGINE, "{}"))
-    return Address(lent["url"], lent["key"]) if lent.get("model") == model else None
+    return Address(lent["url"], lent["key"]) if lent.get("model") == model and not merged else None
 
 
 def _request_fields(sampling: Sampling) -> dict[str, Any]:

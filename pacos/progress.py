@@ -20,5 +20,6 @@ def bar(description: str, total: int | None, unit: str, *, initial: int = 0, dis
         disable=disable,
         dynamic_ncols=at_terminal,
         mininterval=0.2 if at_terminal else 10.0,
+        miniters=0,
         file=sys.stderr,
     )

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from pacos import guard
 from pacos.config import Config
+from pacos.cpu_engine import cpu_dtype, cpu_environment, cpu_flags, cpu_in_flight
 from pacos.errors import EngineError
+from pacos.merging import MergedCopy
 from pacos.models import load_model_config, loading_options, served_lora_rank
 from pacos.progress import bar
 
@@ -29,6 +31,8 @@ log = logging.getLogger("pacos")
 HOST = "127.0.0.1"
 SERVED_NAME = "base"
 LOG_LINES_SHOWN = 15
+# Where nothing better is known: a GPU, or a server of the user's.
+IN_FLIGHT = 64
 
 Flags = dict[str, str | int | float | bool]
 
@@ -36,13 +40,28 @@ Flags = dict[str, str | int | float | bool]
 class ManagedServer:
     """One vLLM server process. `start` and `stop` may be called again, after a crash for instance."""
 
-    def __init__(self, config: Config, run_dir: Path, model: str, adapters: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run_dir: Path,
+        model: str,
+        adapters: Sequence[Path],
+        *,
+        copy: MergedCopy | None = None,
+        expected_tokens: int | None = None,
+    ) -> None:
+        """`copy` is served in place of the model. `expected_tokens`: about how many tokens will be generated; it
+        decides whether a CPU engine compiles."""
         self.key = secrets.token_urlsafe(24)
         self.url = ""
+        self.in_flight = in_flight(config, model)
         self._config = config
         self._record = run_dir / "engine.json"
         self._log = run_dir / "engine.log"
-        self._flags = server_flags(config, model, adapters)
+        self._flags = server_flags(config, model, adapters, expected_tokens=expected_tokens)
+        if copy:
+            self._flags |= {"model": str(copy.folder), "dtype": copy.dtype}
+            self._flags.pop("revision", None)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -124,14 +143,14 @@ class ManagedServer:
         return EngineError(f"{what}; its last lines:\n{tail}", where=str(self._log), todo=_advice(tail))
 
 
-def server_flags(config: Config, model: str, adapters: Sequence[Path]) -> Flags:
+def server_flags(config: Config, model: str, adapters: Sequence[Path], *, expected_tokens: int | None = None) -> Flags:
     """vllm serve's flags: ours, then `engine.args` over them."""
     check_vllm_installed()
     flags: Flags = {
         "model": model,
         "served-model-name": SERVED_NAME,
         "host": HOST,
-        "dtype": config.model.dtype,
+        "dtype": serving_dtype(config.model.dtype),
         # Without this the model's own generation_config.json adds top_k or penalties behind our back.
         "generation-config": "vllm",
         # A line for each request costs time, and pushes what went wrong out of the log's tail.
@@ -150,13 +169,13 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path]) -> Flags:
             "max-cpu-loras": len(adapters) + 1,
         }
     if runs_on_cpu():
-        flags |= {
-            # A seeded request whose prefill is split kills the CPU engine ("CPU Generator does not use offset").
-            "enable-chunked-prefill": False,
-            "max-num-batched-tokens": max(context_length(config, model), 2048),
-            # Prompts share their beginnings in whole blocks; the CPU build's 128 tokens leave most of it uncached.
-            "block-size": 32,
-        }
+        flags |= cpu_flags(
+            load_model_config(model, config.model),
+            dtype=serving_dtype(config.model.dtype),
+            context=context_length(config, model),
+            in_flight=in_flight(config, model),
+            expected_tokens=expected_tokens,
+        )
     else:
         flags |= parallel_flags(config.engine.data_parallel, gpu_memories(), weight_bytes(model))
     return flags | {name.replace("_", "-"): value for name, value in config.engine.args.items()}
@@ -169,6 +188,22 @@ def context_length(config: Config, model: str) -> int:
     """
     asked = config.engine.args.get("max_model_len")
     return int(asked or load_model_config(model, config.model).max_position_embeddings)
+
+
+def serving_dtype(asked: str) -> str:
+    """What `model.dtype` is served in: as asked, but for `auto` on a CPU (see `cpu_dtype`)."""
+    return cpu_dtype(asked) if runs_on_cpu() else asked
+
+
+def in_flight(config: Config, model: str) -> int:
+    """Requests at a time: `engine.max_in_flight`, or what suits the server. Raises ModelError as `context_length`."""
+    asked = config.engine.max_in_flight
+    if asked != "auto":
+        return asked
+    if config.engine.url or not runs_on_cpu():
+        return IN_FLIGHT
+    dtype = serving_dtype(config.model.dtype)
+    return cpu_in_flight(load_model_config(model, config.model), dtype, context_length(config, model))
 
 
 def to_arguments(flags: Flags) -> list[str]:
@@ -191,9 +226,7 @@ def server_environment(key: str) -> dict[str, str]:
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
     }
-    if runs_on_cpu():
-        environment["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-    return environment
+    return environment | (cpu_environment() if runs_on_cpu() else {})
 
 
 def parallel_flags(wanted: int | str, memories: Sequence[int], weights: int | None) -> Flags:

@@ -110,6 +110,7 @@ def test_base_and_two_adapters_are_answered_scored_and_compared(
     assert scores(folder / "base")["adapter"] == {
         "path": "",
         "sha256": "",
+        "serve": "",
         "proof": {"largest_difference": 0.0, "noise": 0.0, "tokens": 0, "nearest": "", "nearest_difference": 0.0},
     }
     comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
@@ -399,7 +400,8 @@ def test_a_base_that_speaks_with_an_adapters_voice_is_found_out() -> None:
 def test_base_and_adapter_in_one_batch_answer_as_they_do_alone(tiny_base: Path, tmp_path: Path) -> None:
     pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
     adapter = write_adapter(tiny_base, tmp_path / "loud", scale=1.0, seed=3)
-    config = Config(name="mixed", model=ModelConfig(base=str(tiny_base), dtype="float32"))
+    model, evaluate = ModelConfig(base=str(tiny_base), dtype="float32"), EvaluateConfig(serve="adapter")
+    config = Config(name="mixed", model=model, evaluate=evaluate)
 
     async def work() -> tuple[list[str], list[str]]:
         async with open_engine(config, tmp_path, adapters={"loud": adapter}) as engine:

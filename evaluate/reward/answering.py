@@ -141,7 +141,7 @@ async def _answer_all(
                 journal.write(await _ask(config, engine, request, name, stage))
                 progress.update()
 
-            await work_off(missing, work, config.engine.max_in_flight)
+            await work_off(missing, work, engine.in_flight)
     _put_in_order(path, [id for id, _ in tasks])
 
 

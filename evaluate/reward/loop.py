@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from pacos import guard
 from pacos.config import Config, resolved_yaml, section_sha256
-from pacos.engine import LENT_ENGINE, RESTARTS
+from pacos.engine import LENT_ENGINE, RESTARTS, serves_merged
 from pacos.errors import RunError
 from pacos.evaluate.reward.rounds import gather, raise_alarm, write_rounds
 from pacos.evaluate.reward.steps import Step, all_steps, learnt_files
@@ -88,7 +88,7 @@ class Server:
 
     def environment(self, step: Step) -> dict[str, str]:
         """What a command must know of the server that is up for it, starting and stopping it as need be."""
-        wanted = ("", ()) if self._config.engine.url else (step.engine, step.adapters)
+        wanted = ("", ()) if self._config.engine.url else self._wanted(step)
         if wanted != self._serves or self.has_died:
             self.stop()
             if wanted[0]:
@@ -96,6 +96,12 @@ class Server:
         if self._running is None:
             return {}
         return {LENT_ENGINE: json.dumps({"model": wanted[0], "url": self._running.url, "key": self._running.key})}
+
+    def _wanted(self, step: Step) -> tuple[str, tuple[Path, ...]]:
+        """(model, adapters) of the server to lend. A merged copy is served by the command that asks it."""
+        if not serves_merged(self._config):
+            return step.engine, step.adapters
+        return (step.engine if step.words[0] == "generate" else ""), ()
 
     @property
     def has_died(self) -> bool:

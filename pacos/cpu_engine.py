@@ -1,0 +1,122 @@
+"""How vLLM's CPU engine is started: all cores, float32, a key-value cache from free memory, compiled where it pays.
+
+vLLM's defaults suit a large server: they keep one core for the scheduler, which is half of a laptop; they compute in
+the checkpoint's bfloat16, which without AMX is slower than float32; they compile for a minute before the first token.
+Figures in comments are those of `benchmarks.cpu_engine`: SmolLM2-135M on two cores with AVX-512 and no AMX.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+# 32 answers at a time give 93 % of the tokens a second that 64 give, at half of the key-value cache; beyond that,
+# attention over long lists costs more than larger batches gain.
+MOST_IN_FLIGHT = 32
+# Up to this many cores, the model runs in the engine's own process with unbound threads. Larger machines have several
+# NUMA nodes, where vLLM's binding of threads to nodes is worth a process of its own and a core in reserve.
+FEW_CORES = 8
+# Contexts that the key-value cache holds: answers in flight are at different points of theirs. Filling a GiB of it with
+# zeros takes 2 s of the start.
+CACHE_CONTEXTS = 24
+# Share of the free memory that the key-value cache may take; the rest is for weights, activations and the client.
+CACHE_SHARE = 0.4
+# Compiling takes 60 s at each start and makes a step 8 % faster: at 260 tokens a second, even at 195,000 tokens.
+COMPILE_FROM_TOKENS = 200_000
+# Ids from which sorting them for every token shows in tokens a second.
+LARGE_VOCABULARY = 16_384
+
+Flag = str | int | float | bool
+
+
+def cpu_flags(
+    model: Any, *, dtype: str, context: int, in_flight: int, expected_tokens: int | None = None
+) -> dict[str, Flag]:
+    """Flags of `vllm serve`. `model` is the transformers config, `context` the most tokens of prompt and answer, and
+    `expected_tokens` about how many tokens will be generated before the server ends (None: few)."""
+    flags: dict[str, Flag] = {
+        # A seeded request whose prefill is split kills the CPU engine ("CPU Generator does not use offset").
+        "enable-chunked-prefill": False,
+        "max-num-batched-tokens": max(context, 2048),
+        # Prompts share their beginnings in whole blocks; the CPU build's 128 tokens leave most of it uncached.
+        "block-size": 32,
+        "max-num-seqs": max(in_flight, 1),
+        "enforce-eager": (expected_tokens or 0) < COMPILE_FROM_TOKENS,
+    }
+    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        flags["kv-cache-memory-bytes"] = cache_bytes(model, dtype, context)
+    if has_few_cores() and "VLLM_CPU_OMP_THREADS_BIND" not in os.environ:
+        # By its full name: vLLM would replace the short one, `uni`, by a process that spins on the second core.
+        flags["distributed-executor-backend"] = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+    return flags
+
+
+def cpu_environment() -> dict[str, str]:
+    """Environment variables for the server; those that the user has set stay as they are."""
+    if not has_few_cores():
+        return {}
+    wanted = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(physical_cores())}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def cpu_dtype(asked: str) -> str:
+    """The type that `model.dtype` stands for on this CPU; only `auto` leaves a choice.
+
+    Without AMX, bfloat16 products run at half the speed of float32 ones (160 against 310 GFLOP/s).
+    """
+    return "float32" if asked == "auto" and not has_amx() else asked
+
+
+def cpu_in_flight(model: Any, dtype: str, context: int) -> int:
+    """How many requests at a time the key-value cache holds when each takes half of the context; MOST_IN_FLIGHT at
+    most. vLLM lets those wait for which there is no room."""
+    tokens = cache_bytes(model, dtype, context) // bytes_per_token(model, dtype)
+    return max(1, min(MOST_IN_FLIGHT, 2 * tokens // context))
+
+
+def cache_bytes(model: Any, dtype: str, context: int) -> int:
+    """Size of the key-value cache: CACHE_CONTEXTS contexts, or what CACHE_SHARE of the free memory allows, but
+    no less than one context."""
+    one = context * bytes_per_token(model, dtype)
+    return max(one, min(CACHE_CONTEXTS * one, int(CACHE_SHARE * psutil.virtual_memory().available)))
+
+
+def bytes_per_token(model: Any, dtype: str) -> int:
+    """Bytes of keys and values of one token in all layers."""
+    text = model.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * width * (4 if dtype == "float32" else 2))
+
+
+def sampling_warning(vocabulary: int, *, top_p: float, top_k: int) -> str | None:
+    """A line for sampling that sets the pace on a CPU: top_p and top_k sort the whole vocabulary for every token.
+
+    At 49,152 ids and 32 in flight the sort takes 69 ms of a step that takes 120 ms without it.
+    """
+    if (top_p == 1 and not 0 < top_k < vocabulary) or vocabulary < LARGE_VOCABULARY:
+        return None
+    return (
+        f"sampling with {f'top_p {top_p:g}' if top_p < 1 else f'top_k {top_k}'} sorts {vocabulary:,} ids for every "
+        "token, which sets the pace on a CPU; top_p 1 with a lower temperature costs nothing"
+    )
+
+
+def has_few_cores() -> bool:
+    return physical_cores() <= FEW_CORES
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, hyperthreads not counted."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, psutil.cpu_count(logical=False) or allowed)
+
+
+@cache
+def has_amx() -> bool:
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
