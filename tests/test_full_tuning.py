@@ -79,7 +79,7 @@ def test_a_full_tuning_goes_on_bit_for_bit(tuned):
 
 
 def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(tmp_path, tiny_base, tasks, monkeypatch):
-    monkeypatch.setattr("pacos.train.model.cpu_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr("pacos.train.model.has_amx", lambda: True)
     config = training_config(tmp_path, tiny_base, tasks, **SETTINGS | {"max_steps": 2})
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
     model = load_model(config, torch.device("cpu"))

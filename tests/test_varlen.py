@@ -55,7 +55,7 @@ def test_sequences_attend_as_documents_do_with_all_gradients(on_cpu):
 @pytest.mark.parametrize("settings", [{}, {"method": "full", "learning_rate": 1e-3}], ids=["lora", "full"])
 def test_a_run_hands_the_kernel_one_precision(on_cpu, tmp_path, tiny_base, monkeypatch, settings):
     """Under autocast, as every weight is tuned, rotary positions leave queries and keys in float32."""
-    monkeypatch.setattr("pacos.train.model.cpu_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr("pacos.train.model.has_amx", lambda: True)
     config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 40), epochs=3, **settings)
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
     metrics = train_here(config)

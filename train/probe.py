@@ -74,6 +74,7 @@ def answer_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit
     seen = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
     positions = (seen.cumsum(1) - 1).clamp(min=0)
     lengths, cache = torch.zeros(len(prompts), dtype=torch.long, device=device), None
+    running = torch.arange(len(prompts), device=device)  # the prompts that the rows of the batch belong to
     was_training = model.training
     model.eval()
     with torch.no_grad(), plain_attention(model):
@@ -87,9 +88,14 @@ def answer_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit
                 logits_to_keep=1,
             )
             cache, ids = answer.past_key_values, answer.logits[:, -1].argmax(-1, keepdim=True)
-            lengths[(ids[:, 0] == eos) & (lengths == 0)] = count
-            if lengths.all():
+            ended = ids[:, 0] == eos
+            lengths[running[ended]] = count
+            if ended.all():
                 break
             seen, positions = torch.cat([seen, torch.ones_like(ids)], dim=1), positions[:, -1:] + 1
+            if ended.any():
+                kept = (~ended).nonzero().flatten()
+                cache.batch_select_indices(kept)
+                ids, seen, positions, running = ids[kept], seen[kept], positions[kept], running[kept]
     model.train(was_training)
     return [int(length) for length in lengths]
