@@ -9,9 +9,8 @@ Timed from the shell, start-up and all:
                 without the base
 
 How much one engine saves is a matter of what a start takes beside the answers. vLLM on CPUs gathers an adapter's
-weights for every token, so `--shape small` (tests/list_writer.py) comes with adapters of rank 1 on queries and values,
-which the LoRA paper (2106.09685, section 7.2) finds enough; `--shape demonstration`, of random weights, with rank 8 on
-all linear layers.
+weights for every token, so the base (tests/list_writer.py) comes with adapters of rank 1 on queries and values, which
+the LoRA paper (2106.09685, section 7.2) finds enough.
 
 `--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see README.md there.
 """
@@ -25,15 +24,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks.result import SHARED_DATA, report
-from demo.model import new_model
-from demo.tokenizer import train_tokenizer
 from pacos.records import Prediction, read_jsonl, read_records
 from tests.list_writer import CONTEXT, build_list_writer
 from tests.tiny_llama import write_adapter
@@ -41,29 +37,25 @@ from tests.tiny_llama import write_adapter
 ADAPTERS = 4
 # As many as the harness's vLLM works on at a time, given everything at once.
 IN_FLIGHT = 256
-# Standard deviation of their B halves: large enough to change most answers.
-SCALE = {"small": 0.5, "demonstration": 0.05}
-LORA: dict[str, dict[str, Any]] = {"small": {"r": 1, "targets": ["q_proj", "v_proj"]}, "demonstration": {}}
+SCALE = 0.5  # standard deviation of the adapters' B halves: large enough to change most answers
 WORKER = "import sys; from pacos.cli import main; sys.exit(main())"
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", choices=("small", "demonstration"), default="small", help="of the base")
     parser.add_argument("--instances", type=int, default=20, help="of each task")
     parser.add_argument("--max-tokens", type=int, default=32, help="of an answer")
     parser.add_argument("--lm-eval", type=Path, help="Python of an environment with lm_eval; left out unless given")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        base, *paths = build_models(Path(folder), options.shape)
+        base, *paths = build_models(Path(folder))
         adapters = {path.name: path for path in paths}
         figures = measure(Path(folder), base, adapters, options.instances, options.max_tokens, options.lm_eval)
     settings: dict[str, Any] = {name: value for name, value in vars(options).items() if name not in ("lm_eval", "save")}
     settings["adapters"] = ADAPTERS
-    name = "adapters" if options.shape == "small" else "adapters_demonstration"
-    report(name, figures, settings=settings, save=options.save)
+    report("adapters", figures, settings=settings, save=options.save)
 
 
 def measure(
@@ -92,24 +84,13 @@ def measure(
     return times | {f"{name}_s": round(taken, 1) for name, taken in seconds.items()} | figures
 
 
-def build_models(folder: Path, shape: str) -> list[Path]:
+def build_models(folder: Path) -> list[Path]:
     """The base, and its adapters."""
-    build = build_demonstration if shape == "demonstration" else partial(build_list_writer, steps=300)
-    base = build(folder / "base")
+    base = build_list_writer(folder / "base")
     return [base] + [
-        write_adapter(base, folder / f"adapter-{seed}", SCALE[shape], seed, **LORA[shape]) for seed in range(ADAPTERS)
+        write_adapter(base, folder / f"adapter-{seed}", SCALE, seed, r=1, targets=["q_proj", "v_proj"])
+        for seed in range(ADAPTERS)
     ]
-
-
-def build_demonstration(folder: Path) -> Path:
-    """Its tokenizer, and its model before anything was learnt."""
-    import torch
-
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(0)
-    new_model(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def write_experiment(folder: Path, name: str, base: Path, suite: dict[str, Any]) -> Path:

@@ -1,8 +1,10 @@
-"""The model server killed mid-run: `python -m benchmarks.engine_crash --base .cache/demo-base [--save]`.
+"""The model server killed mid-run: `python -m benchmarks.engine_crash --base DIR [--save]`.
 
 `pacos generate` with a vLLM of its own gets three kill -9, spread over the run: at vLLM's engine process, at the whole
 server, and at the server with the guard that watches it. It must start the server again each time and end with every
 request answered once. Request i sends seed i, and vLLM logs what it receives: that shows what was asked again.
+
+DIR holds a model that writes lists: `.cache/smollm2-135m-instruct`, as `pacos fetch smollm2` brings it.
 """
 
 import argparse
@@ -25,7 +27,9 @@ RECEIVED = re.compile(r"Received request .*?\bseed=(\d+)")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, required=True, help="a model that writes lists, as demo.base builds it")
+    parser.add_argument(
+        "--base", type=Path, required=True, help="a model that writes lists, such as .cache/smollm2-135m-instruct"
+    )
     parser.add_argument("--requests", type=int, default=80)
     parser.add_argument("--max-tokens", type=int, default=400)
     parser.add_argument("--save", action="store_true")

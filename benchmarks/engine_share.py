@@ -1,10 +1,12 @@
-"""What the pipeline leaves of the engine's speed: `python -m benchmarks.engine_share --base .cache/demo-base [--save]`.
+"""What the pipeline leaves of the engine's speed: `python -m benchmarks.engine_share --base DIR [--save]`.
 
 `pacos generate` and a bare client (`bare_client.py`) take turns on one vLLM server, each going first as often. The bare
 client sends the very requests of the pipeline, token ids, stops, limits and seeds, in the same order and as many at a
 time; so both ask for the same answers, and how many came out equally long is part of the figures. The prefix cache is
 emptied before every turn. Rates are the server's own count of generated tokens between the first and the last moment
 at which all slots were taken: neither ramp nor drain counts. Clients and engine share the machine's cores.
+
+DIR holds a model that writes lists: `.cache/smollm2-135m-instruct`, as `pacos fetch smollm2` brings it.
 """
 
 import argparse
@@ -45,7 +47,9 @@ class Turn(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, required=True, help="a model that writes lists, as demo.base builds it")
+    parser.add_argument(
+        "--base", type=Path, required=True, help="a model that writes lists, such as .cache/smollm2-135m-instruct"
+    )
     parser.add_argument("--requests", type=int, default=256, help="in each turn")
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--max-tokens", type=int, default=300)

@@ -35,20 +35,19 @@ from pacos.suites import read_suite
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", choices=("small", "demonstration"), default="small", help="of the base")
     parser.add_argument("--instances", type=int, default=20, help="of each task")
     parser.add_argument("--max-tokens", type=int, default=32, help="of an answer")
     parser.add_argument("--rounds", type=int, default=4, help="of all three; ratios are the median of the rounds'")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), options.shape, options.instances, options.max_tokens, options.rounds)
+        figures = measure(Path(folder), options.instances, options.max_tokens, options.rounds)
     settings = {name: value for name, value in vars(options).items() if name != "save"} | {"in_flight": IN_FLIGHT}
     report("evaluation_throughput", figures, settings=settings, save=options.save)
 
 
-def measure(folder: Path, shape: str, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
-    base, *adapters = build_models(folder, shape)
+def measure(folder: Path, instances: int, max_tokens: int, rounds: int) -> dict[str, Any]:
+    base, *adapters = build_models(folder)
     suite = SuiteConfig(
         name="superni",
         path=str(SHARED_DATA / "superni"),

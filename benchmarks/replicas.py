@@ -1,7 +1,9 @@
-"""Two vLLM replicas behind one address: `python -m benchmarks.replicas --base .cache/demo-base [--save]`.
+"""Two vLLM replicas behind one address: `python -m benchmarks.replicas --base DIR [--save]`.
 
 `pacos generate` with `engine.url`, once before one engine and once before `--data-parallel-size 2`. Request i sends
 seed i, so both could give the same answers: the figures say whether the dataset is the same, and what each wrote.
+
+DIR holds a model that writes lists: `.cache/smollm2-135m-instruct`, as `pacos fetch smollm2` brings it.
 """
 
 import argparse
@@ -16,7 +18,9 @@ from benchmarks.vllm_server import KEY_ENV, serving, tokens_by_replica
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, required=True, help="a model that writes lists, as demo.base builds it")
+    parser.add_argument(
+        "--base", type=Path, required=True, help="a model that writes lists, such as .cache/smollm2-135m-instruct"
+    )
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--target", type=int, default=60, help="tasks of the dataset")
     parser.add_argument("--save", action="store_true")

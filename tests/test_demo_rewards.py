@@ -1,4 +1,4 @@
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
-from demo.families import FAMILIES, compose, is_correct
-from demo.overlap import SuiteIndex
-from demo.rewards import graded_answers, seed_rows
+from demo.rewards import EMPTY, NEEDLESS, graded_answers, seed_rows
 from pacos.config_file import load_config
 from pacos.evaluate.judge_prompts import read_verdict
 from pacos.evaluate.reward.ranked import read_ranked
+from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.records import Task, read_tasks, write_jsonl
 
 Files = dict[str, list[Mapping[str, Any]]]
+Request = tuple[str, str]
+
+NORTH = Task("Which way does a compass needle point?", "", "To the magnetic north of the Earth, wherever you stand.")
+SUM = Task("Add the numbers.", "2, 3", "5")
 
 
 @pytest.fixture(scope="module")
@@ -22,22 +25,45 @@ def files() -> Files:
     return seed_rows(0)
 
 
-def requests(rows: list[Mapping[str, Any]]) -> set[tuple[str, str]]:
-    return {(row["instruction"], row["input"]) for row in rows}
+@pytest.fixture(scope="module")
+def right_answers() -> dict[Request, str]:
+    tasks = [seed.task for seed in load_seeds(PACKAGED_SEEDS)]
+    return {(task.instruction, task.input): task.output for task in tasks}
 
 
-def answered(row: Mapping[str, Any]) -> Task:
-    return Task(row["instruction"], row["input"], row["output"])
+def requests(rows: list[Mapping[str, Any]]) -> list[Request]:
+    return [(row["instruction"], row["input"]) for row in rows]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_of_the_graded_answers_the_best_alone_is_right(family) -> None:
-    rng = Random(family.name)
-    for task in (compose(family, rng) for _ in range(20)):
-        graded = graded_answers(task, rng)
-        assert [one.score for one in graded] == [0, 1, 2, 2, 3, 4, 5]
-        right = [is_correct(Task(task.instruction, task.input, one.output)) for one in graded]
-        assert right == [False] * 6 + [True]
+def judged_requests(files: Files, asked: set[Request]) -> set[Request]:
+    """Those of `asked` that stand in a judge's prompt."""
+    prompts = [row["instruction"] for row in files["judging.jsonl"]]
+    return {
+        (instruction, given)
+        for instruction, given in asked
+        if any(f"task]\n{instruction}\n" in prompt and (not given or f"\n{given}\n" in prompt) for prompt in prompts)
+    }
+
+
+def test_graded_answers_are_worth_zero_to_five_points() -> None:
+    nothing, repeated, wrong, partly, needless, right = graded_answers(NORTH, [NORTH, SUM], Random(0))
+    assert nothing.output in EMPTY
+    assert repeated.output == "Which way does a compass needle point?"
+    assert wrong.output == "5"
+    assert partly.output == "To the magnetic"  # three of ten words
+    assert needless.output in [f"{NORTH.output}\n{remark}" for remark in NEEDLESS]
+    assert right.output == NORTH.output
+    assert [one.score for one in (nothing, repeated, wrong, partly, needless, right)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_answer_too_short_to_be_cut_is_followed_by_another() -> None:
+    assert graded_answers(SUM, [NORTH, SUM], Random(0))[3].output == f"5\n{NORTH.output}"
+
+
+def test_the_six_answers_to_every_seed_task_differ() -> None:
+    tasks = [seed.task for seed in load_seeds(PACKAGED_SEEDS)]
+    for task in tasks:
+        assert len({one.output for one in graded_answers(task, tasks, Random(0))}) == 6
 
 
 def test_a_seed_gives_the_same_rows_again_and_another_gives_others(files: Files) -> None:
@@ -45,34 +71,36 @@ def test_a_seed_gives_the_same_rows_again_and_another_gives_others(files: Files)
     assert seed_rows(1)["ranked.jsonl"] != files["ranked.jsonl"]
 
 
-def test_instructions_are_answered_right(files: Files) -> None:
-    assert all(is_correct(answered(row)) for row in files["instructions.jsonl"])
+def test_every_seed_task_is_in_one_file(files: Files, right_answers: dict[Request, str]) -> None:
+    learned, ranked = requests(files["instructions.jsonl"]), set(requests(files["ranked.jsonl"]))
+    judged = judged_requests(files, set(right_answers))
+    assert (len(learned), len(judged), len(ranked)) == (67, 48, 60)
+    assert set(learned) | judged | ranked == set(right_answers)
+    assert len(right_answers) == 67 + 48 + 60
 
 
-def test_a_request_has_three_or_four_answers_and_the_first_alone_is_right(files: Files) -> None:
+def test_instructions_have_the_right_answers(files: Files, right_answers: dict[Request, str]) -> None:
+    rows = files["instructions.jsonl"]
+    assert [row["output"] for row in rows] == [right_answers[request] for request in requests(rows)]
+
+
+def test_a_request_has_three_or_four_answers_and_the_first_alone_is_right(
+    files: Files, right_answers: dict[Request, str]
+) -> None:
     by_id = defaultdict(list)
     for row in files["ranked.jsonl"]:
         by_id[row["id"]].append(row)
     assert {len(rows) for rows in by_id.values()} == {3, 4}
     for rows in by_id.values():
         assert [row["rank"] for row in rows] == list(range(len(rows)))
-        assert len(requests(rows)) == 1
-        assert [is_correct(answered(row)) for row in rows] == [True] + [False] * (len(rows) - 1)
+        [request] = set(requests(rows))
+        assert [row["output"] == right_answers[request] for row in rows] == [True] + [False] * (len(rows) - 1)
 
 
-def test_a_judgement_is_read_as_the_points_it_gives_and_all_six_occur(files: Files) -> None:
+def test_a_judgement_is_read_as_the_points_it_gives_and_each_score_is_given_as_often(files: Files) -> None:
     verdicts = [read_verdict("additive", row["output"], "stop") for row in files["judging.jsonl"]]
     assert verdicts == [row["output"][-1] for row in files["judging.jsonl"]]
-    assert set(verdicts) == set("012345")
-
-
-def test_the_three_files_share_no_request(files: Files) -> None:
-    learnt, measured = requests(files["instructions.jsonl"]), requests(files["ranked.jsonl"])
-    assert learnt.isdisjoint(measured)
-    judged = [row["instruction"] for row in files["judging.jsonl"]]
-    for instruction, given in learnt | measured:
-        asked = f"task]\n{instruction}\n"
-        assert not any(asked in prompt and (not given or f"input]\n{given}\n" in prompt) for prompt in judged)
+    assert Counter(verdicts) == dict.fromkeys("012345", 24)
 
 
 def test_what_the_trainer_reads_are_tasks(files: Files, tmp_path: Path) -> None:
@@ -88,12 +116,6 @@ def test_what_the_judge_is_measured_on_is_read_as_ranked_answers(files: Files, t
     assert all(request.is_ranked for request in found)
     read = [(request.id, *answer) for request in found for answer in request.answers]
     assert read == [(row["id"], row["output"], row["rank"]) for row in rows]
-
-
-def test_no_text_of_the_suite_is_in_the_seeds(files: Files) -> None:
-    texts = {row[key] for rows in files.values() for row in rows for key in ("instruction", "input", "output")}
-    lines = {line for text in texts for line in text.splitlines()}
-    assert SuiteIndex().overlaps(sorted(texts | lines)) == []
 
 
 def test_the_quickstart_learns_from_these_files_and_holds_some_requests_aside(files: Files) -> None:

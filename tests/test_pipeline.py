@@ -12,13 +12,34 @@ from tests.list_writer import build_list_writer
 
 ROOT = Path(__file__).resolve().parents[1]
 PACOS = [sys.executable, "-m", "pacos.cli"]
+EXPERIMENT = """
+model: {dtype: float32}
+engine:
+  max_in_flight: 24
+  args: {max_model_len: 2048}
+generate:
+  target: 60
+  sampling: {temperature: 0.5, top_p: 1.0, max_tokens: 1200}
+  budget: {requests: 200}
+train:
+  lora: {r: 8, alpha: 16, dropout: 0.0, targets: all-linear}
+  epochs: 1
+  learning_rate: 3e-3
+  batch_size: 16
+  max_length: 256
+  pack_tokens: 4096
+  save_steps: 100
+evaluate:
+  suites:
+    - {name: demo, path: demo/suite, prompt: alpaca, max_tokens: 32, limit: 3}
+"""
 
 
 @pytest.fixture(scope="session")
 def listing_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small, and taught for minutes: writes lists that parse, with worse answers than the demonstration's base."""
+    """A small base that writes lists that parse."""
     pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
-    return build_list_writer(tmp_path_factory.mktemp("models") / "listing-base", steps=300)
+    return build_list_writer(tmp_path_factory.mktemp("models") / "listing-base")
 
 
 def pacos(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -27,18 +48,17 @@ def pacos(*arguments: object) -> subprocess.CompletedProcess[str]:
     return ended
 
 
-def quickstart(runs: Path, name: str, base: Path, *overrides: str) -> list[str]:
-    small = ["generate.target=60", "train.epochs=1", "generate.budget.requests=200"]
-    config = ["--config", "configs/quickstart.yaml", f"name={name}", f"runs_dir={runs}", f"model.base={base}"]
-    return ["run", *config, *small, *overrides]
+def run_all(runs: Path, name: str, base: Path, *overrides: str) -> Path:
+    """The run directory of `pacos run`."""
+    config = runs / "experiment.yaml"
+    config.write_text(EXPERIMENT, encoding="utf-8")
+    pacos("run", "--config", config, f"name={name}", f"runs_dir={runs}", f"model.base={base}", *overrides)
+    return runs / name
 
 
 @pytest.fixture(scope="session")
 def finished_run(listing_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    suite = "evaluate.suites=[{name: demo, path: demo/suite, max_tokens: 32, limit: 3}]"
-    pacos(*quickstart(runs, "whole", listing_base, suite))
-    return runs / "whole"
+    return run_all(tmp_path_factory.mktemp("runs"), "whole", listing_base)
 
 
 def read_json(path: Path):
@@ -119,8 +139,8 @@ def test_official_seeds_and_real_superni_tasks_go_the_same_way(
     seeds = shared_data / "self_instruct" / "seed_tasks.jsonl"
     suite = f"[{{name: superni, path: {shared_data / 'superni'}, max_tokens: 16, limit: 1, prompt: 'tk-instruct:def'}}]"
     overrides = [f"generate.seeds={seeds}", f"evaluate.suites={suite}", "generate.target=20", "train.max_steps=2"]
-    pacos(*quickstart(tmp_path, "real", listing_base, *overrides))
-    scores = read_json(tmp_path / "real" / "eval" / "tuned" / "scores.json")
+    run = run_all(tmp_path, "real", listing_base, *overrides)
+    scores = read_json(run / "eval" / "tuned" / "scores.json")
     assert (scores["n"], scores["n_expected"], scores["complete"]) == (32, 11_810, False)
     assert "not comparable" in scores["note"]
 
