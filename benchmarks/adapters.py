@@ -99,7 +99,7 @@ def write_experiment(folder: Path, name: str, base: Path, suite: dict[str, Any])
         "runs_dir": str(folder / "runs"),
         "model": {"base": str(base), "dtype": "float32"},
         "engine": {"args": {"max_model_len": CONTEXT, "max_num_seqs": IN_FLIGHT}, "max_in_flight": IN_FLIGHT},
-        "evaluate": {"suites": [suite]},
+        "evaluate": {"suites": [suite], "serve": "adapter"},
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")

