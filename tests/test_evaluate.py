@@ -403,7 +403,7 @@ def test_base_and_adapter_in_one_batch_answer_as_they_do_alone(tiny_base: Path, 
     model, evaluate = ModelConfig(base=str(tiny_base), dtype="float32"), EvaluateConfig(serve="adapter")
     config = Config(name="mixed", model=model, evaluate=evaluate)
 
-    async def work() -> tuple[list[str], list[str]]:
+    async def work() -> tuple[list[str], list[str], int | None]:
         async with open_engine(config, tmp_path, adapters={"loud": adapter}) as engine:
             prompts = [[1, 30 + at, 40 + at, 50 + at] for at in range(12)]
 
@@ -412,7 +412,8 @@ def test_base_and_adapter_in_one_batch_answer_as_they_do_alone(tiny_base: Path, 
 
             alone = [await ask(None, ids) for ids in prompts]
             mixed = await asyncio.gather(*(ask(name, ids) for ids in prompts for name in (None, "loud")))
-            return alone, list(mixed[::2])
+            return alone, list(mixed[::2]), await engine.tokens_generated()
 
-    alone, beside = asyncio.run(work())
+    alone, beside, generated = asyncio.run(work())
     assert alone == beside
+    assert generated == 3 * 12 * 16, "what progress shows: three answers of 16 tokens to each prompt"

@@ -1,6 +1,7 @@
 """The generation stage against a scripted server, and once against the real vLLM."""
 
 import json
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -231,6 +232,20 @@ def test_the_real_engine_is_journaled_and_accounted_for(
     assert stats["funnel"]["items"] == len(read_records(folder / "rejected.jsonl", Rejection)) >= 24
     assert stats["tokens"]["prompt"] == sum(answer.prompt_tokens for answer in journal.values())
     assert stats["tokens_per_second"] > 0
+
+
+def test_progress_shows_what_is_in_flight_before_anything_is_committed(
+    tmp_path: Path, tiny_base: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Request 0 takes its time, and nothing can be committed before it."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)  # a terminal's bar is drawn at once
+    with ScriptedServer() as server:
+        first = threading.Event()
+        server.delay = lambda prompt: 0.0 if first.is_set() else first.set() or 3.0  # type: ignore[func-returns-value]
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, in_flight=8, target=30))
+    drawn = capsys.readouterr().err.split("\r")
+    waiting = [line for line in drawn if "| 0/30 " in line and "answers=" in line]
+    assert any("in flight=1" in line and "answers=31" in line for line in waiting), "a window of 32, all but one in"
 
 
 def test_the_example_format_is_the_answer_format(seeds: Path) -> None:
