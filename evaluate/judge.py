@@ -16,6 +16,7 @@ from typing import Any
 
 from pacos.config import Config
 from pacos.cost import cost
+from pacos.cpu_engine import Workload
 from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import set_aside
@@ -144,7 +145,8 @@ async def _judge(
     config: Config, run_dir: Path, settings: Settings, questions: Sequence[Question], folder: Path, stage: Stage
 ) -> None:
     adapters = {ADAPTER: Path(settings.adapter)} if settings.adapter else {}
-    async with open_engine(config, run_dir, model=settings.model, adapters=adapters) as engine:
+    workload = Workload(len(questions) * settings.max_tokens // 2, settings.max_tokens)
+    async with open_engine(config, run_dir, model=settings.model, adapters=adapters, workload=workload) as engine:
         room = engine.max_model_len - settings.max_tokens
         asked = [(one, fit(one.write, settings.template, engine.tokenizer, room)) for one in questions]
         await prove(engine, list(adapters), [prompt.ids for _, prompt in asked])

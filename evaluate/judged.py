@@ -15,8 +15,10 @@ from typing import Any
 
 import yaml
 
-from pacos.config import SuiteConfig
-from pacos.config_file import parse_config
+from pacos.config import (
+    SuiteConfig,
+    parse_config,
+)
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.score import read_predictions

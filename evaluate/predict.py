@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pacos.config import Config, SuiteConfig
+from pacos.cpu_engine import Workload
 from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import ConfigError
 from pacos.evaluate.contestants import Contestant
@@ -72,9 +73,10 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
     Raises ModelError for an adapter that answers as the base does, and as `open_engine` and `fit_prompts` do.
     """
     adapters = {job.contestant.name: job.contestant.adapter for job in jobs if job.contestant.adapter}
-    expected = sum(len(job.suite.instances) * job.suite_config.answer_tokens for job in jobs) // 2
+    most = max(job.suite_config.answer_tokens for job in jobs)
+    tokens = sum(len(job.suite.instances) * job.suite_config.answer_tokens for job in jobs) // 2
     model = jobs[0].contestant.base
-    async with open_engine(config, run_dir, model=model, adapters=adapters, expected_tokens=expected) as engine:
+    async with open_engine(config, run_dir, model=model, adapters=adapters, workload=Workload(tokens, most)) as engine:
         prompts: dict[str, list[Prompt]] = {}
         for job in jobs:
             if job.suite_key not in prompts:

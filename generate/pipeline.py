@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pacos.config import Config
+from pacos.cpu_engine import Workload
 from pacos.engine import open_engine
 from pacos.errors import RunError
 from pacos.generate.bootstrap import Bootstrap
@@ -72,7 +73,8 @@ async def _generate(
 ) -> dict[str, Any]:
     """Run until something stops it; the statistics of what was made."""
     generate = config.generate
-    async with open_engine(config, run.dir, expected_tokens=expected_tokens(config, seeds)) as engine:
+    workload = Workload(expected_tokens(config, seeds), generate.sampling.max_tokens)
+    async with open_engine(config, run.dir, workload=workload) as engine:
         in_flight = engine.in_flight
         if generate.preset == "self-instruct":
             in_flight = min(in_flight, max(1, generate.window // 4))  # each list brings about six more requests

@@ -6,6 +6,7 @@ Figures in comments are those of `benchmarks.cpu_engine`: SmolLM2-135M on two co
 """
 
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ MOST_IN_FLIGHT = 32
 # Up to this many cores, the model runs in the engine's own process with unbound threads. Larger machines have several
 # NUMA nodes, where vLLM's binding of threads to nodes is worth a process of its own and a core in reserve.
 FEW_CORES = 8
-# Contexts that the key-value cache holds: answers in flight are at different points of theirs. Filling a GiB of it with
-# zeros takes 2 s of the start.
-CACHE_CONTEXTS = 24
+# Tokens that a prompt is taken to have when the key-value cache is sized; vLLM makes requests wait that find no room.
+# Filling a GiB of cache with zeros takes 2 s of the start.
+PROMPT_TOKENS = 768
 # Share of the free memory that the key-value cache may take; the rest is for weights, activations and the client.
 CACHE_SHARE = 0.4
 # Compiling takes 60 s at each start and makes a step 8 % faster: at 260 tokens a second, even at 195,000 tokens.
@@ -31,11 +32,17 @@ LARGE_VOCABULARY = 16_384
 Flag = str | int | float | bool
 
 
-def cpu_flags(
-    model: Any, *, dtype: str, context: int, in_flight: int, expected_tokens: int | None = None
-) -> dict[str, Flag]:
-    """Flags of `vllm serve`. `model` is the transformers config, `context` the most tokens of prompt and answer, and
-    `expected_tokens` about how many tokens will be generated before the server ends (None: few)."""
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a server is started for: about how many tokens it will generate in all, and the most of one answer (None:
+    as many as the context holds)."""
+
+    tokens: int = 0
+    answer_tokens: int | None = None
+
+
+def cpu_flags(model: Any, *, dtype: str, context: int, in_flight: int, workload: Workload) -> dict[str, Flag]:
+    """Flags of `vllm serve`. `model` is the transformers config, `context` the most tokens of prompt and answer."""
     flags: dict[str, Flag] = {
         # A seeded request whose prefill is split kills the CPU engine ("CPU Generator does not use offset").
         "enable-chunked-prefill": False,
@@ -43,10 +50,10 @@ def cpu_flags(
         # Prompts share their beginnings in whole blocks; the CPU build's 128 tokens leave most of it uncached.
         "block-size": 32,
         "max-num-seqs": max(in_flight, 1),
-        "enforce-eager": (expected_tokens or 0) < COMPILE_FROM_TOKENS,
+        "enforce-eager": workload.tokens < COMPILE_FROM_TOKENS,
     }
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        flags["kv-cache-memory-bytes"] = cache_bytes(model, dtype, context)
+        flags["kv-cache-memory-bytes"] = cache_bytes(model, dtype, context, workload)
     if has_few_cores() and "VLLM_CPU_OMP_THREADS_BIND" not in os.environ:
         # By its full name: vLLM would replace the short one, `uni`, by a process that spins on the second core.
         flags["distributed-executor-backend"] = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
@@ -69,18 +76,23 @@ def cpu_dtype(asked: str) -> str:
     return "float32" if asked == "auto" and not has_amx() else asked
 
 
-def cpu_in_flight(model: Any, dtype: str, context: int) -> int:
-    """How many requests at a time the key-value cache holds when each takes half of the context; MOST_IN_FLIGHT at
-    most. vLLM lets those wait for which there is no room."""
-    tokens = cache_bytes(model, dtype, context) // bytes_per_token(model, dtype)
-    return max(1, min(MOST_IN_FLIGHT, 2 * tokens // context))
+def cpu_in_flight(model: Any, dtype: str, context: int, workload: Workload) -> int:
+    """How many requests at a time the key-value cache holds; MOST_IN_FLIGHT at most."""
+    tokens = cache_bytes(model, dtype, context, workload) // bytes_per_token(model, dtype)
+    return max(1, min(MOST_IN_FLIGHT, tokens // request_tokens(context, workload)))
 
 
-def cache_bytes(model: Any, dtype: str, context: int) -> int:
-    """Size of the key-value cache: CACHE_CONTEXTS contexts, or what CACHE_SHARE of the free memory allows, but
+def cache_bytes(model: Any, dtype: str, context: int, workload: Workload) -> int:
+    """Size of the key-value cache: room for MOST_IN_FLIGHT requests, or what CACHE_SHARE of the free memory allows, but
     no less than one context."""
-    one = context * bytes_per_token(model, dtype)
-    return max(one, min(CACHE_CONTEXTS * one, int(CACHE_SHARE * psutil.virtual_memory().available)))
+    wanted = max(context, MOST_IN_FLIGHT * request_tokens(context, workload)) * bytes_per_token(model, dtype)
+    least = context * bytes_per_token(model, dtype)
+    return max(least, min(wanted, int(CACHE_SHARE * psutil.virtual_memory().available)))
+
+
+def request_tokens(context: int, workload: Workload) -> int:
+    """Tokens of prompt and answer that a request is taken to fill."""
+    return min(context, PROMPT_TOKENS + (workload.answer_tokens or context))
 
 
 def bytes_per_token(model: Any, dtype: str) -> int:

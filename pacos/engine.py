@@ -21,7 +21,7 @@ from typing import Any
 
 from pacos.client import Client, NoAnswer, message
 from pacos.config import Config
-from pacos.cpu_engine import sampling_warning
+from pacos.cpu_engine import Workload, sampling_warning
 from pacos.errors import ConfigError, EngineError
 from pacos.merging import MergedCopy, merged_copy
 from pacos.models import load_tokenizer, read_adapter_config
@@ -277,21 +277,21 @@ async def open_engine(
     *,
     model: str | None = None,
     adapters: Mapping[str, Path] | None = None,
-    expected_tokens: int | None = None,
+    workload: Workload | None = None,
 ) -> AsyncIterator[Engine]:
     """Connect to `engine.url`, or to the server lent by the caller where it serves what is asked for, or start one.
 
     `model` is engine.model, then model.base unless given. Where adapters are served merged (see `serves_merged`), it
-    must be one, and the engine answers for it alone. `expected_tokens` is about how many will be generated.
+    must be one, and the engine answers for it alone. `workload` decides how a CPU engine is started.
 
     Raises EngineError (no answer, refused, died while starting) and ModelError (model or adapter not there).
     """
     model = model or config.engine.model or config.model.base
-    adapters = adapters or {}
+    adapters, workload = adapters or {}, workload or Workload()
     tokenizer = await asyncio.to_thread(load_tokenizer, model, config.model)
     merged = bool(adapters) and serves_merged(config)
     if address := _running_server(config, model, merged=merged):
-        engine = Engine(config, tokenizer, address, None, in_flight=in_flight(config, model))
+        engine = Engine(config, tokenizer, address, None, in_flight=in_flight(config, model, workload))
         try:
             await _connect(engine, adapters, None)
             yield engine
@@ -305,7 +305,7 @@ async def open_engine(
             merging = merged_copy(_only(adapters), model, config.model, run_dir / "merged", dtype=dtype)
             copy = await asyncio.to_thread(stack.enter_context, merging)
         server = ManagedServer(
-            config, run_dir, model, [] if copy else list(adapters.values()), copy=copy, expected_tokens=expected_tokens
+            config, run_dir, model, [] if copy else list(adapters.values()), copy=copy, workload=workload
         )
         stack.callback(server.stop)
         await asyncio.to_thread(server.start)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pacos import guard
 from pacos.config import Config
-from pacos.cpu_engine import cpu_dtype, cpu_environment, cpu_flags, cpu_in_flight
+from pacos.cpu_engine import Workload, cpu_dtype, cpu_environment, cpu_flags, cpu_in_flight
 from pacos.errors import EngineError
 from pacos.merging import MergedCopy
 from pacos.models import load_model_config, loading_options, served_lora_rank
@@ -48,17 +48,17 @@ class ManagedServer:
         adapters: Sequence[Path],
         *,
         copy: MergedCopy | None = None,
-        expected_tokens: int | None = None,
+        workload: Workload | None = None,
     ) -> None:
-        """`copy` is served in place of the model. `expected_tokens`: about how many tokens will be generated; it
-        decides whether a CPU engine compiles."""
+        """`copy` is served in place of the model; `workload` decides how a CPU engine is started."""
+        workload = workload or Workload()
         self.key = secrets.token_urlsafe(24)
         self.url = ""
-        self.in_flight = in_flight(config, model)
+        self.in_flight = in_flight(config, model, workload)
         self._config = config
         self._record = run_dir / "engine.json"
         self._log = run_dir / "engine.log"
-        self._flags = server_flags(config, model, adapters, expected_tokens=expected_tokens)
+        self._flags = server_flags(config, model, adapters, workload)
         if copy:
             self._flags |= {"model": str(copy.folder), "dtype": copy.dtype}
             self._flags.pop("revision", None)
@@ -143,7 +143,7 @@ class ManagedServer:
         return EngineError(f"{what}; its last lines:\n{tail}", where=str(self._log), todo=_advice(tail))
 
 
-def server_flags(config: Config, model: str, adapters: Sequence[Path], *, expected_tokens: int | None = None) -> Flags:
+def server_flags(config: Config, model: str, adapters: Sequence[Path], workload: Workload) -> Flags:
     """vllm serve's flags: ours, then `engine.args` over them."""
     check_vllm_installed()
     flags: Flags = {
@@ -173,8 +173,8 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path], *, expect
             load_model_config(model, config.model),
             dtype=serving_dtype(config.model.dtype),
             context=context_length(config, model),
-            in_flight=in_flight(config, model),
-            expected_tokens=expected_tokens,
+            in_flight=in_flight(config, model, workload),
+            workload=workload,
         )
     else:
         flags |= parallel_flags(config.engine.data_parallel, gpu_memories(), weight_bytes(model))
@@ -195,7 +195,7 @@ def serving_dtype(asked: str) -> str:
     return cpu_dtype(asked) if runs_on_cpu() else asked
 
 
-def in_flight(config: Config, model: str) -> int:
+def in_flight(config: Config, model: str, workload: Workload) -> int:
     """Requests at a time: `engine.max_in_flight`, or what suits the server. Raises ModelError as `context_length`."""
     asked = config.engine.max_in_flight
     if asked != "auto":
@@ -203,7 +203,7 @@ def in_flight(config: Config, model: str) -> int:
     if config.engine.url or not runs_on_cpu():
         return IN_FLIGHT
     dtype = serving_dtype(config.model.dtype)
-    return cpu_in_flight(load_model_config(model, config.model), dtype, context_length(config, model))
+    return cpu_in_flight(load_model_config(model, config.model), dtype, context_length(config, model), workload)
 
 
 def to_arguments(flags: Flags) -> list[str]:

@@ -9,6 +9,7 @@ from pacos import cpu_engine
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.cpu_engine import (
     COMPILE_FROM_TOKENS,
+    Workload,
     bytes_per_token,
     cache_bytes,
     cpu_dtype,
@@ -38,8 +39,8 @@ def free_memory(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
     monkeypatch.setattr(cpu_engine.psutil, "virtual_memory", lambda: SimpleNamespace(available=int(gib * GIB)))
 
 
-def flags(**options):
-    return cpu_flags(SMOLLM2, dtype="float32", context=3072, in_flight=32, **options)
+def flags(tokens: int = 0):
+    return cpu_flags(SMOLLM2, dtype="float32", context=3072, in_flight=32, workload=Workload(tokens))
 
 
 def test_a_token_of_smollm2_has_45_kib_of_keys_and_values_in_float32() -> None:
@@ -48,20 +49,23 @@ def test_a_token_of_smollm2_has_45_kib_of_keys_and_values_in_float32() -> None:
     assert bytes_per_token(SMOLLM2, "bfloat16") == 23_040
 
 
-def test_the_cache_takes_two_fifths_of_the_free_memory_where_24_contexts_would_not_fit(monkeypatch) -> None:
-    assert cache_bytes(SMOLLM2, "float32", 3072) == 24 * 3072 * 46_080
-    free_memory(monkeypatch, 5)
-    assert cache_bytes(SMOLLM2, "float32", 3072) == 2 * GIB
+def test_the_cache_has_room_for_32_requests_or_takes_two_fifths_of_the_free_memory(monkeypatch) -> None:
+    lists = Workload(answer_tokens=500)  # with prompts of 768 tokens
+    assert cache_bytes(SMOLLM2, "float32", 3072, lists) == 32 * 1268 * 46_080
+    assert cache_bytes(SMOLLM2, "float32", 3072, Workload()) == 32 * 3072 * 46_080, "answers as long as the context"
+    free_memory(monkeypatch, 2.5)
+    assert cache_bytes(SMOLLM2, "float32", 3072, lists) == GIB
     free_memory(monkeypatch, 0.1)
-    assert cache_bytes(SMOLLM2, "float32", 3072) == 3072 * 46_080, "one context, or vLLM does not start"
+    assert cache_bytes(SMOLLM2, "float32", 3072, lists) == 3072 * 46_080, "one context, or vLLM does not start"
 
 
 def test_fewer_requests_are_in_flight_where_the_cache_is_small(monkeypatch) -> None:
-    assert cpu_in_flight(SMOLLM2, "float32", 3072) == 32
-    free_memory(monkeypatch, 5)  # 2 GiB hold 46,603 tokens: 15 contexts, 30 halves
-    assert cpu_in_flight(SMOLLM2, "float32", 3072) == 30
+    lists = Workload(answer_tokens=500)
+    assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 32
+    free_memory(monkeypatch, 2.5)  # 1 GiB holds 23,301 tokens
+    assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 18
     free_memory(monkeypatch, 0.1)
-    assert cpu_in_flight(SMOLLM2, "float32", 3072) == 2
+    assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 2
 
 
 def test_auto_is_float32_without_amx_and_what_was_asked_for_stays(monkeypatch) -> None:
@@ -71,9 +75,8 @@ def test_auto_is_float32_without_amx_and_what_was_asked_for_stays(monkeypatch) -
 
 
 def test_the_engine_compiles_only_where_much_is_generated() -> None:
-    assert [
-        flags(expected_tokens=tokens)["enforce-eager"] for tokens in (None, 50_000, COMPILE_FROM_TOKENS, 10**7)
-    ] == [True, True, False, False]
+    amounts = (0, 50_000, COMPILE_FROM_TOKENS, 10**7)
+    assert [flags(tokens)["enforce-eager"] for tokens in amounts] == [True, True, False, False]
 
 
 def test_few_cores_are_all_used_and_many_are_bound_by_vllm(monkeypatch) -> None:
@@ -100,7 +103,9 @@ def test_cutting_a_large_vocabulary_is_warned_of() -> None:
 
 def test_a_number_in_the_configuration_decides_alone(tiny_base) -> None:
     def requests(engine: EngineConfig) -> int:
-        return in_flight(Config(name="x", model=ModelConfig(base=str(tiny_base)), engine=engine), str(tiny_base))
+        return in_flight(
+            Config(name="x", model=ModelConfig(base=str(tiny_base)), engine=engine), str(tiny_base), Workload()
+        )
 
     assert requests(EngineConfig(max_in_flight=7)) == 7
     assert requests(EngineConfig(url="http://127.0.0.1:9/v1")) == 64

@@ -13,7 +13,12 @@ import psutil
 import pytest
 
 from pacos.client import proxy_of
-from pacos.config import Config, EngineConfig, ModelConfig
+from pacos.config import (
+    Config,
+    EngineConfig,
+    ModelConfig,
+)
+from pacos.cpu_engine import Workload
 from pacos.engine import Address, Engine, Sampling, open_engine
 from pacos.errors import EngineError, ModelError
 from pacos.server import parallel_flags, server_flags, to_arguments
@@ -126,7 +131,9 @@ def test_a_server_that_ends_while_starting_shows_its_last_lines(tiny_base: Path,
 
 
 def test_every_choice_of_the_server_is_ours(tiny_base: Path) -> None:
-    arguments = to_arguments(server_flags(experiment(tiny_base, EngineConfig(args={"seed": 3})), str(tiny_base), []))
+    arguments = to_arguments(
+        server_flags(experiment(tiny_base, EngineConfig(args={"seed": 3})), str(tiny_base), [], Workload())
+    )
     assert "--generation-config vllm" in " ".join(arguments)
     assert arguments[arguments.index("--host") :][:2] == ["--host", "127.0.0.1"]
     assert "--trust-remote-code" not in arguments
@@ -152,7 +159,6 @@ def test_gpus_hold_replicas_where_the_model_fits_one(wanted, memories, weights, 
 WORKER = """
 import asyncio, sys, time
 from pathlib import Path
-from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.engine import Sampling, open_engine
 
 async def main(base, run_dir):

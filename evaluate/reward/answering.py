@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pacos.config import Config
 from pacos.cost import cost
+from pacos.cpu_engine import Workload
 from pacos.engine import Engine, Sampling, open_engine
 from pacos.errors import ConfigError, DataError
 from pacos.evaluate.evaluation import set_aside
@@ -127,7 +128,9 @@ async def _answer_all(
     model, adapter = answering_model(config)
     name = adapter_name(config) if adapter else None
     adapters = {name: adapter} if name and adapter else {}
-    async with open_engine(config, run_dir, model=model, adapters=adapters) as engine:
+    most = config.answers.max_tokens
+    workload = Workload(len(tasks) * config.answers.samples * most // 2, most)
+    async with open_engine(config, run_dir, model=model, adapters=adapters, workload=workload) as engine:
         requests = _requests(config, engine, tasks)
         await prove(engine, list(adapters), [request.prompt.ids for request in requests])
         kept = _keep(path, {request.key for request in requests})

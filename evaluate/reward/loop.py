@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from pacos import guard
 from pacos.config import Config, resolved_yaml, section_sha256
+from pacos.cpu_engine import Workload
 from pacos.engine import LENT_ENGINE, RESTARTS, serves_merged
 from pacos.errors import RunError
 from pacos.evaluate.reward.rounds import gather, raise_alarm, write_rounds
@@ -108,7 +109,10 @@ class Server:
         return self._running is not None and not self._running.is_alive
 
     def _start(self, model: str, adapters: tuple[Path, ...]) -> None:
-        server = ManagedServer(self._config, self._config.run_dir, model, adapters)
+        config = self._config
+        longest = max(config.generate.sampling.max_tokens, config.answers.max_tokens, config.evaluate.judge.max_tokens)
+        workload = Workload(answer_tokens=longest)
+        server = ManagedServer(config, config.run_dir, model, adapters, workload=workload)
         server.start()
         self._running, self._serves = server, (model, adapters)
 
