@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import generation_runs as runs
 from benchmarks.result import SHARED_DATA, report
 from benchmarks.vllm_server import CONTEXT, KEY_ENV, forget_prefixes, load, serving
-from pacos.config_file import load_config
+from pacos.config import load_config
 from pacos.generate.prompts import format_item
 from pacos.generate.request import RequestMaker
 from pacos.generate.seeds import load_seeds, seeds_path

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.alpaca import experiment, write_rows, write_tokenizer
 from benchmarks.result import report
-from pacos.config_file import parse_config
+from pacos.config import parse_config
 from pacos.models import load_tokenizer
 from pacos.train.plan import plan_run
 from pacos.train.prepare import load_dataset

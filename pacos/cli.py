@@ -34,7 +34,7 @@ def run(
 ) -> None:
     """Every stage in turn: generate, train, evaluate, report. Goes on where it stopped."""
     from pacos import report as reporting
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.evaluate import pipeline as evaluation
     from pacos.generate import pipeline as generation
     from pacos.runs import Run
@@ -68,7 +68,7 @@ def run(
 @app.command()
 def generate(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Seed tasks → dataset: the base model writes lists of new tasks, filters keep the novel ones."""
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.generate import pipeline
     from pacos.runs import Run
 
@@ -87,8 +87,7 @@ def curate(
     config: Annotated[Path | None, typer.Option("--config", help="Filters and seeds to apply.")] = None,
 ) -> None:
     """Journal of answers → dataset again, without the engine."""
-    from pacos.config import GenerateConfig
-    from pacos.config_file import load_config
+    from pacos.config import GenerateConfig, load_config
     from pacos.generate import curate as curation
 
     curation.curate(responses, out, load_config(config).generate if config else GenerateConfig())
@@ -115,7 +114,7 @@ def filter_tasks(
 @app.command()
 def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Dataset → LoRA adapter. The same as `accelerate launch train.py --config FILE`."""
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.train import launch
 
     experiment = load_config(config, overrides or [])
@@ -165,6 +164,26 @@ def analyze(
 
 app.add_typer(cli_evaluation.app)
 app.add_typer(cli_reward.app)
+
+
+@app.command()
+def config(
+    prefix: Annotated[str, typer.Argument(help="A section or key, e.g. train.lora; everything unless given.")] = "",
+) -> None:
+    """Every key of an experiment: its type, its default, what it means."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pacos.config.reference import keys
+    from pacos.errors import ConfigError
+
+    shown = [key for key in keys() if not prefix or f"{key.name}.".startswith(f"{prefix}.")]
+    if not shown:
+        raise ConfigError(f"there is no key {prefix!r}", todo="`pacos config` lists them all")
+    table = Table("key", "type", "default", "meaning", box=None, padding=(0, 2, 0, 0))
+    for key in shown:
+        table.add_row(key.name, key.type, key.default.strip("`"), key.meaning)
+    Console().print(table)
 
 
 @app.command()

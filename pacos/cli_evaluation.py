@@ -25,8 +25,7 @@ def evaluate(
 ) -> None:
     """Base and adapters on one engine → SuperNI predictions, scores, comparison, report."""
     from pacos import report as reporting
-    from pacos.config import Contestant
-    from pacos.config_file import load_config
+    from pacos.config import Contestant, load_config
     from pacos.evaluate import pipeline
     from pacos.evaluate.contestants import checkpoint_adapters
     from pacos.runs import Run
@@ -84,7 +83,7 @@ def judge(
     dry_run: DryRun = False,
 ) -> None:
     """A local model judges answers, those of this run's evaluations unless others are given."""
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.evaluate import judge as judging
     from pacos.evaluate.judged import evaluations_of, read_answers
     from pacos.evaluate.review.results import compare_judge
@@ -172,7 +171,7 @@ def contamination(
 @app.command()
 def export(config: ConfigFile, out: OutDir, overrides: Overrides = None) -> None:
     """Suites as task folders of lm-evaluation-harness, and this run's answers as its sample logs."""
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.evaluate import harness
 
     for command in harness.export(load_config(config, overrides or []), out):

@@ -50,7 +50,7 @@ def judging(
 @app.command()
 def answer(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Several sampled answers of one model to each task of a dataset, for a judge to score."""
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.evaluate.reward import answering
     from pacos.runs import Run
 
@@ -71,7 +71,7 @@ def pairs(
     ] = None,
 ) -> None:
     """Answers and their scores → preference pairs: of each task the best against the worst."""
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.evaluate.reward import pairing
     from pacos.runs import Run
 
@@ -89,7 +89,7 @@ def loop(
 ) -> None:
     """Self-Rewarding: the model answers, scores its answers and learns from them, round after round."""
     from pacos import report as reporting
-    from pacos.config_file import load_config
+    from pacos.config import load_config
     from pacos.evaluate.reward import loop as looping
 
     experiment = load_config(config, [*(overrides or []), *([f"loop.rounds={rounds}"] if rounds else [])])

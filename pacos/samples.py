@@ -68,7 +68,7 @@ def _questions(folder: Path, suite: str) -> dict[Key, tuple[str, str]]:
     """{(task, instance): (definition, input)}, as long as the suite still lies where the folder's run found it."""
     import yaml
 
-    from pacos.config_file import parse_config
+    from pacos.config import parse_config
     from pacos.suites import read_suite
 
     path = folder.resolve().parents[1] / "config.yaml"

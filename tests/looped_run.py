@@ -11,8 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from pacos.config import Config, ModelConfig
-from pacos.config_file import parse_config
+from pacos.config import (
+    Config,
+    ModelConfig,
+    parse_config,
+)
 from pacos.evaluate.judge_prompts import ADDITIVE, PAIRWISE, write_single
 from pacos.evaluate.judged import Answer
 from pacos.models import load_tokenizer

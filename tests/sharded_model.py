@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from pacos.config_file import load_config
+from pacos.config import load_config
 from pacos.train import four_bits
 from pacos.train.model import causal_model, load_model, trainable_parameters
 from pacos.train.sharding import gather, no_sync, place_like, reshard, shard

@@ -5,8 +5,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-from pacos.config import Config
-from pacos.config_file import parse_config
+from pacos.config import (
+    Config,
+    parse_config,
+)
 from pacos.runs import Run
 
 WORDS = [

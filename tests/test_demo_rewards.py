@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from demo.rewards import EMPTY, NEEDLESS, graded_answers, seed_rows
-from pacos.config_file import load_config
+from pacos.config import load_config
 from pacos.evaluate.judge_prompts import read_verdict
 from pacos.evaluate.reward.ranked import read_ranked
 from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config_file import load_config
+from pacos.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

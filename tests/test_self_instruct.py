@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from pacos.config import FiltersConfig
-from pacos.config_file import load_config, parse_config
+from pacos.config import (
+    FiltersConfig,
+    load_config,
+    parse_config,
+)
 from pacos.generate import classify, instances, pipeline
 from pacos.generate.filters import task_rules
 from pacos.generate.instructions import instructions_prompt, instructions_stops, parse_instructions

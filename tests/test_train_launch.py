@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pacos.config_file import load_config
+from pacos.config import load_config
 from pacos.errors import ConfigError, DataError, ModelError, TrainingError
 from pacos.train import launch
 from pacos.train.__main__ import main

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import ModelConfig, TrainConfig
-from pacos.config_file import parse_config
+from pacos.config import (
+    ModelConfig,
+    TrainConfig,
+    parse_config,
+)
 from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.models import load_tokenizer
 from pacos.records import Task

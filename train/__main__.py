@@ -21,7 +21,7 @@ Trains a LoRA adapter on instructions.
   accelerate launch train.py --model_name_or_path MODEL --data_path TASKS.jsonl --output_dir runs/NAME
 
 On several GPUs:  accelerate launch --config_file configs/accelerate/ddp.yaml train.py --config CONFIG.yaml
-Every key is in pacos/config.py; --dry-run shows the plan and starts nothing.
+`pacos config` lists every key; --dry-run shows the plan and starts nothing.
 """
 
 

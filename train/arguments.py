@@ -1,7 +1,7 @@
 """The command line of `train.py`: `--config FILE key=value …`, and the names Hugging Face's scripts have taught.
 
 --config FILE               an experiment; needless where a model and data are named
-key=value                   any key of pacos/config.py, as train.lora.r=8
+key=value                   any key of docs/configuration.md, as train.lora.r=8
 --model_name_or_path MODEL  --data_path FILE  --output_dir DIR  (the adapter: DIR/train/adapter)
 """
 
@@ -10,8 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pacos.config import Config
-from pacos.config_file import load_config
+from pacos.config import (
+    Config,
+    load_config,
+)
 from pacos.errors import ConfigError
 
 ALIASES = {

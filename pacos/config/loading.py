@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pacos.config import Config
+from pacos.config.experiment import Config
 from pacos.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def parse_config(values: Mapping[str, Any], *, where: str) -> Config:
         raise ConfigError(
             "; ".join(_explain(error) for error in invalid.errors(include_url=False)),
             where=where,
-            todo="correct the key, or see pacos/config.py for all of them with their defaults",
+            todo="correct the key, or see `pacos config` for all of them with their defaults",
         ) from None
 
 

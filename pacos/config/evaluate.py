@@ -1,0 +1,64 @@
+"""`evaluate`: who is scored on what, and who judges."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pacos.config.section import Count, Name, NotNegative, Section
+
+
+class Contestant(Section):
+    """A model, or an adapter, to be scored beside the base and the run's own."""
+
+    name: Name = Field(description="What it is called in results.")
+    model: str | None = Field(None, description="Hub id or folder; with `adapter`, its base (the run's unless given).")
+    adapter: str | None = Field(None, description="Folder of a PEFT adapter.")
+
+
+class SuiteConfig(Section):
+    """A set of tasks, and how they are asked."""
+
+    name: Name = Field(description="What it is called in results.")
+    path: str = Field(description="A SuperNI folder (tasks/, splits/default/test_tasks.txt) or user-oriented .jsonl.")
+    prompt: Literal[
+        "alpaca",
+        "self-instruct",
+        "tk-instruct:def",
+        "tk-instruct:def+pos2",
+        "tk-instruct:def+pos2+neg2",
+        "tk-instruct:def+pos2+neg2+expl",
+    ] = Field("alpaca", description="Encoding of an instance, byte for byte as published.")
+    max_tokens: Count | None = Field(None, description="As published unless given: 1,024 for self-instruct, else 128.")
+    postprocess: Literal["none", "first-line", "first-period", "first-paragraph"] = Field(
+        "none", description="What of an answer is scored."
+    )
+    limit: Count | None = Field(None, description="Instances per task; 100 (the official rule) unless given.")
+
+    @property
+    def answer_tokens(self) -> int:
+        return self.max_tokens or (1024 if self.prompt == "self-instruct" else 128)
+
+
+class JudgeConfig(Section):
+    """Who judges. Rubric and pairwise verdicts are greedy, one letter each; the rest here is for additive scores."""
+
+    model: str | None = Field(None, description="`engine.model`, then `model.base` unless given.")
+    adapter: str | None = Field(None, description="Folder of an adapter on that model.")
+    template: Literal["auto", "alpaca", "chat"] = Field("auto", description="auto: chat if the model has a template.")
+    samples: Count = Field(3, description="Scores of each answer, to be averaged.")
+    temperature: NotNegative = Field(0.7, description="Softmax temperature of judgements with reasons.")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.9, description="Nucleus of judgements with reasons.")
+    max_tokens: Count = Field(512, description="Most tokens of a judgement with reasons.")
+
+
+class EvaluateConfig(Section):
+    """The base and what the run has trained always take part."""
+
+    models: list[Contestant] = Field(default_factory=list, description="Besides the base and the run's adapter.")
+    suites: list[SuiteConfig] = Field(default_factory=list, description="What they are scored on.")
+    serve: Literal["auto", "adapter", "merged"] = Field(
+        "auto",
+        description="adapter: all on their base's server. merged: each as a merged copy, in turn. auto: merged on a "
+        "CPU engine, where adapters answer several times more slowly.",
+    )
+    judge: JudgeConfig = JudgeConfig()
