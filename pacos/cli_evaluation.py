@@ -33,6 +33,8 @@ def evaluate(
     experiment = load_config(config, overrides or [])
     more = [Contestant(name=name, adapter=path) for name, path in map(_named_path, adapter or [])]
     more += [entry for run_dir in checkpoints or [] for entry in checkpoint_adapters(run_dir)]
+    # A run's own config.yaml names them already where the same command was given before.
+    more = [entry for entry in more if entry not in experiment.evaluate.models]
     section = experiment.evaluate.model_copy(update={"models": [*experiment.evaluate.models, *more]})
     experiment = experiment.model_copy(update={"evaluate": section})
     if dry_run:
