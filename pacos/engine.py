@@ -112,11 +112,10 @@ class Engine:
 
     def _warn_of_sorting(self, sampling: Sampling) -> None:
         """Once, where this machine's CPU does the sampling."""
-        if self._sorting_checked or self._server is None or not runs_on_cpu():
+        if self._sorting_checked or not sampling.temperature or self._server is None or not runs_on_cpu():
             return
-        self._sorting_checked = sampling.temperature > 0
-        warning = sampling_warning(len(self.tokenizer), top_p=sampling.top_p, top_k=sampling.top_k)
-        if warning and sampling.temperature > 0:
+        self._sorting_checked = True
+        if warning := sampling_warning(len(self.tokenizer), top_p=sampling.top_p, top_k=sampling.top_k):
             log.warning("%s", warning)
 
     async def prompt_logprobs(self, prompt_ids: list[int], *, adapter: str | None = None) -> list[float]:

@@ -159,6 +159,7 @@ def test_gpus_hold_replicas_where_the_model_fits_one(wanted, memories, weights, 
 WORKER = """
 import asyncio, sys, time
 from pathlib import Path
+from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.engine import Sampling, open_engine
 
 async def main(base, run_dir):
@@ -230,11 +231,11 @@ class LivingServer:
 
 
 def test_a_hundred_failures_of_one_moment_take_one_look_at_the_server(tiny_base: Path, tmp_path: Path) -> None:
-    config = experiment(tiny_base, EngineConfig(max_in_flight=100))
+    config = experiment(tiny_base, EngineConfig())
     server = LivingServer()
 
     async def work(url: str) -> list[str]:
-        engine = Engine(config, None, Address(url, "EMPTY"), server)  # type: ignore[arg-type]
+        engine = Engine(config, None, Address(url, "EMPTY"), server, in_flight=100)  # type: ignore[arg-type]
         answers = await asyncio.gather(*(engine.complete([1, at], Sampling(max_tokens=4)) for at in range(100)))
         await engine.close()
         return [answer.text for answer in answers]

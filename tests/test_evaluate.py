@@ -258,7 +258,7 @@ def test_the_plan_checks_everything_and_starts_nothing(
     lines = plan(experiment(tiny_base, EngineConfig(), tmp_path, suites, strong=adapters["strong"]))
     assert "superni: 15 of 15 instances, 3 of 3 tasks present (default track)" in lines
     assert any(line.startswith("superni: prompts of ") for line in lines)
-    assert lines[-1] == "30 answers, greedy, up to 64 in flight"
+    assert lines[-1] == "30 answers, greedy, as many in flight as it holds"
     assert not (tmp_path / "runs").exists()
 
 

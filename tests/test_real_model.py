@@ -12,10 +12,10 @@ from pacos.records import read_tasks
 ROOT = Path(__file__).resolve().parents[1]
 # As scripts/demo runs it, but for sizes.
 SMALL = (
-    "generate.target=12",
-    "generate.sampling.max_tokens=250",
+    "generate.target=8",
+    "generate.sampling.max_tokens=150",
     "engine.args={max_model_len: 2048}",
-    "evaluate.suites=[{name: demo, path: demo/suite, max_tokens: 16, limit: 1}]",
+    "evaluate.suites=[{name: demo, path: demo/suite, max_tokens: 8, limit: 1}]",
 )
 
 
@@ -32,7 +32,7 @@ def run(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_model_writes_tasks_that_pass_the_filters(run: Path) -> None:
     tasks = read_tasks(run / "dataset")
-    assert len(tasks) == 12 == len({task.instruction for task in tasks})
+    assert len(tasks) == 8 == len({task.instruction for task in tasks})
     assert all(len(task.instruction.split()) > 3 and task.output for task in tasks)
 
 
