@@ -5,16 +5,14 @@ holds; a retrained adapter under the old name starts anew.
 """
 
 import json
-import logging
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pacos.asking import archive
 from pacos.errors import DataError
 from pacos.evaluate.prompts import Shortened
 from pacos.records import write_json
-
-log = logging.getLogger("pacos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 
 
 def take_up_answers(folder: Path, settings: Settings) -> bool:
-    """Whether the answers in `folder` are answers to `settings`; others are set aside, not deleted."""
+    """Whether the answers in `folder` are answers to `settings`; others are archived, not deleted."""
     earlier = read_evaluation(folder)
     if earlier is None:
         return False
@@ -114,15 +112,8 @@ def take_up_answers(folder: Path, settings: Settings) -> bool:
     (folder / "scores.json").unlink(missing_ok=True)
     predictions = folder / "predictions.jsonl"
     if predictions.is_file():
-        set_aside(predictions, "the model, the suite or the decoding has changed; earlier answers are in")
+        archive(predictions, "the model, the suite or the decoding has changed; earlier answers are in")
     return False
-
-
-def set_aside(path: Path, why: str) -> None:
-    """Rename a file of answers that are answers to something else now; `why` ends before the new name."""
-    aside = path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
-    path.rename(aside)
-    log.info("%s: %s %s", path.parent, why, aside.name)
 
 
 def _same(earlier: Settings, now: Settings) -> bool:

@@ -14,22 +14,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pacos.asking import Ask, archive, ask_all
 from pacos.config import Config
 from pacos.cost import cost
 from pacos.cpu_engine import Workload
-from pacos.engine import Engine, Sampling, open_engine
+from pacos.engine import Completion, Sampling, open_engine
 from pacos.errors import DataError
-from pacos.evaluate.evaluation import set_aside
 from pacos.evaluate.judge_prompts import CHOICES, FIRST, PROMPTS, SECOND, Kind, read_verdict
 from pacos.evaluate.judge_questions import Question, ask_about, fit
 from pacos.evaluate.judged import Answers
-from pacos.evaluate.predict import work_off
 from pacos.evaluate.prompts import Prompt
 from pacos.evaluate.proof import prove
 from pacos.evaluate.verdicts import summary, table
 from pacos.models import load_tokenizer, model_sha256, read_adapter_config
-from pacos.progress import bar
-from pacos.records import JsonlWriter, Judgement, read_records, write_json, write_jsonl
+from pacos.records import Judgement, read_records, write_json
 from pacos.runs import Run, Stage, file_sha256
 
 log = logging.getLogger("pacos")
@@ -55,9 +53,6 @@ class Settings:
     temperature: float
     top_p: float
     max_tokens: int
-
-
-Asked = tuple[Question, Prompt]
 
 
 def main(config: Config, run: Run, kind: Kind, answers: Answers) -> dict[str, Any]:
@@ -127,7 +122,7 @@ def settings_of(config: Config, kind: Kind) -> Settings:
 
 
 def _take_up(folder: Path, settings: Settings) -> None:
-    """Earlier judgements stay where the same judge made them in the same way; others are set aside, not deleted."""
+    """Earlier judgements stay where the same judge made them in the same way; others are archived, not deleted."""
     path, judgements = folder / "judge.json", folder / "judgements.jsonl"
     now = asdict(settings)
     try:
@@ -137,7 +132,7 @@ def _take_up(folder: Path, settings: Settings) -> None:
     except json.JSONDecodeError as broken:
         raise DataError(f"not JSON: {broken}", where=str(path), todo="delete its folder and judge again") from None
     if not same and judgements.is_file():
-        set_aside(judgements, CHANGED)
+        archive(judgements, CHANGED)
     write_json(path, now)
 
 
@@ -150,58 +145,34 @@ async def _judge(
         room = engine.max_model_len - settings.max_tokens
         asked = [(one, fit(one.write, settings.template, engine.tokenizer, room)) for one in questions]
         await prove(engine, list(adapters), [prompt.ids for _, prompt in asked])
-        done = _keep(folder / "judgements.jsonl", asked)
-        missing = [one for one in asked if one[0].key not in done]
-        with (
-            JsonlWriter(folder / "judgements.jsonl") as journal,
-            bar("judging", len(asked), "judgements", initial=len(done)) as progress,
-        ):
-
-            async def work(one: Asked) -> None:
-                journal.write(await _ask(engine, settings, one, stage))
-                progress.update()
-
-            await work_off(missing, work, engine.in_flight)
+        asks = [_ask(settings, question, prompt, folder / "judgements.jsonl") for question, prompt in asked]
+        await ask_all(engine, asks, read=Judgement, key_of=_key, stage=stage, doing="judging", unit="judgements")
 
 
-def _keep(path: Path, asked: Sequence[Asked]) -> set[tuple[str, str, str, int, int]]:
-    """Keys of what is judged already. Judgements of other answers than those at hand leave the file, which then is
-    set aside as it was."""
-    if not path.is_file():
-        return set()
-    wanted = {question.key: prompt.sha256 for question, prompt in asked}
-    rows = read_records(path, Judgement, torn_tail=True)
-    kept = {}
-    for row in rows:
-        key = row.item, row.model, row.against, row.sample, row.repeat
-        if wanted.get(key) == row.prompt_sha256:
-            kept[key] = row
-    if len(kept) != len(rows):
-        set_aside(path, CHANGED)
-        write_jsonl(path, kept.values())
-    return set(kept)
+def _key(row: Judgement) -> tuple[str, str, str, int, int, str]:
+    return row.item, row.model, row.against, row.sample, row.repeat, row.prompt_sha256
 
 
-async def _ask(engine: Engine, settings: Settings, asked: Asked, stage: Stage) -> Judgement:
-    question, prompt = asked
+def _ask(settings: Settings, question: Question, prompt: Prompt, journal: Path) -> Ask[Judgement]:
+    def record(answer: Completion) -> Judgement:
+        verdict = read_verdict(settings.kind, answer.text, answer.finish_reason)
+        if settings.kind == "pairwise" and verdict:
+            own = SECOND if question.repeat == 0 else FIRST
+            verdict = "win" if verdict == own else "loss" if verdict in (FIRST, SECOND) else "tie"
+        return Judgement(
+            kind=settings.kind,
+            item=question.item,
+            model=question.model,
+            against=question.against,
+            sample=question.sample,
+            repeat=question.repeat,
+            prompt_sha256=prompt.sha256,
+            truncated=prompt.truncated,
+            verdict=verdict,
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+        )
+
     sampling = Sampling(settings.max_tokens, settings.temperature, settings.top_p, choice=CHOICES[settings.kind])
-    answer = await engine.complete(prompt.ids, sampling, adapter=ADAPTER if settings.adapter else None)
-    stage.tokens["prompt"] += answer.prompt_tokens
-    stage.tokens["completion"] += answer.completion_tokens
-    verdict = read_verdict(settings.kind, answer.text, answer.finish_reason)
-    if settings.kind == "pairwise" and verdict:
-        own = SECOND if question.repeat == 0 else FIRST
-        verdict = "win" if verdict == own else "loss" if verdict in (FIRST, SECOND) else "tie"
-    return Judgement(
-        kind=settings.kind,
-        item=question.item,
-        model=question.model,
-        against=question.against,
-        sample=question.sample,
-        repeat=question.repeat,
-        prompt_sha256=prompt.sha256,
-        truncated=prompt.truncated,
-        verdict=verdict,
-        text=answer.text,
-        finish_reason=answer.finish_reason,
-    )
+    key = (*question.key, prompt.sha256)
+    return Ask(key, prompt.ids, sampling, journal, record, ADAPTER if settings.adapter else None)

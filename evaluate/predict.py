@@ -1,19 +1,16 @@
 """Answers of all contestants of one base, from one server, its queue kept full.
 
-Requests are interleaved over (instance, contestant), so that the adapters share batches; each answer is
-appended to its contestant's `predictions.jsonl` at once, and is not asked for again.
+Requests are interleaved over (instance, contestant), so that the adapters share batches.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
+from pacos.asking import Ask, ask_all
 from pacos.config import Config, SuiteConfig
 from pacos.cpu_engine import Workload
-from pacos.engine import Engine, Sampling, open_engine
+from pacos.engine import Completion, Engine, Sampling, open_engine
 from pacos.errors import ConfigError
 from pacos.evaluate.contestants import Contestant
 from pacos.evaluate.evaluation import Evaluation, Proof, Settings, take_up_answers
@@ -21,12 +18,9 @@ from pacos.evaluate.postprocess import POSTPROCESS
 from pacos.evaluate.prompts import Prompt, count_shortened, fit_prompts
 from pacos.evaluate.proof import prove
 from pacos.evaluate.score import metrics
-from pacos.progress import bar
-from pacos.records import JsonlWriter, Prediction, read_records, write_jsonl
+from pacos.records import Prediction
 from pacos.runs import Stage
 from pacos.superni import Instance, Suite
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +46,6 @@ class Job:
         return take_up_answers(self.folder, self.settings) and (self.folder / "scores.json").is_file()
 
 
-# Folder, task, instance, hash of the prompt: an answer under this key is an answer to this request.
-Key = tuple[Path, str, str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    job: Job
-    instance: Instance
-    prompt: Prompt
-
-    @property
-    def key(self) -> Key:
-        return self.job.folder, self.instance.task, self.instance.id, self.prompt.sha256
-
-
 async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
     """Fill the folders of `jobs`, which share one base, and one adapter where adapters are served merged.
 
@@ -82,12 +61,20 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
             if job.suite_key not in prompts:
                 prompts[job.suite_key] = _prompts(engine, job)
         proofs = await prove(engine, list(adapters), [prompt.ids for prompt in prompts[jobs[0].suite_key]])
-        requests = []
+        asks = []
         for job in jobs:
             own = prompts[job.suite_key]
             Evaluation(job.settings, count_shortened(own), proofs.get(job.contestant.name, Proof())).write(job.folder)
-            requests.append([Request(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
-        await _answer(engine, _interleaved(requests), engine.in_flight, jobs, stage)
+            asks.append([_ask(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
+        await ask_all(
+            engine,
+            _interleaved(asks),
+            read=Prediction,
+            key_of=lambda row: (row.task, row.instance, row.prompt_sha256),
+            stage=stage,
+            doing="evaluating",
+            unit="answers",
+        )
 
 
 def _prompts(engine: Engine, job: Job) -> list[Prompt]:
@@ -101,74 +88,33 @@ def _prompts(engine: Engine, job: Job) -> list[Prompt]:
     return fit_prompts(engine.tokenizer, job.suite_config.prompt, job.suite.instances, room)
 
 
-def _interleaved(requests: Sequence[Sequence[Request]]) -> list[Request]:
+def _interleaved(asks: Sequence[Sequence[Ask[Prediction]]]) -> list[Ask[Prediction]]:
     """First request of each job, second of each, …"""
-    longest = max(len(of_job) for of_job in requests)
-    return [of_job[index] for index in range(longest) for of_job in requests if index < len(of_job)]
+    longest = max(len(of_job) for of_job in asks)
+    return [of_job[index] for index in range(longest) for of_job in asks if index < len(of_job)]
 
 
-async def _answer(engine: Engine, requests: list[Request], in_flight: int, jobs: Sequence[Job], stage: Stage) -> None:
-    answered = {key for job in jobs for key in _keep_answers(job, {request.key for request in requests})}
-    unanswered = [request for request in requests if request.key not in answered]
-    with contextlib.ExitStack() as files:
-        writers = {job.folder: files.enter_context(JsonlWriter(job.folder / "predictions.jsonl")) for job in jobs}
-        progress = files.enter_context(bar("evaluating", len(requests), "answers", initial=len(answered)))
+def _ask(job: Job, instance: Instance, prompt: Prompt) -> Ask[Prediction]:
+    suite = job.suite_config
 
-        async def work(request: Request) -> None:
-            writers[request.job.folder].write(await _predict_one(engine, request, stage))
-            progress.update()
+    def record(answer: Completion) -> Prediction:
+        text = POSTPROCESS[suite.postprocess](answer.text)
+        rouge, exact = metrics(text, instance.references)
+        return Prediction(
+            model=job.contestant.name,
+            suite=suite.name,
+            task=instance.task,
+            instance=instance.id,
+            category=instance.category,
+            prompt_sha256=prompt.sha256,
+            prediction=text,
+            raw=answer.text,
+            references=list(instance.references),
+            rougeL=rouge,
+            exact_match=exact,
+            finish_reason=answer.finish_reason,
+        )
 
-        await work_off(unanswered, work, in_flight)
-
-
-async def work_off(items: Sequence[Item], work: Callable[[Item], Awaitable[None]], in_flight: int) -> None:
-    """Do `work` on every item in order, `in_flight` at a time; the first error cancels the rest and is raised."""
-    queue = iter(items)
-
-    async def one_after_another() -> None:
-        for item in queue:
-            await work(item)
-
-    tasks = [asyncio.ensure_future(one_after_another()) for _ in range(min(in_flight, len(items)))]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _keep_answers(job: Job, wanted: set[Key]) -> set[Key]:
-    """What is answered already. Answers to prompts of another length, from a model served with another context,
-    are dropped from the file: their instances are asked again."""
-    path = job.folder / "predictions.jsonl"
-    if not path.is_file():
-        return set()
-    rows = read_records(path, Prediction, torn_tail=True)
-    kept = {key: row for row in rows if (key := (job.folder, row.task, row.instance, row.prompt_sha256)) in wanted}
-    if len(kept) != len(rows):
-        write_jsonl(path, kept.values())
-    return set(kept)
-
-
-async def _predict_one(engine: Engine, request: Request, stage: Stage) -> Prediction:
-    suite = request.job.suite_config
-    answer = await engine.complete(request.prompt.ids, Sampling(suite.answer_tokens), adapter=request.job.adapter)
-    stage.tokens["prompt"] += answer.prompt_tokens
-    stage.tokens["completion"] += answer.completion_tokens
-    text = POSTPROCESS[suite.postprocess](answer.text)
-    rouge, exact = metrics(text, request.instance.references)
-    return Prediction(
-        model=request.job.contestant.name,
-        suite=suite.name,
-        task=request.instance.task,
-        instance=request.instance.id,
-        category=request.instance.category,
-        prompt_sha256=request.prompt.sha256,
-        prediction=text,
-        raw=answer.text,
-        references=list(request.instance.references),
-        rougeL=rouge,
-        exact_match=exact,
-        finish_reason=answer.finish_reason,
-    )
+    key = (instance.task, instance.id, prompt.sha256)
+    journal = job.folder / "predictions.jsonl"
+    return Ask(key, prompt.ids, Sampling(suite.answer_tokens), journal, record, job.adapter)

@@ -7,42 +7,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from pacos.asking import Ask, archive, ask_all
 from pacos.config import Config
 from pacos.cost import cost
 from pacos.cpu_engine import Workload
-from pacos.engine import Engine, Sampling, open_engine
+from pacos.engine import Completion, Engine, Sampling, open_engine
 from pacos.errors import ConfigError, DataError
-from pacos.evaluate.evaluation import set_aside
-from pacos.evaluate.predict import work_off
 from pacos.evaluate.prompts import Prompt
 from pacos.evaluate.proof import prove
 from pacos.models import check_adapter_fits, model_sha256
-from pacos.progress import bar
-from pacos.records import AnswerRow, JsonlWriter, Task, parse_task, read_records, read_rows, write_jsonl, write_text
+from pacos.records import AnswerRow, Task, parse_task, read_records, read_rows, write_jsonl, write_text
 from pacos.runs import Run, Stage, file_sha256
 from pacos.templates import encode_prompts, training_text
 
 log = logging.getLogger("pacos")
-
-# (id of the task, number of the answer, hash of the prompt): an answer under this key is an answer to this request.
-Key = tuple[str, int, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    id: str
-    task: Task
-    sample: int
-    prompt: Prompt
-    seed: int | None
-
-    @property
-    def key(self) -> Key:
-        return self.id, self.sample, self.prompt.sha256
 
 
 def main(config: Config, run: Run) -> None:
@@ -114,11 +95,11 @@ def read_named_tasks(path: Path) -> list[tuple[str, Task]]:
 
 
 def _take_up(path: Path, settings_sha256: str) -> None:
-    """Earlier answers stay where they were asked for with the same settings; others are set aside, not deleted."""
+    """Earlier answers stay where they were asked for with the same settings; others are archived, not deleted."""
     companion = path.with_name("settings.sha256")
     before = companion.read_text(encoding="utf-8") if companion.is_file() else ""
     if path.is_file() and before != settings_sha256:
-        set_aside(path, "asked for with other settings; earlier answers are in")
+        archive(path, "asked for with other settings; earlier answers are in")
     write_text(companion, settings_sha256)
 
 
@@ -131,20 +112,9 @@ async def _answer_all(
     most = config.answers.max_tokens
     workload = Workload(len(tasks) * config.answers.samples * most // 2, most)
     async with open_engine(config, run_dir, model=model, adapters=adapters, workload=workload) as engine:
-        requests = _requests(config, engine, tasks)
-        await prove(engine, list(adapters), [request.prompt.ids for request in requests])
-        kept = _keep(path, {request.key for request in requests})
-        missing = [request for request in requests if request.key not in kept]
-        with (
-            JsonlWriter(path) as journal,
-            bar("answering", len(requests), "answers", initial=len(kept)) as progress,
-        ):
-
-            async def work(request: Request) -> None:
-                journal.write(await _ask(config, engine, request, name, stage))
-                progress.update()
-
-            await work_off(missing, work, engine.in_flight)
+        asks = _asks(config, engine, tasks, path, name)
+        await prove(engine, list(adapters), [ask.prompt_ids for ask in asks])
+        await ask_all(engine, asks, read=AnswerRow, key_of=_key, stage=stage, doing="answering", unit="answers")
     _put_in_order(path, [id for id, _ in tasks])
 
 
@@ -154,7 +124,9 @@ def adapter_name(config: Config) -> str:
     return folder.parents[1].name if folder.name == "adapter" else folder.name
 
 
-def _requests(config: Config, engine: Engine, tasks: Sequence[tuple[str, Task]]) -> list[Request]:
+def _asks(
+    config: Config, engine: Engine, tasks: Sequence[tuple[str, Task]], journal: Path, adapter: str | None
+) -> list[Ask[AnswerRow]]:
     """All that is to be asked, the first answers of all tasks in front. Tasks that leave no room are left out."""
     answers = config.answers
     room = engine.max_model_len - answers.max_tokens
@@ -172,44 +144,35 @@ def _requests(config: Config, engine: Engine, tasks: Sequence[tuple[str, Task]])
     if not fitting:
         raise DataError("no task leaves room for an answer", where=str(tasks_file(config)))
     return [
-        Request(id, task, sample, prompt, None if answers.seed is None else answers.seed + sample)
+        _ask(config, id, task, sample, prompt, journal, adapter)
         for sample, ((id, task), prompt) in product(range(answers.samples), fitting)
     ]
 
 
-def _keep(path: Path, wanted: set[Key]) -> set[Key]:
-    """What is answered already; answers to what is not asked any more leave the file."""
-    if not path.is_file():
-        return set()
-    rows = read_records(path, AnswerRow, torn_tail=True)
-    kept = {_key(row): row for row in rows if _key(row) in wanted}
-    if len(kept) != len(rows):
-        write_jsonl(path, kept.values())
-    return set(kept)
+def _ask(
+    config: Config, id: str, task: Task, sample: int, prompt: Prompt, journal: Path, adapter: str | None
+) -> Ask[AnswerRow]:
+    def record(answer: Completion) -> AnswerRow:
+        return AnswerRow(
+            id=id,
+            instruction=task.instruction,
+            input=task.input,
+            output=answer.text,
+            model=adapter or "base",
+            sample=sample,
+            prompt_sha256=prompt.sha256,
+            finish_reason=answer.finish_reason,
+        )
 
-
-async def _ask(config: Config, engine: Engine, request: Request, adapter: str | None, stage: Stage) -> AnswerRow:
     answers = config.answers
     sampling = Sampling(
         answers.max_tokens,
         answers.temperature,
         answers.top_p,
         presence_penalty=answers.presence_penalty,
-        seed=request.seed,
+        seed=None if answers.seed is None else answers.seed + sample,
     )
-    completion = await engine.complete(request.prompt.ids, sampling, adapter=adapter)
-    stage.tokens["prompt"] += completion.prompt_tokens
-    stage.tokens["completion"] += completion.completion_tokens
-    return AnswerRow(
-        id=request.id,
-        instruction=request.task.instruction,
-        input=request.task.input,
-        output=completion.text,
-        model=adapter or "base",
-        sample=request.sample,
-        prompt_sha256=request.prompt.sha256,
-        finish_reason=completion.finish_reason,
-    )
+    return Ask((id, sample, prompt.sha256), prompt.ids, sampling, journal, record, adapter)
 
 
 def _put_in_order(path: Path, ids: Sequence[str]) -> None:
@@ -218,5 +181,5 @@ def _put_in_order(path: Path, ids: Sequence[str]) -> None:
     write_jsonl(path, rows)
 
 
-def _key(row: AnswerRow) -> Key:
+def _key(row: AnswerRow) -> tuple[str, int, str]:
     return row.id, row.sample, row.prompt_sha256
