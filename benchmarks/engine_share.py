@@ -25,10 +25,7 @@ import psutil
 from benchmarks import generation_runs as runs
 from benchmarks.result import report
 from benchmarks.vllm_server import CONTEXT, KEY_ENV, forget_prefixes, load, serving
-from pacos.config import (
-    Config,
-    load_config,
-)
+from pacos.config import Config, load_config
 from pacos.generate.journal import read_responses
 from pacos.generate.request import RequestMaker
 from pacos.generate.seeds import load_seeds, seeds_path

@@ -25,10 +25,7 @@ from typing import Any, Literal, get_args
 
 from benchmarks.alpaca import LLAMA_30M, experiment, write_base, write_rows
 from benchmarks.result import report
-from pacos.config import (
-    Config,
-    parse_config,
-)
+from pacos.config import Config, parse_config
 from pacos.models import load_tokenizer
 from pacos.train.data import Example
 from pacos.train.prepare import load_dataset

@@ -34,11 +34,7 @@ from typing import Any
 from benchmarks.alpaca import LLAMA_8B, Shape, experiment, write_rows, write_tokenizer
 from benchmarks.examples_per_second import STEP, packed_by_trl, rival_settings
 from benchmarks.result import report
-from pacos.config import (
-    LoraConfig,
-    ModelConfig,
-    parse_config,
-)
+from pacos.config import LoraConfig, ModelConfig, parse_config
 from pacos.models import load_tokenizer
 from pacos.train.data import Example
 from pacos.train.plan import plan_run

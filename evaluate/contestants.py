@@ -5,12 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pacos.config import (
-    Config,
-)
-from pacos.config import (
-    Contestant as Entry,
-)
+from pacos.config import Config
+from pacos.config import Contestant as Entry
 from pacos.errors import ConfigError, ModelError
 from pacos.models import check_adapter_fits, model_sha256, read_provenance
 from pacos.runs import file_sha256

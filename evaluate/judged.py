@@ -15,10 +15,7 @@ from typing import Any
 
 import yaml
 
-from pacos.config import (
-    SuiteConfig,
-    parse_config,
-)
+from pacos.config import SuiteConfig, parse_config
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.score import read_predictions

@@ -5,10 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pacos.config import (
-    Config,
-    parse_config,
-)
+from pacos.config import Config, parse_config
 from pacos.generate import pipeline
 from pacos.runs import Run
 from tests.scripted_server import Prompt

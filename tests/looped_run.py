@@ -11,11 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from pacos.config import (
-    Config,
-    ModelConfig,
-    parse_config,
-)
+from pacos.config import Config, ModelConfig, parse_config
 from pacos.evaluate.judge_prompts import ADDITIVE, PAIRWISE, write_single
 from pacos.evaluate.judged import Answer
 from pacos.models import load_tokenizer

@@ -5,10 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from pacos.config import (
-    Config,
-    parse_config,
-)
+from pacos.config import Config, parse_config
 from pacos.runs import Run
 
 WORDS = [

@@ -5,11 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacos import cli
-from pacos.config import (
-    load_config,
-    resolved_yaml,
-    section_sha256,
-)
+from pacos.config import load_config, resolved_yaml, section_sha256
 from pacos.config.reference import keys, reference
 from pacos.errors import ConfigError
 from pacos.evaluate.reward.steps import all_steps

@@ -13,11 +13,7 @@ import psutil
 import pytest
 
 from pacos.client import proxy_of
-from pacos.config import (
-    Config,
-    EngineConfig,
-    ModelConfig,
-)
+from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.cpu_engine import Workload
 from pacos.engine import Address, Engine, Sampling, open_engine
 from pacos.errors import EngineError, ModelError

@@ -4,11 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacos.config import (
-    LoraConfig,
-    TrainConfig,
-    parse_config,
-)
+from pacos.config import LoraConfig, TrainConfig, parse_config
 from pacos.errors import ConfigError
 from pacos.train.data import Example
 from pacos.train.packing import Piece, Room, lay_out, row_load, static_widths

@@ -5,11 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import (
-    Config,
-    ModelConfig,
-    load_config,
-)
+from pacos.config import Config, ModelConfig, load_config
 from pacos.errors import RunError
 from pacos.runs import Run, read_manifest
 

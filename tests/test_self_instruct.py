@@ -8,11 +8,7 @@ from typing import Any
 
 import pytest
 
-from pacos.config import (
-    FiltersConfig,
-    load_config,
-    parse_config,
-)
+from pacos.config import FiltersConfig, load_config, parse_config
 from pacos.generate import classify, instances, pipeline
 from pacos.generate.filters import task_rules
 from pacos.generate.instructions import instructions_prompt, instructions_stops, parse_instructions

@@ -4,10 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pacos.config import (
-    LoraConfig,
-    load_config,
-)
+from pacos.config import LoraConfig, load_config
 from pacos.errors import ConfigError, ModelError, TrainingError
 from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch

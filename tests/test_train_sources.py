@@ -4,11 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import (
-    ModelConfig,
-    TrainConfig,
-    parse_config,
-)
+from pacos.config import ModelConfig, TrainConfig, parse_config
 from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.models import load_tokenizer
 from pacos.records import Task

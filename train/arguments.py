@@ -10,10 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pacos.config import (
-    Config,
-    load_config,
-)
+from pacos.config import Config, load_config
 from pacos.errors import ConfigError
 
 ALIASES = {

@@ -1,7 +1,6 @@
 """Every key of an experiment with type, default and meaning: `pacos config`, and docs/configuration.md."""
 
-import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -70,7 +69,7 @@ def _section_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
     return None, ""
 
 
-def _type(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
+def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(arguments[0], arguments[1:])
@@ -88,7 +87,7 @@ def _type(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
     return f"{plain}{_bounds(metadata)}"
 
 
-def _bounds(metadata: typing.Sequence[Any]) -> str:
+def _bounds(metadata: Sequence[Any]) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     found: list[str] = []
     for one in metadata:
