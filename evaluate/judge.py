@@ -140,7 +140,7 @@ async def _judge(
     config: Config, run_dir: Path, settings: Settings, questions: Sequence[Question], folder: Path, stage: Stage
 ) -> None:
     adapters = {ADAPTER: Path(settings.adapter)} if settings.adapter else {}
-    workload = Workload(len(questions) * settings.max_tokens // 2, settings.max_tokens)
+    workload = Workload.of(len(questions), settings.max_tokens)
     async with open_engine(config, run_dir, model=settings.model, adapters=adapters, workload=workload) as engine:
         room = engine.max_model_len - settings.max_tokens
         asked = [(one, fit(one.write, settings.template, engine.tokenizer, room)) for one in questions]

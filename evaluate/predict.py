@@ -53,7 +53,7 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
     """
     adapters = {job.contestant.name: job.contestant.adapter for job in jobs if job.contestant.adapter}
     most = max(job.suite_config.answer_tokens for job in jobs)
-    tokens = sum(len(job.suite.instances) * job.suite_config.answer_tokens for job in jobs) // 2
+    tokens = sum(Workload.of(len(job.suite.instances), job.suite_config.answer_tokens).tokens for job in jobs)
     model = jobs[0].contestant.base
     async with open_engine(config, run_dir, model=model, adapters=adapters, workload=Workload(tokens, most)) as engine:
         prompts: dict[str, list[Prompt]] = {}

@@ -40,6 +40,11 @@ class Workload:
     tokens: int = 0
     answer_tokens: int | None = None
 
+    @classmethod
+    def of(cls, answers: int, answer_tokens: int) -> "Workload":
+        """So many answers, which on average take half of what they may."""
+        return cls(answers * answer_tokens // 2, answer_tokens)
+
 
 def cpu_flags(model: Any, *, dtype: str, context: int, in_flight: int, workload: Workload) -> dict[str, Flag]:
     """Flags of `vllm serve`. `model` is the transformers config, `context` the most tokens of prompt and answer."""

@@ -214,7 +214,14 @@ class Engine:
             return int(sum(map(float, found))) if status == 200 and found else None
         return None
 
-    async def greet(self) -> None:
+    async def connect(self, adapters: Mapping[str, Path], copy: MergedCopy | None = None) -> None:
+        """Learn what is served, and load the adapters, unless `copy` is served in the place of the only one."""
+        await self._read_models()
+        self.merged = copy
+        if not copy:
+            await self.add_adapters(adapters)
+
+    async def _read_models(self) -> None:
         """Learn the served name and context length. Raises EngineError when nobody answers, or not to us."""
         url = f"{self._address.url}/models"
         try:
@@ -292,7 +299,7 @@ async def open_engine(
     if address := _running_server(config, model, merged=merged):
         engine = Engine(config, tokenizer, address, None, in_flight=in_flight(config, model, workload))
         try:
-            await _connect(engine, adapters, None)
+            await engine.connect(adapters)
             yield engine
         finally:
             await engine.close()
@@ -310,17 +317,10 @@ async def open_engine(
         await asyncio.to_thread(server.start)
         engine = Engine(config, tokenizer, Address(server.url, server.key), server, in_flight=server.in_flight)
         try:
-            await _connect(engine, adapters, copy)
+            await engine.connect(adapters, copy)
             yield engine
         finally:
             await engine.close()
-
-
-async def _connect(engine: Engine, adapters: Mapping[str, Path], copy: MergedCopy | None) -> None:
-    await engine.greet()
-    engine.merged = copy
-    if not copy:
-        await engine.add_adapters(adapters)
 
 
 def serves_merged(config: Config) -> bool:

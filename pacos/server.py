@@ -58,7 +58,7 @@ class ManagedServer:
         self._config = config
         self._record = run_dir / "engine.json"
         self._log = run_dir / "engine.log"
-        self._flags = server_flags(config, model, adapters, workload)
+        self._flags = server_flags(config, model, adapters, workload, self.in_flight)
         if copy:
             self._flags |= {"model": str(copy.folder), "dtype": copy.dtype}
             self._flags.pop("revision", None)
@@ -143,8 +143,8 @@ class ManagedServer:
         return EngineError(f"{what}; its last lines:\n{tail}", where=str(self._log), todo=_advice(tail))
 
 
-def server_flags(config: Config, model: str, adapters: Sequence[Path], workload: Workload) -> Flags:
-    """vllm serve's flags: ours, then `engine.args` over them."""
+def server_flags(config: Config, model: str, adapters: Sequence[Path], workload: Workload, requests: int) -> Flags:
+    """vllm serve's flags for so many requests at a time: ours, then `engine.args` over them."""
     check_vllm_installed()
     flags: Flags = {
         "model": model,
@@ -173,7 +173,7 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path], workload:
             load_model_config(model, config.model),
             dtype=serving_dtype(config.model.dtype),
             context=context_length(config, model),
-            in_flight=in_flight(config, model, workload),
+            in_flight=requests,
             workload=workload,
         )
     else:

@@ -128,7 +128,7 @@ def test_a_server_that_ends_while_starting_shows_its_last_lines(tiny_base: Path,
 
 def test_every_choice_of_the_server_is_ours(tiny_base: Path) -> None:
     arguments = to_arguments(
-        server_flags(experiment(tiny_base, EngineConfig(args={"seed": 3})), str(tiny_base), [], Workload())
+        server_flags(experiment(tiny_base, EngineConfig(args={"seed": 3})), str(tiny_base), [], Workload(), 32)
     )
     assert "--generation-config vllm" in " ".join(arguments)
     assert arguments[arguments.index("--host") :][:2] == ["--host", "127.0.0.1"]

@@ -109,8 +109,7 @@ async def _answer_all(
     model, adapter = answering_model(config)
     name = adapter_name(config) if adapter else None
     adapters = {name: adapter} if name and adapter else {}
-    most = config.answers.max_tokens
-    workload = Workload(len(tasks) * config.answers.samples * most // 2, most)
+    workload = Workload.of(len(tasks) * config.answers.samples, config.answers.max_tokens)
     async with open_engine(config, run_dir, model=model, adapters=adapters, workload=workload) as engine:
         asks = _asks(config, engine, tasks, path, name)
         await prove(engine, list(adapters), [ask.prompt_ids for ask in asks])
