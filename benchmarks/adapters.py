@@ -31,8 +31,8 @@ import yaml
 
 from benchmarks.result import SHARED_DATA, report
 from pacos.records import Prediction, read_jsonl, read_records
-from tests.list_writer import CONTEXT, build_list_writer
-from tests.tiny_llama import write_adapter
+from tests.support.list_writer import CONTEXT, build_list_writer
+from tests.support.tiny_llama import write_adapter
 
 ADAPTERS = 4
 # As many as the harness's vLLM works on at a time, given everything at once.

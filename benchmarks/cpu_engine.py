@@ -21,14 +21,14 @@ from typing import Any
 
 from benchmarks.result import report
 from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig
-from pacos.embedded import FOLDER
-from pacos.engine import Engine, Sampling, open_engine
-from pacos.generate.request import RequestMaker
+from pacos.downloads.smollm2 import FOLDER
+from pacos.generate.prompting.request import RequestMaker
 from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
-from pacos.superni import read_suite
-from pacos.superni_prompts import render
+from pacos.serving.engine import Engine, Sampling, open_engine
+from pacos.superni.prompts import render
+from pacos.superni.tasks import read_suite
 from pacos.templates import encode_prompts
-from tests.tiny_llama import write_adapter
+from tests.support.tiny_llama import write_adapter
 
 SUITE = Path(__file__).resolve().parents[1] / "demo" / "suite"
 ANSWER_TOKENS = 64

@@ -15,10 +15,10 @@ from unittest import mock
 from benchmarks.result import report
 from pacos.config import Config
 from pacos.train import launch
-from tests import test_batches as packs
-from tests.small_training import read_metrics, train_here, training_config, write_tasks
-from tests.test_train_loop import trainer_curve
-from tests.tiny_llama import build_tiny_llama
+from tests.support.small_training import read_metrics, train_here, training_config, write_tasks
+from tests.support.tiny_llama import build_tiny_llama
+from tests.train import test_batch as packs
+from tests.train.test_train_loop import trainer_curve
 
 NORM = "transformers.models.llama.modeling_llama.LlamaRMSNorm.forward"
 

@@ -23,10 +23,10 @@ from pacos.config import ModelConfig
 from pacos.evaluate.prompts import fit_prompts
 from pacos.models import load_tokenizer
 from pacos.records import Prediction, read_records
-from pacos.suites import read_suite
-from tests.scripted_server import ScriptedServer
-from tests.superni_folder import instances, write_superni
-from tests.tiny_llama import build_tiny_llama
+from pacos.superni.suites import read_suite
+from tests.support.scripted_server import ScriptedServer
+from tests.support.superni_folder import instances, write_superni
+from tests.support.tiny_llama import build_tiny_llama
 
 WORKER = "import sys; from pacos.cli import main; sys.exit(main())"
 ANSWER_S = 0.1

@@ -23,14 +23,14 @@ from benchmarks.bare_client import send_all
 from benchmarks.result import SHARED_DATA, report
 from benchmarks.vllm_server import KEY_ENV, serving
 from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
-from pacos.engine import Completion, Engine, Sampling, served_name
 from pacos.evaluate.pipeline import main as evaluate
 from pacos.evaluate.prompts import fit_prompts
-from pacos.evaluate.proof import MIXED_TOKENS
 from pacos.models import load_tokenizer
 from pacos.runs import Run
-from pacos.server import SERVED_NAME
-from pacos.suites import read_suite
+from pacos.serving.adapter_check import MIXED_TOKENS
+from pacos.serving.engine import Completion, Engine, Sampling, served_name
+from pacos.serving.server import SERVED_NAME
+from pacos.superni.suites import read_suite
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ from benchmarks.alpaca import LLAMA_30M, experiment, write_base, write_rows
 from benchmarks.result import report
 from pacos.config import Config, parse_config
 from pacos.models import load_tokenizer
-from pacos.train.data import Example
-from pacos.train.prepare import load_dataset
+from pacos.train.data.examples import Example
+from pacos.train.data.tokenized import load_dataset
 
 STEP = 128
 RATE = 1e-30
@@ -131,10 +131,10 @@ def ours(config: Config, examples: Sequence[Example], folder: Path) -> Outcome:
     from transformers.models.llama import modeling_llama
 
     from pacos.records import read_jsonl
-    from pacos.train.attention import attention_for
-    from pacos.train.loop import train_loop
-    from pacos.train.model import load_model
-    from pacos.train.plan import plan_run
+    from pacos.train.attention.dispatch import attention_for
+    from pacos.train.model.load import load_model
+    from pacos.train.optimization.loop import train_loop
+    from pacos.train.packing.plan import plan_run
 
     rotary = modeling_llama.apply_rotary_pos_emb
     with tempfile.TemporaryDirectory(dir=folder) as run:
@@ -153,7 +153,7 @@ def rival_model(config: Config, precision: Precision) -> Any:
     """The same base and adapters in PEFT's own layers, with transformers' own attention."""
     import torch
 
-    from pacos.train.model import load_model
+    from pacos.train.model.load import load_model
 
     train = config.train.model_copy(update={"fused_lora": False})
     model = load_model(config.model_copy(update={"train": train}), "cpu")

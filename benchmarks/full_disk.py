@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks import generation_runs as runs
 from benchmarks.result import report
 from pacos.errors import RunError
-from tests.scripted_server import ScriptedServer
-from tests.tiny_llama import build_tiny_llama
+from tests.support.scripted_server import ScriptedServer
+from tests.support.tiny_llama import build_tiny_llama
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from pacos.generate.journal import read_responses
-from tests.scripted_server import ScriptedServer
+from tests.support.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[1]
 DERIVED = ("dataset.jsonl", "rejected.jsonl", "alpaca_data.json")

@@ -36,10 +36,10 @@ from benchmarks.examples_per_second import STEP, packed_by_trl, rival_settings
 from benchmarks.result import report
 from pacos.config import LoraConfig, ModelConfig, parse_config
 from pacos.models import load_tokenizer
-from pacos.train.data import Example
-from pacos.train.plan import plan_run
-from pacos.train.prefixes import share_prefixes
-from pacos.train.prepare import load_dataset
+from pacos.train.data.examples import Example
+from pacos.train.data.tokenized import load_dataset
+from pacos.train.packing.plan import plan_run
+from pacos.train.packing.prefixes import share_prefixes
 
 SHAPES = {"8b": LLAMA_8B, "tiny": Shape(64, 128, 2, 2, 1, vocab_size=512)}
 OURS: dict[str, dict[str, Any]] = {
@@ -127,7 +127,7 @@ class Measurement:
         from transformers import LlamaConfig
         from transformers.models.llama import modeling_llama
 
-        from pacos.train.metrics import peak_flops
+        from pacos.train.optimization.metrics import peak_flops
 
         self.options, self.folder, self.shape = options, folder, SHAPES[options.shape]
         self.examples = make_examples(lengths, self.shape)
@@ -179,11 +179,11 @@ class Measurement:
         import torch
 
         from pacos.records import read_jsonl
-        from pacos.train.attention import FLEX, attention_for
+        from pacos.train.attention.dispatch import FLEX, attention_for
         from pacos.train.isolation import check_isolation
-        from pacos.train.loop import train_loop
-        from pacos.train.memory import reckon
-        from pacos.train.model import computed_as_asked, meta_model
+        from pacos.train.model.load import computed_as_asked, meta_model
+        from pacos.train.model.memory import reckon
+        from pacos.train.optimization.loop import train_loop
 
         settings = {"pack_tokens": self.options.pack_tokens, "epochs": 1, "checkpointing": False} | change
         config = parse_config(experiment(self.folder, self.folder, self.folder, "gpu", **settings), where="benchmark")
@@ -212,7 +212,7 @@ class Measurement:
     def trl(self, pack: int, **options: Any) -> dict[str, Any] | str:
         if importlib.util.find_spec("trl") is None:
             return "not measured: TRL is not installed"
-        from tests.tiny_llama import build_tiny_llama
+        from tests.support.tiny_llama import build_tiny_llama
 
         # Its ids are not these; it is asked for the ids of special tokens alone.
         base = str(build_tiny_llama(self.folder / "tokenizer"))
@@ -232,7 +232,7 @@ class Measurement:
         import torch
         from transformers import AutoModelForCausalLM
 
-        from pacos.train.model import add_lora
+        from pacos.train.model.lora import add_lora
 
         torch.manual_seed(0)
         self.modeling.apply_rotary_pos_emb = self.rotary
@@ -243,7 +243,7 @@ class Measurement:
 
     def speeds(self, model: Any, computed: int, seconds: float) -> dict[str, Any]:
         """`computed` tokens are those that the model saw in these seconds, shared prefixes once per pass."""
-        from pacos.train.model import flops_per_token
+        from pacos.train.model.structure import flops_per_token
 
         flops = computed * flops_per_token(model) / seconds
         return {

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.result import report
-from pacos.report import render
-from tests.hostile_run import HOSTILE, write_hostile_run
-from tests.test_report_browser import find_chromium, look
+from pacos.report.render import render
+from tests.pacos.test_report_browser import find_chromium, look
+from tests.support.hostile_run import HOSTILE, write_hostile_run
 
 WINDOWS = {"wide": "1200,6000", "phone": "500,6000"}
 

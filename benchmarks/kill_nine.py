@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks import generation_runs as runs
 from benchmarks.result import report
-from tests.scripted_server import Prompt, ScriptedServer
-from tests.tiny_llama import build_tiny_llama
+from tests.support.scripted_server import Prompt, ScriptedServer
+from tests.support.tiny_llama import build_tiny_llama
 
 ANSWERS_PER_SECOND = 40
 

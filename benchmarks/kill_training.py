@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.result import report
 from pacos.config import Config, resolved_yaml
 from pacos.runs import file_sha256
-from tests.small_training import training_config, write_tasks
-from tests.tiny_llama import build_tiny_llama
+from tests.support.small_training import training_config, write_tasks
+from tests.support.tiny_llama import build_tiny_llama
 
 STEPS = 300
 SAVE_STEPS = 3

@@ -13,10 +13,10 @@ from random import Random
 from typing import Any
 
 from benchmarks.result import report
-from tests.killed_run import ROOT
-from tests.looped_run import Model, command, derived, experiment, kill_after
-from tests.scripted_server import ScriptedServer
-from tests.tiny_llama import build_tiny_llama
+from tests.support.killed_run import ROOT
+from tests.support.looped_run import Model, command, derived, experiment, kill_after
+from tests.support.scripted_server import ScriptedServer
+from tests.support.tiny_llama import build_tiny_llama
 
 DELAY_S = 0.05  # of an answer, so that kills fall between answers too
 

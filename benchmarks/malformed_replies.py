@@ -10,7 +10,7 @@ from random import Random
 
 from benchmarks.replies import ITEMS, SLIPS, malformed
 from benchmarks.result import report
-from pacos.generate.parsing import parse_answer
+from pacos.generate.prompting.parsing import parse_answer
 from pacos.records import Task
 
 

@@ -15,7 +15,7 @@ from random import Random
 
 from benchmarks.replies import SLIPS, malformed
 from benchmarks.result import report
-from pacos.generate.parsing import ParsedItem, parse_answer
+from pacos.generate.prompting.parsing import ParsedItem, parse_answer
 
 CHUNK = 5_000
 ODD = (

@@ -21,10 +21,10 @@ from rouge_score import rouge_scorer, tokenizers
 
 from benchmarks.vllm_server import KEY_ENV
 from pacos.config import FiltersConfig
-from pacos.generate.filters import first_broken_rule, task_rules
-from pacos.generate.parsing import parse_answer
+from pacos.generate.filtering.filters import first_broken_rule, task_rules
+from pacos.generate.prompting.parsing import parse_answer
 from pacos.records import Task
-from pacos.server import ask
+from pacos.serving.server import ask
 
 THRESHOLD = 0.7
 RULES = task_rules(FiltersConfig(defects=False))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.result import SHARED_DATA, report
-from pacos.embedded import FOLDER
+from pacos.downloads.smollm2 import FOLDER
 from pacos.generate.seeds import load_seeds
 from pacos.records import write_jsonl
 

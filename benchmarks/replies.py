@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from pacos.generate.prompts import format_item
+from pacos.generate.prompting.alpaca import format_item
 from pacos.records import Task
 
 ITEMS = 16

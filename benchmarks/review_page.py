@@ -12,9 +12,9 @@ from typing import Any
 
 from benchmarks.result import report
 from pacos.records import write_jsonl
-from tests.devtools import Browser, Page
-from tests.review_server import ReviewServer
-from tests.test_report_browser import find_chromium
+from tests.pacos.test_report_browser import find_chromium
+from tests.support.devtools import Browser, Page
+from tests.support.review_server import ReviewServer
 
 # One key: dispatched, and the frame awaited in which the page shows another item.
 PRESS = """new Promise(done => {

@@ -17,7 +17,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from benchmarks.result import SHARED_DATA, report
 from pacos.evaluate.score import metrics, score_file
 from pacos.records import Prediction, write_jsonl
-from pacos.superni import Instance, read_suite
+from pacos.superni.tasks import Instance, read_suite
 
 OFFICIAL_INSTANCES = 11_810
 LONG_WORDS = 400

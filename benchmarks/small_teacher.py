@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.result import report
 from benchmarks.vllm_server import KEY_ENV, serving
 from pacos.config import Config, load_config
-from pacos.embedded import FOLDER
+from pacos.downloads.smollm2 import FOLDER
 from pacos.generate import pipeline
 from pacos.generate.journal import read_responses
 from pacos.records import DatasetRow, read_records

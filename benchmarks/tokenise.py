@@ -15,8 +15,8 @@ from benchmarks.alpaca import experiment, write_rows, write_tokenizer
 from benchmarks.result import report
 from pacos.config import parse_config
 from pacos.models import load_tokenizer
-from pacos.train.plan import plan_run
-from pacos.train.prepare import load_dataset
+from pacos.train.data.tokenized import load_dataset
+from pacos.train.packing.plan import plan_run
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.errors import EngineError
-from pacos.server import ManagedServer, ask
-from tests.list_writer import CONTEXT
+from pacos.serving.server import ManagedServer, ask
+from tests.support.list_writer import CONTEXT
 
 KEY_ENV = "PACOS_BENCHMARK_KEY"
 

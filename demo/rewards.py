@@ -18,8 +18,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from pacos.evaluate.judge_prompts import DELIMITER, write_single
-from pacos.evaluate.judged import Answer
+from pacos.evaluate.judge.answers import Answer
+from pacos.evaluate.judge.prompts import DELIMITER, write_single
 from pacos.generate.seeds import PACKAGED_SEEDS, Seed, load_seeds
 from pacos.records import Task, write_jsonl
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pacos.config import SuiteConfig
-from pacos.evaluate.contestants import COPY_DEMONSTRATION, COPY_INPUT
 from pacos.evaluate.evaluation import Evaluation, Settings
+from pacos.evaluate.models import COPY_DEMONSTRATION, COPY_INPUT
 from pacos.evaluate.score import metrics
 from pacos.records import Prediction, write_jsonl
-from pacos.superni import Instance, Suite
+from pacos.superni.tasks import Instance, Suite
 
 NO_PROMPT = "none"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pacos.errors import DataError
 from pacos.evaluate.baselines import NO_PROMPT
-from pacos.evaluate.contestants import training_step
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.intervals import CONFIDENCE, holm, paired_difference
+from pacos.evaluate.models import training_step
 from pacos.evaluate.postprocess import first_line
 from pacos.evaluate.published import published_rows
 from pacos.evaluate.score import coverage_note, mean, metrics, read_predictions

@@ -16,8 +16,8 @@ from typing import Any
 from pacos.progress import bar
 from pacos.records import Task, read_tasks, write_json
 from pacos.rouge import NoveltyIndex, rouge_l_tokens, tokenize
-from pacos.suites import read_suite
-from pacos.superni import Suite
+from pacos.superni.suites import read_suite
+from pacos.superni.tasks import Suite
 
 log = logging.getLogger("pacos")
 

@@ -9,23 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pacos.asking import archive
 from pacos.errors import DataError
 from pacos.evaluate.prompts import Shortened
 from pacos.records import write_json
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """That an adapter is served and differs from its base: the largest |Δ log-probability| (nats) over `tokens`
-    prompt tokens, against the largest between repeated reads of the base. `nearest` is the adapter that it differs
-    from least, "" where it is the only one."""
-
-    largest_difference: float = 0.0
-    noise: float = 0.0
-    tokens: int = 0
-    nearest: str = ""
-    nearest_difference: float = 0.0
+from pacos.serving.adapter_check import AdapterCheck
+from pacos.serving.requests import archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +44,7 @@ class Settings:
 class Evaluation:
     settings: Settings
     shortened: Shortened = field(default_factory=Shortened)
-    proof: Proof = field(default_factory=Proof)
+    proof: AdapterCheck = field(default_factory=AdapterCheck)
 
     @property
     def prompt(self) -> dict[str, Any]:
@@ -95,7 +83,9 @@ def read_evaluation(folder: Path) -> Evaluation | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Evaluation(Settings(**values["settings"]), Shortened(**values["shortened"]), Proof(**values["proof"]))
+        return Evaluation(
+            Settings(**values["settings"]), Shortened(**values["shortened"]), AdapterCheck(**values["proof"])
+        )
     except (json.JSONDecodeError, TypeError, KeyError) as broken:
         raise DataError(
             f"is not an evaluation's record: {broken}", where=str(path), todo="delete its folder and evaluate again"

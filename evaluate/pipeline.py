@@ -13,23 +13,23 @@ from itertools import groupby
 from pathlib import Path
 
 from pacos.config import Config, SuiteConfig
-from pacos.cost import cost
-from pacos.engine import serves_merged
 from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
 from pacos.evaluate.compare import compare, table
 from pacos.evaluate.contamination import check_files, headline
-from pacos.evaluate.contestants import TUNED, Contestant, contestants, strange_prompts
 from pacos.evaluate.evaluation import Settings
+from pacos.evaluate.models import TUNED, Contestant, contestants, strange_prompts
 from pacos.evaluate.predict import Job, predict
 from pacos.evaluate.score import score_file
 from pacos.models import load_tokenizer
 from pacos.records import write_json
-from pacos.runs import Run, Stage
-from pacos.server import serving_dtype
-from pacos.suites import read_suite
-from pacos.superni import Suite
-from pacos.superni_prompts import preset_sha256, render
+from pacos.runs import Run, Stage, evaluation_label
+from pacos.serving.cost import cost
+from pacos.serving.engine import serves_merged
+from pacos.serving.server import serving_dtype
+from pacos.superni.prompts import preset_sha256, render
+from pacos.superni.suites import read_suite
+from pacos.superni.tasks import Suite
 from pacos.templates import encode_prompts
 
 log = logging.getLogger("pacos")
@@ -61,9 +61,9 @@ def main(config: Config, run: Run) -> None:
         for suite_config, suite in suites:
             folders = [job.folder for job in jobs if job.suite_config is suite_config]
             for name in baselines(suite):
-                folders.append(run.eval / label(name, suite_config, config))
+                folders.append(run.eval / evaluation_label(name, suite_config, config.evaluate))
                 write_baseline(name, suite_config, suite, folders[-1])
-            stage.outputs += _conclude(folders, run.eval, label("comparison", suite_config, config))
+            stage.outputs += _conclude(folders, run.eval, evaluation_label("comparison", suite_config, config.evaluate))
 
 
 def warn_of_overlap(config: Config, run: Run, suite_config: SuiteConfig, suite: Suite) -> list[Path]:
@@ -73,7 +73,7 @@ def warn_of_overlap(config: Config, run: Run, suite_config: SuiteConfig, suite: 
     if not present:
         return []
     found = check_files(present, suite)
-    path = run.eval / f"{label('contamination', suite_config, config)}.json"
+    path = run.eval / f"{evaluation_label('contamination', suite_config, config.evaluate)}.json"
     write_json(path, found)
     if found["overlapping"]:
         log.warning("%s: %s; listed in %s", suite_config.name, headline(found), path)
@@ -128,18 +128,11 @@ def plan_jobs(
             suite_config=suite_config,
             suite=suite,
             settings=_settings(config, suite_config, suite, entrant),
-            folder=folder / label(entrant.name, suite_config, config),
+            folder=folder / evaluation_label(entrant.name, suite_config, config.evaluate),
         )
         for suite_config, suite in suites
         for entrant in entrants
     ]
-
-
-def label(name: str, suite_config: SuiteConfig, config: Config) -> str:
-    """The folder below `eval/`: the model's name, and the suite and prompt where there are several."""
-    if len(config.evaluate.suites) == 1:
-        return name
-    return f"{name}--{suite_config.name}--{suite_config.prompt.replace(':', '-')}"
 
 
 def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, entrant: Contestant) -> Settings:

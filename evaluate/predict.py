@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pacos.asking import Ask, ask_all
 from pacos.config import Config, SuiteConfig
-from pacos.cpu_engine import Workload
-from pacos.engine import Completion, Engine, Sampling, open_engine
 from pacos.errors import ConfigError
-from pacos.evaluate.contestants import Contestant
-from pacos.evaluate.evaluation import Evaluation, Proof, Settings, take_up_answers
+from pacos.evaluate.evaluation import Evaluation, Settings, take_up_answers
+from pacos.evaluate.models import Contestant
 from pacos.evaluate.postprocess import POSTPROCESS
-from pacos.evaluate.prompts import Prompt, count_shortened, fit_prompts
-from pacos.evaluate.proof import prove
+from pacos.evaluate.prompts import count_shortened, fit_prompts
 from pacos.evaluate.score import metrics
 from pacos.records import Prediction
 from pacos.runs import Stage
-from pacos.superni import Instance, Suite
+from pacos.serving.adapter_check import AdapterCheck, check_adapters
+from pacos.serving.cpu import Workload
+from pacos.serving.engine import Completion, Engine, Sampling, open_engine
+from pacos.serving.requests import Ask, ask_all
+from pacos.superni.tasks import Instance, Suite
+from pacos.templates import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,12 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
         for job in jobs:
             if job.suite_key not in prompts:
                 prompts[job.suite_key] = _prompts(engine, job)
-        proofs = await prove(engine, list(adapters), [prompt.ids for prompt in prompts[jobs[0].suite_key]])
+        checks = await check_adapters(engine, list(adapters), [prompt.ids for prompt in prompts[jobs[0].suite_key]])
         asks = []
         for job in jobs:
             own = prompts[job.suite_key]
-            Evaluation(job.settings, count_shortened(own), proofs.get(job.contestant.name, Proof())).write(job.folder)
+            check = checks.get(job.contestant.name, AdapterCheck())
+            Evaluation(job.settings, count_shortened(own), check).write(job.folder)
             asks.append([_ask(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
         await ask_all(
             engine,

@@ -4,35 +4,16 @@ What does not fit loses demonstrations first, as upstream, and then the middle o
 right, and with it the `Output:` that asks for the answer.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.superni import Instance
-from pacos.superni_prompts import NONE, PRESETS, Demonstrations, render
-from pacos.templates import encode_prompts
+from pacos.superni.prompts import NONE, PRESETS, Demonstrations, render
+from pacos.superni.tasks import Instance
+from pacos.templates import Prompt, encode_prompts
 
 CUT = " [...] "
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """`truncated`: the input has lost its middle. `dropped`: demonstrations left out."""
-
-    text: str
-    ids: list[int]
-    truncated: bool = False
-    dropped: int = 0
-
-    @property
-    def shortened(self) -> bool:
-        return self.truncated or self.dropped > 0
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pacos.generate.defects import DEFECTS, SUSPICIONS, repeated_long_outputs
+from pacos.generate.filtering.defects import DEFECTS, SUSPICIONS, repeated_long_outputs
 from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.generate.stats import histogram, mean, words
 from pacos.generate.verbs import Pair, verb_noun_extractor

@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from pacos.generate.budget import StoppedBy
+from pacos.generate.filtering.reasons import Reason
 from pacos.generate.journal import DETAIL_PHASES, Answers
 from pacos.generate.pool import Judged, Pool
 from pacos.generate.preparation import prepare, read_instances, read_kind
-from pacos.generate.reasons import Reason
-from pacos.generate.request import Request
+from pacos.generate.prompting.request import Request
 from pacos.generate.session import Session, check_same_prompt
 from pacos.records import Rejection, Response
 

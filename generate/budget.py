@@ -3,10 +3,10 @@
 from enum import StrEnum
 
 from pacos.config import Config
-from pacos.cost import cost
+from pacos.generate.filtering.reasons import Reason
 from pacos.generate.journal import Journal
 from pacos.generate.pool import RECENT_ITEMS, Tally
-from pacos.generate.reasons import Reason
+from pacos.serving.cost import cost
 
 
 class StoppedBy(StrEnum):

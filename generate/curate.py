@@ -10,8 +10,8 @@ from pacos.config import FiltersConfig, GenerateConfig
 from pacos.errors import RunError
 from pacos.generate.bootstrap import write_unit
 from pacos.generate.journal import read_responses
-from pacos.generate.parsing import ParsedItem
 from pacos.generate.pool import Candidate, Pool
+from pacos.generate.prompting.parsing import ParsedItem
 from pacos.generate.seeds import known_tasks, load_seeds, seeds_path
 from pacos.generate.stats import dataset_stats
 from pacos.progress import bar

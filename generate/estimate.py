@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.config import Config
-from pacos.cost import cost
-from pacos.generate.classify import classify_prompt
-from pacos.generate.instances import instances_prompt
-from pacos.generate.instructions import instructions_prompt
-from pacos.generate.prompts import list_prompt
-from pacos.generate.request import examples_per_request, new_tasks
+from pacos.generate.prompting.alpaca import list_prompt
+from pacos.generate.prompting.classify import classify_prompt
+from pacos.generate.prompting.instances import instances_prompt
+from pacos.generate.prompting.instructions import instructions_prompt
+from pacos.generate.prompting.request import examples_per_request, new_tasks
 from pacos.generate.seeds import Seed
+from pacos.serving.cost import cost
 
 # The published Alpaca set has 104 tokens per task with its labels, at 4.2 characters a token.
 TOKENS_PER_TASK = 104

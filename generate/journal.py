@@ -15,10 +15,10 @@ from pydantic import BaseModel
 
 from pacos.config import Config
 from pacos.errors import DataError, RunError
-from pacos.generate import prompts
-from pacos.generate.classify import classify_prompt
-from pacos.generate.instances import instances_prompt
-from pacos.generate.instructions import instructions_prompt
+from pacos.generate.prompting import alpaca as prompts
+from pacos.generate.prompting.classify import classify_prompt
+from pacos.generate.prompting.instances import instances_prompt
+from pacos.generate.prompting.instructions import instructions_prompt
 from pacos.records import JsonlWriter, Response, read_records, write_json
 from pacos.runs import file_sha256
 

@@ -5,8 +5,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from pacos.engine import Engine
 from pacos.generate.session import Session
+from pacos.serving.engine import Engine
 
 EVERY_S = 1.0
 

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from pacos.config import Config
-from pacos.cpu_engine import Workload
-from pacos.engine import open_engine
 from pacos.errors import RunError
 from pacos.generate.bootstrap import Bootstrap
 from pacos.generate.budget import Budget, StoppedBy
@@ -25,7 +23,7 @@ from pacos.generate.estimate import estimate, expected_tokens
 from pacos.generate.journal import Journal, request_settings
 from pacos.generate.live import live_figures
 from pacos.generate.pool import Pool
-from pacos.generate.request import RequestMaker, examples_per_request
+from pacos.generate.prompting.request import RequestMaker, examples_per_request
 from pacos.generate.scheduler import ask_ahead
 from pacos.generate.seeds import Seed, known_files, known_tasks, load_seeds, seeds_path
 from pacos.generate.session import Session, check_same_prompt
@@ -33,6 +31,8 @@ from pacos.generate.stats import dataset_stats
 from pacos.progress import bar
 from pacos.records import Task, read_tasks, write_json
 from pacos.runs import Run
+from pacos.serving.cpu import Workload
+from pacos.serving.engine import open_engine
 
 log = logging.getLogger("pacos")
 

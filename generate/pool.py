@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 
 from pacos.config import FiltersConfig
-from pacos.generate.filters import TOKENIZERS, first_broken_rule, instruction_rules, task_rules
-from pacos.generate.instructions import parse_instructions
-from pacos.generate.parsing import ParsedItem, parse_answer
-from pacos.generate.reasons import Reason
+from pacos.generate.filtering.filters import TOKENIZERS, first_broken_rule, instruction_rules, task_rules
+from pacos.generate.filtering.reasons import Reason
+from pacos.generate.prompting.instructions import parse_instructions
+from pacos.generate.prompting.parsing import ParsedItem, parse_answer
 from pacos.generate.seeds import Seed
 from pacos.records import DatasetRow, JsonlWriter, Rejection, Response, Task
 from pacos.rouge import Neighbours, NoveltyIndex

@@ -8,12 +8,12 @@ from run to run; here the first five stay.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pacos.generate.classify import Kind, parse_kind
-from pacos.generate.filters import first_broken_rule
-from pacos.generate.instances import parse_instances
-from pacos.generate.parsing import ParsedItem
-from pacos.generate.reasons import Reason
-from pacos.generate.rule import Rule
+from pacos.generate.filtering.filters import first_broken_rule
+from pacos.generate.filtering.reasons import Reason
+from pacos.generate.filtering.rule import Rule
+from pacos.generate.prompting.classify import Kind, parse_kind
+from pacos.generate.prompting.instances import parse_instances
+from pacos.generate.prompting.parsing import ParsedItem
 from pacos.records import Response, Task
 
 MOST = 5

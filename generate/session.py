@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pacos.engine import Engine
 from pacos.errors import RunError
 from pacos.generate.budget import Budget, StoppedBy
 from pacos.generate.journal import Journal
 from pacos.generate.pool import Pool
-from pacos.generate.request import Request, RequestMaker
+from pacos.generate.prompting.request import Request, RequestMaker
 from pacos.records import Response, Task
+from pacos.serving.engine import Engine
 
 
 class Session:

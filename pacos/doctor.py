@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from pacos.embedded import FOLDER, find_flaw
-from pacos.server import gpu_memories
+from pacos.downloads.smollm2 import FOLDER, find_flaw
+from pacos.serving.server import gpu_memories
 
-STAGE_LINKS = ("generate", "train", "evaluate")
+STAGE_LINKS = ("generate", "train", "evaluate", "self_rewarding")
 DISK_FREE_GIB = 5
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pacos import __version__
-from pacos.config import Config, resolved_yaml, section_sha256
+from pacos.config import Config, EvaluateConfig, SuiteConfig, resolved_yaml, section_sha256
 from pacos.errors import RunError
 from pacos.records import write_json, write_text
 
@@ -172,6 +172,13 @@ class Run:
                 "stages": stages | {name: entry},
             },
         )
+
+
+def evaluation_label(name: str, suite: SuiteConfig, evaluate: EvaluateConfig) -> str:
+    """The folder below `eval/` for one model on one suite: the model's name, then suite and prompt where several."""
+    if len(evaluate.suites) == 1:
+        return name
+    return f"{name}--{suite.name}--{suite.prompt.replace(':', '-')}"
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

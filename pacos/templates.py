@@ -6,6 +6,7 @@ trained elsewhere would compare otherwise. `### Response:` has no newline behind
 
 import hashlib
 import random
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pacos.errors import ModelError
@@ -82,6 +83,24 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
 
     def __call__(self, text: Any, **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered prompt. `truncated`: its input has lost its middle; `dropped`: demonstrations left out."""
+
+    text: str
+    ids: list[int]
+    truncated: bool = False
+    dropped: int = 0
+
+    @property
+    def shortened(self) -> bool:
+        return self.truncated or self.dropped > 0
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def alpaca_prompt(instruction: str, input: str = "") -> str:

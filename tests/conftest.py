@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pacos.config import Config, EngineConfig, ModelConfig
-from pacos.embedded import FOLDER, fetch_smollm2
+from pacos.downloads.smollm2 import FOLDER, fetch_smollm2
 from pacos.errors import HubOutOfReach
 from pacos.records import write_jsonl
-from pacos.server import ManagedServer
+from pacos.serving.server import ManagedServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,7 +27,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random-weight Llama (2 layers, 64 wide, 2,048 positions) with a byte-level BPE tokenizer of its own."""
-    from tests.tiny_llama import build_tiny_llama
+    from tests.support.tiny_llama import build_tiny_llama
 
     return build_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
 

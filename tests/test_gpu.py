@@ -10,19 +10,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pacos.train.attention import DOCUMENTS, FLEX, VARLEN, attention_arguments
-from pacos.train.batches import collate
-from pacos.train.compiled import compile_pointwise
-from pacos.train.documents import document_attention
-from pacos.train.isolation import check_isolation, relative_error
-from pacos.train.losses import token_losses
-from pacos.train.model import trainable_parameters
-from pacos.train.packing import Room, lay_out
-from pacos.train.plan import piece
-from pacos.train.varlen import varlen_attention
+from pacos.train.attention.dispatch import DOCUMENTS, FLEX, VARLEN, attention_arguments
+from pacos.train.attention.segments import document_attention
+from pacos.train.attention.varlen import varlen_attention
+from pacos.train.isolation import check_isolation
+from pacos.train.model.compilation import compile_pointwise
+from pacos.train.model.rounding import relative_error
+from pacos.train.model.structure import trainable_parameters
+from pacos.train.optimization.losses import token_losses
+from pacos.train.packing.batch import collate
+from pacos.train.packing.bins import Room, lay_out
+from pacos.train.packing.plan import piece
 from tests.conftest import ROOT
-from tests.small_training import train_here, training_config, write_tasks
-from tests.test_batches import one_at_a_time, random_examples, tiny_model, worst
+from tests.support.small_training import train_here, training_config, write_tasks
+from tests.train.test_batch import one_at_a_time, random_examples, tiny_model, worst
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -108,7 +109,7 @@ def test_a_model_shared_out_over_one_gpu_computes_what_the_whole_one_does(tmp_pa
     file.write_text(json.dumps(training_config(tmp_path, tiny_base, tasks, method=method).model_dump(mode="json")))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "1", "--master_port", "0"]
     ended = subprocess.run(
-        [*command, "-m", "tests.sharded_model", str(file)],
+        [*command, "-m", "tests.support.sharded_model", str(file)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
         capture_output=True,

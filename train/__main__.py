@@ -12,7 +12,7 @@ from pacos.errors import PacosError
 from pacos.runs import Run
 from pacos.train import launch, pipeline
 from pacos.train.arguments import parse_arguments
-from pacos.train.world import ERROR_FILE
+from pacos.train.distributed import ERROR_FILE
 
 USAGE = """\
 Trains a LoRA adapter on instructions.

@@ -19,15 +19,18 @@ from pacos.config import Config, LoraConfig
 from pacos.errors import ConfigError, HubOutOfReach, TrainingError
 from pacos.models import VLLM_LORA_RANKS, adapter_rank, load_tokenizer, serving_problems
 from pacos.runs import Run
-from pacos.train.hub import check_token
-from pacos.train.memory import reckon
-from pacos.train.model import base_name, computing_dtype, meta_model, peft_settings, precision, trainable_parameters
+from pacos.train.data.sources import source_names, source_paths
+from pacos.train.data.tokenized import load_dataset
+from pacos.train.distributed import ERROR_FILE, EXPECTED_PROCESSES, has_gpu, launch_flags
+from pacos.train.export.hub import check_token
+from pacos.train.model.load import meta_model
+from pacos.train.model.lora import peft_settings
+from pacos.train.model.memory import reckon
+from pacos.train.model.precision import base_name, computing_dtype, precision
+from pacos.train.model.start import check_start
+from pacos.train.model.structure import trainable_parameters
+from pacos.train.packing.plan import total_steps
 from pacos.train.pipeline import is_done
-from pacos.train.plan import total_steps
-from pacos.train.prepare import load_dataset
-from pacos.train.sources import source_names, source_paths
-from pacos.train.start import check_start
-from pacos.train.world import ERROR_FILE, EXPECTED_PROCESSES, has_gpu, launch_flags
 
 log = logging.getLogger("pacos")
 

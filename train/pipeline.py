@@ -15,30 +15,24 @@ from pacos.models import load_tokenizer, model_sha256
 from pacos.records import read_jsonl, write_json
 from pacos.runs import Run, Stage
 from pacos.templates import TEMPLATE_SHA256
-from pacos.train.attention import FLEX, attention_for
-from pacos.train.data import Dataset
-from pacos.train.export import export_trained
-from pacos.train.hub import check_token, push
+from pacos.train.attention.dispatch import FLEX, attention_for
+from pacos.train.data.examples import Dataset
+from pacos.train.data.sources import hub_revisions, source_files
+from pacos.train.data.tokenized import load_dataset, tokenizer_sha256
+from pacos.train.distributed import open_accelerator
+from pacos.train.export.adapter import export_trained
+from pacos.train.export.hub import check_token, push
+from pacos.train.export.probe import StopProbe, probe_stops
 from pacos.train.isolation import check_isolation
-from pacos.train.loop import train_loop
-from pacos.train.memory import Memory, fit, free_memory, reckon
-from pacos.train.model import (
-    base_name,
-    causal_model,
-    computing_dtype,
-    load_model,
-    meta_model,
-    precision,
-    trainable_parameters,
-)
-from pacos.train.plan import Plan, plan_run
-from pacos.train.prepare import load_dataset, tokenizer_sha256
-from pacos.train.probe import StopProbe, probe_stops
-from pacos.train.reference import with_reference
-from pacos.train.sharding import gather, is_sharded, reshard, shard, sharding_asked
-from pacos.train.sources import hub_revisions, source_files
-from pacos.train.start import check_start, start_sha256
-from pacos.train.world import open_accelerator
+from pacos.train.model.fsdp import gather, is_sharded, reshard, shard, sharding_asked
+from pacos.train.model.load import load_model, meta_model
+from pacos.train.model.memory import Memory, fit, free_memory, reckon
+from pacos.train.model.precision import base_name, computing_dtype, precision
+from pacos.train.model.start import check_start, start_sha256
+from pacos.train.model.structure import causal_model, trainable_parameters
+from pacos.train.optimization.loop import train_loop
+from pacos.train.optimization.reference import with_reference
+from pacos.train.packing.plan import Plan, plan_run
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

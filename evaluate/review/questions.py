@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pacos.evaluate.judge_prompts import GRADES
+from pacos.evaluate.judge.prompts import GRADES
 
 ReviewKind = Literal["quality", "rating", "pairwise"]
 

@@ -22,10 +22,10 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, Field
 
-from pacos import charts
 from pacos.errors import ConfigError, PacosError, RunError
 from pacos.evaluate.review.sheet import Item
 from pacos.evaluate.review.votes import LONGEST_NAME, LONGEST_NOTE, Refused, Votes
+from pacos.report import charts
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

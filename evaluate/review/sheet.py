@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.errors import DataError, RunError
-from pacos.evaluate.judged import Answer, read_answers
+from pacos.evaluate.judge.answers import Answer, read_answers
 from pacos.evaluate.review.questions import ReviewKind
 from pacos.records import parse_task, read_object, read_rows, write_json
 

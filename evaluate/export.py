@@ -1,0 +1,148 @@
+"""`pacos export`: suites as task folders of lm-evaluation-harness, and a run's answers as its sample logs.
+
+    <out>/pacos_<suite>/           _group.yaml, and of every task its YAML and its instances as JSONL; metrics.py
+    <out>/samples/<label>/         samples_pacos_<suite>_<task>.jsonl, as `lm_eval --log_samples` writes them
+
+Prompts are those that `pacos evaluate` asks the experiment's model, shortened where its context wants it: the harness
+would cut them at their left, and with that the task's definition. Paths within are absolute, as the harness wants
+them: export again elsewhere.
+"""
+
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pacos.config import Config, SuiteConfig
+from pacos.errors import ConfigError
+from pacos.evaluate import harness_metrics
+from pacos.evaluate.evaluation import read_evaluation
+from pacos.evaluate.pipeline import read_suites
+from pacos.evaluate.prompts import fit_prompts
+from pacos.evaluate.score import read_predictions
+from pacos.models import load_tokenizer
+from pacos.records import Prediction, write_jsonl, write_text
+from pacos.serving.server import context_length
+from pacos.superni.tasks import Instance
+from pacos.templates import Prompt
+
+log = logging.getLogger("pacos")
+
+METRICS = ("rougeL", "exact_match")
+
+
+def export(config: Config, out: Path) -> list[str]:
+    """Write the folders, and return the commands that run them.
+
+    Raises ConfigError: no suites, a suite whose answers are cut by `postprocess`. ModelError for a model that is not
+    there. DataError as `read_suite` and `fit_prompts` do.
+    """
+    model = config.train.model or config.model.base
+    tokenizer, context = load_tokenizer(model, config.model), context_length(config, model)
+    commands = []
+    for suite_config, suite in read_suites(config):
+        if suite_config.postprocess != "none":
+            raise ConfigError(
+                f"the harness gets answers whole; {suite_config.postprocess!r} would cut them",
+                where="evaluate.suites: postprocess",
+                todo="export with postprocess: none",
+            )
+        name = _name(suite_config, len(config.evaluate.suites) > 1)
+        prompts = fit_prompts(tokenizer, suite_config.prompt, suite.instances, context - suite_config.answer_tokens)
+        if shortened := sum(prompt.shortened for prompt in prompts):
+            log.info("%s: %d prompts shortened to fit %d tokens", suite_config.name, shortened, context)
+        _write_tasks(name, suite_config, list(zip(suite.instances, prompts, strict=True)), out.resolve() / name)
+        _write_samples(name, suite_config, config.run_dir / "eval", out / "samples")
+        commands.append(
+            f"lm_eval --include_path {out.resolve()} --tasks {name} --model vllm "
+            f"--model_args pretrained={model},dtype={config.model.dtype},max_model_len={context},add_bos_token=True"
+        )
+    return commands
+
+
+def _name(suite_config: SuiteConfig, several: bool) -> str:
+    name = f"pacos_{suite_config.name}"
+    return f"{name}_{suite_config.prompt.replace(':', '_')}" if several else name
+
+
+def _write_tasks(name: str, suite_config: SuiteConfig, asked: Sequence[tuple[Instance, Prompt]], folder: Path) -> None:
+    by_task: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for instance, prompt in asked:
+        by_task[instance.task].append(_document(instance, prompt))
+    for task, documents in by_task.items():
+        write_jsonl(folder / f"{task}.jsonl", documents)
+        values = _task(f"{name}_{task}", folder / f"{task}.jsonl", suite_config)
+        # The harness's own tag, for a function in a file beside this one.
+        write_text(folder / f"{task}.yaml", f"{_yaml(values)}process_results: !function metrics.process_results\n")
+    micro = [{"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in METRICS]
+    tasks = [f"{name}_{task}" for task in by_task]
+    group = {"group": name, "task": tasks, "aggregate_metric_list": micro}
+    write_text(folder / "_group.yaml", _yaml(group))
+    shutil.copyfile(harness_metrics.__file__, folder / "metrics.py")
+
+
+def _document(instance: Instance, prompt: Prompt) -> dict[str, Any]:
+    return {
+        "id": instance.id,
+        "category": instance.category,
+        "prompt": prompt.text,
+        "references": list(instance.references),
+    }
+
+
+def _task(name: str, data: Path, suite_config: SuiteConfig) -> dict[str, Any]:
+    return {
+        "task": name,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data)}},
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "prompt",
+        "doc_to_target": "{{references[0]}}",
+        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": suite_config.answer_tokens},
+        "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in METRICS],
+        "metadata": {"version": 1.0},
+    }
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _write_samples(name: str, suite_config: SuiteConfig, evaluations: Path, out: Path) -> None:
+    """Answers of the run's models to this suite and prompt."""
+    for path in sorted(evaluations.glob("*/predictions.jsonl")):
+        evaluation = read_evaluation(path.parent)
+        if evaluation is None or (evaluation.settings.suite, evaluation.settings.prompt) != (
+            suite_config.name,
+            suite_config.prompt,
+        ):
+            continue
+        by_task: dict[str, list[Prediction]] = defaultdict(list)
+        for row in read_predictions(path):
+            by_task[row.task].append(row)
+        for task, rows in by_task.items():
+            write_jsonl(out / path.parent.name / f"samples_{name}_{task}.jsonl", _samples(rows))
+
+
+def _samples(rows: Sequence[Prediction]) -> list[dict[str, Any]]:
+    return [
+        {
+            "doc_id": index,
+            "doc": {"id": row.instance, "category": row.category, "references": row.references},
+            "target": row.references[0],
+            "arguments": [],
+            "resps": [[row.raw]],
+            "filtered_resps": [row.prediction],
+            "filter": "none",
+            "metrics": list(METRICS),
+            "prompt_hash": row.prompt_sha256,
+            "rougeL": row.rougeL,
+            "exact_match": row.exact_match,
+        }
+        for index, row in enumerate(rows)
+    ]

@@ -1,0 +1,154 @@
+"""Detectors of the faults that the released Alpaca set is known for, as rules on a whole task.
+
+Each is precise rather than complete: what it hits is a fault. Most come from the hunt that the AlpacaDataCleaned
+project made through the 52,002 rows (its `tools/` and issue 31), some from Self-Instruct's `prepare_for_finetuning.py`.
+`SUSPICIONS` hit too much sound text to reject it: `pacos analyze` counts them.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from pacos.generate.filtering.reasons import Reason
+from pacos.generate.filtering.rule import Figures, Rule
+from pacos.generate.prompting.parsing import is_no_input
+from pacos.records import Task
+
+_NO_INPUT_MARK = re.compile(r"<\s*no\s*input\s*>", re.IGNORECASE)
+_NO_OUTPUT = re.compile(r"""[\s<(\["']*(?:no[ _-]?output.*|none|n/?a)[\s>)\]"'.]*""", re.IGNORECASE)
+_NEXT_TASK = re.compile(r"\d{1,2}\.\sInstruction:|^[ \t]*#{2,}[ \t]*$", re.MULTILINE)
+_ONLY_URL = re.compile(r"\s*(?:https?://|www\.)\S+\s*", re.IGNORECASE)
+_IMAGE = re.compile(r"!\[.*\]\(http|img[ ]?src=|image:")
+_LABEL = re.compile(r"\s*(?:input|output)\s*:", re.IGNORECASE)
+_INPUT_LABEL = re.compile(r"\binput:", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_ACTION = re.compile(r"\b(?:has|have) been (?:set|sent|deleted|booked|scheduled)\b", re.IGNORECASE)
+_POINTS_TO_INPUT = re.compile(r"\bthe (?:following|given)\b", re.IGNORECASE)
+_SHOWS_INPUT = re.compile(r"[:\"'“‘`]")
+_LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
+_ESCAPE = re.compile(r"""^[^"'`\n]*\\(?:n|u[0-9a-f]{4})""", re.IGNORECASE | re.MULTILINE)
+_CUT_SHORT = re.compile(r"(?:\b(?:a|an|the|of|to|in|on|at|by|for|with|is|are|and|or)|[$=,])\s*$")
+
+ACTION_WORDS = 20
+LONG_OUTPUT_WORDS = 10
+
+
+def placeholder_input(task: Task) -> Figures | None:
+    """ "N/A", "None" and the like; the parser makes the input of a generated task empty instead."""
+    return {"input": task.input.strip()} if task.input and is_no_input(task.input) else None
+
+
+def no_input_mark_in_output(task: Task) -> Figures | None:
+    return {} if _NO_INPUT_MARK.search(task.output) else None
+
+
+def output_is_empty(task: Task) -> Figures | None:
+    return None if task.output.strip() else {}
+
+
+def placeholder_output(task: Task) -> Figures | None:
+    return {"output": task.output.strip()} if _NO_OUTPUT.fullmatch(task.output) else None
+
+
+def merged_tasks(task: Task) -> Figures | None:
+    """The label of a further task, or the separator before one, inside the answer."""
+    found = _NEXT_TASK.search(task.output)
+    return {"at": found.start()} if found else None
+
+
+def input_is_a_link(task: Task) -> Figures | None:
+    """The model saw no page there: what it answers is made up."""
+    return {} if _ONLY_URL.fullmatch(task.input) else None
+
+
+def input_is_an_image(task: Task) -> Figures | None:
+    return {} if _IMAGE.search(task.input) else None
+
+
+def output_copies_input(task: Task) -> Figures | None:
+    return {} if task.input.strip() and task.input.strip() == task.output.strip() else None
+
+
+def leaked_label(task: Task) -> Figures | None:
+    return {} if _LABEL.match(task.output) or _INPUT_LABEL.search(task.instruction) else None
+
+
+def ends_with_colon(task: Task) -> Figures | None:
+    """Self-Instruct's sign of a text that was cut where its substance should begin."""
+    return {} if any(text.rstrip().endswith(":") for text in (task.input, task.output)) else None
+
+
+def control_characters(task: Task) -> Figures | None:
+    found = _CONTROL.search(task.instruction + task.input + task.output)
+    return {"character": f"U+{ord(found[0]):04X}"} if found else None
+
+
+def claims_an_action(task: Task) -> Figures | None:
+    """A short answer that says it did something in the world: "The alarm has been set"."""
+    short = len(task.output.split()) <= ACTION_WORDS
+    found = _ACTION.search(task.output) if short else None
+    return {"claim": found[0]} if found else None
+
+
+DEFECTS: tuple[Rule, ...] = (
+    (Reason.PLACEHOLDER_INPUT, placeholder_input),
+    (Reason.NO_INPUT_MARK_IN_OUTPUT, no_input_mark_in_output),
+    (Reason.EMPTY_OUTPUT, output_is_empty),
+    (Reason.PLACEHOLDER_OUTPUT, placeholder_output),
+    (Reason.MERGED_TASKS, merged_tasks),
+    (Reason.INPUT_IS_A_LINK, input_is_a_link),
+    (Reason.INPUT_IS_AN_IMAGE, input_is_an_image),
+    (Reason.OUTPUT_COPIES_INPUT, output_copies_input),
+    (Reason.LEAKED_LABEL, leaked_label),
+    (Reason.ENDS_WITH_COLON, ends_with_colon),
+    (Reason.CONTROL_CHARACTERS, control_characters),
+    (Reason.CLAIMS_AN_ACTION, claims_an_action),
+)
+
+
+def points_to_absent_input(task: Task) -> bool:
+    text = task.instruction
+    return not task.input.strip() and bool(_POINTS_TO_INPUT.search(text)) and not _SHOWS_INPUT.search(text)
+
+
+def seems_cut_short(task: Task) -> bool:
+    return _CUT_SHORT.search(task.output) is not None
+
+
+def repeats_input_in_output(task: Task) -> bool:
+    return len(task.input.strip()) > 20 and task.input.strip() in task.output
+
+
+def output_over_100_words(task: Task) -> bool:
+    return len(task.output.split()) > 100
+
+
+def one_word_output(task: Task) -> bool:
+    return len(task.output.split()) == 1
+
+
+def link_in_input(task: Task) -> bool:
+    """The model saw no page there, but the rest of the input may be all it needed."""
+    return _LINK.search(task.input) is not None
+
+
+def stray_escape(task: Task) -> bool:
+    r"""A written \n or \u00e9 with no quote before it on its line: text that was encoded twice, seldom code."""
+    return any(_ESCAPE.search(text) for text in (task.instruction, task.input, task.output))
+
+
+SUSPICIONS = (
+    points_to_absent_input,
+    seems_cut_short,
+    repeats_input_in_output,
+    output_over_100_words,
+    one_word_output,
+    link_in_input,
+    stray_escape,
+)
+
+
+def repeated_long_outputs(tasks: Iterable[Task]) -> int:
+    """Outputs of ten words or more that an earlier task had already."""
+    seen = Counter(output for task in tasks if len((output := task.output.strip()).split()) >= LONG_OUTPUT_WORDS)
+    return sum(seen.values()) - len(seen)

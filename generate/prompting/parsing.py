@@ -1,0 +1,158 @@
+"""Reads the items of a list answer by the labels that each item bears, never by its place in the list.
+
+    ###
+    5. Instruction: …
+    5. Input:
+    …
+    5. Output:
+    …
+
+Base models renumber, restart, repeat a number, write `##` or bold labels, and leave out Input or the
+separator. An item starts at a numbered Instruction label, or at any label right under a separator line.
+Within an item the labels with its own number come first, then those with another number, then bare ones;
+so neither `###` nor a list "1. Input: …, 2. Output: …" inside an answer breaks it. What cannot be told
+apart is not guessed: it is returned with a reason.
+"""
+
+import re
+from dataclasses import dataclass
+
+from pacos.generate.filtering.reasons import Reason
+from pacos.records import Task
+
+# No two runs of blanks stand side by side: on a long blank line they would backtrack for minutes.
+_LABEL = re.compile(
+    r"""^[ \t]*(?:\#{1,6}[ \t]*)?
+        (?:(?P<open>[*_]{2,3})[ \t]*)?
+        (?:(?:task[ \t]+)?(?P<number>\d{1,6})[ \t]*[.):．、][ \t]*)?
+        (?P<reopen>[*_]{2,3})?
+        (?P<kind>instruction|input|output)
+        [ \t]*(?:(?P<close>[*_]{2,3})[ \t]*)?[:：][ \t]*(?P<reclose>[*_]{2,3}(?=\s|$))?""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_SEPARATOR = re.compile(r"[ \t]*#{2,}[ \t\r]*")
+_NO_INPUT = re.compile(
+    r"""[\s<(\["'`*]*
+        (?:no[\s_-]*input(?:\s+(?:is\s+)?(?:needed|required|necessary))?|none|n/a|n\.a\.|not\s+applicable|-+)
+        [\s>)\]"'`*.]*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedItem:
+    """One item: its text as it came, and either the task in it or the reason why there is none."""
+
+    raw: str
+    task: Task | None = None
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    kind: str
+    number: str
+    start: int
+    end: int
+    unclosed_bold: bool
+
+
+def parse_answer(text: str, finish_reason: str) -> list[ParsedItem]:
+    """The items of an answer to `prompts.list_prompt`, one at least; the prompt ends in the first one's label.
+
+    The last item is incomplete when the answer ran into its token limit (`finish_reason` "length").
+    """
+    labels = [_Label("instruction", "", 0, 0, False), *_labels(text)]
+    starts = [label for label in labels if label.start == 0 == label.end or _starts_item(label, text)]
+    items = []
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        end = following.start if following else len(text)
+        own = [label for label in labels if label is start or start.end <= label.start < end]
+        body = _without_separators(text[:end], start.start)
+        items.append(_parse_item(body, own, last=following is None, cut=finish_reason == "length"))
+    return items
+
+
+def is_no_input(text: str) -> bool:
+    """Whether an input only says that there is none: `<noinput>`, "N/A", "None.", "no input required", "-"."""
+    return _NO_INPUT.fullmatch(text) is not None
+
+
+def _labels(text: str) -> list[_Label]:
+    found = []
+    for match in _LABEL.finditer(text):
+        opened = (match["open"] or "") + (match["reopen"] or "")
+        closed = (match["close"] or "") + (match["reclose"] or "")
+        kind, number = match["kind"].lower(), (match["number"] or "").lstrip("0")
+        found.append(_Label(kind, number, match.start(), match.end(), len(opened) > len(closed)))
+    return found
+
+
+def _starts_item(label: _Label, text: str) -> bool:
+    if label.kind == "instruction" and label.number:
+        return True
+    line_above = text[: label.start].rstrip().rpartition("\n")[2]
+    return _SEPARATOR.fullmatch(line_above) is not None
+
+
+def _without_separators(text: str, start: int) -> str:
+    """The item's text without the separator lines that part it from the next one; offsets are kept."""
+    while True:
+        text = text.rstrip()
+        above, newline, last_line = text.rpartition("\n")
+        if not newline or len(above) < start or not _SEPARATOR.fullmatch(last_line):
+            return text
+        text = above
+
+
+def _parse_item(text: str, labels: list[_Label], *, last: bool, cut: bool) -> ParsedItem:
+    start, *rest = labels
+    raw = text[start.start :].strip()
+    if last and cut:
+        return ParsedItem(raw, reason=Reason.INCOMPLETE)
+    if start.kind != "instruction":
+        return ParsedItem(raw, reason=Reason.NO_INSTRUCTION)
+    number = start.number or next((label.number for label in rest if label.number), "")
+    output = _choose([label for label in rest if label.kind == "output"], number)
+    if output is None:
+        return ParsedItem(raw, reason=Reason.INCOMPLETE if last else Reason.NO_OUTPUT)
+    before = [label for label in rest if label.start < output.start]
+    input = _choose([label for label in before if label.kind == "input"], number)
+    if _mixed(rest, input, output, number):
+        return ParsedItem(raw, reason=Reason.MIXED_LABELS)
+
+    instruction = _content(text, start, (input or output).start)
+    if not instruction:
+        return ParsedItem(raw, reason=Reason.NO_INSTRUCTION)
+    answer = _content(text, output, len(text))
+    if not answer:
+        return ParsedItem(raw, reason=Reason.INCOMPLETE if last else Reason.NO_OUTPUT)
+    material = _content(text, input, output.start) if input else ""
+    return ParsedItem(raw, Task(instruction, "" if is_no_input(material) else material, answer))
+
+
+def _choose(labels: list[_Label], number: str) -> _Label | None:
+    """The first label with the item's number, else the first with any number, else the first."""
+    return min(labels, key=lambda label: (label.number != number, not label.number, label.start), default=None)
+
+
+def _mixed(labels: list[_Label], input: _Label | None, output: _Label, number: str) -> bool:
+    """Whether labels are left over that may belong to another item whose Instruction label is missing."""
+    left = [label for label in labels if label not in (input, output)]
+    numbered = [label for label in left if label.number]
+    if any(label.number == number for label in numbered) or (output.number != number and numbered):
+        return True
+    openers = set()
+    for label in (label for label in left if label.start > output.start):
+        if label.kind == "output" and label.number in openers:
+            return True
+        if label.kind == ("input" if label.number else "instruction"):
+            openers.add(label.number)
+    return False
+
+
+def _content(text: str, label: _Label, end: int) -> str:
+    content = text[label.end : end]
+    if label.unclosed_bold:
+        content = content.replace("**", "", 1)
+    return content.strip()

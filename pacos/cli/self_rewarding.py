@@ -1,0 +1,103 @@
+"""The commands of `pacos` by which a model learns from answers that are ranked or scored (Self-Rewarding LMs)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, print_plan
+
+app = typer.Typer()
+
+
+@app.command()
+def ranked(
+    source: Annotated[str, typer.Argument(help="A file, folder or hub id: ranked answers, or Open Assistant's rows.")],
+    out: OutDir,
+    held_aside: Annotated[int, typer.Option(min=1, help="Requests that the judge is measured on, never taught.")] = 250,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 42,
+) -> None:
+    """Answers that people have ranked → instructions to learn, answers to learn judging by, answers held aside."""
+    from pacos.self_rewarding.ranked import split
+
+    found = split(source, out, held_aside=held_aside, seed=seed)
+    typer.echo(
+        f"{found['requests']:,} requests: {found['learn']:,} to learn from, {found['held_aside']:,} held aside, "
+        f"{found['not_ranked_apart']:,} whose answers are not ranked apart, {found['asked_again']:,} that ask the same "
+        f"as one held aside; in {out}"
+    )
+
+
+@app.command()
+def judging(
+    answers: Annotated[Path, typer.Argument(metavar="LEARN.jsonl", help="Ranked answers, as `pacos ranked` writes.")],
+    judgements: Annotated[Path, typer.Argument(help="judgements.jsonl of `pacos judge --kind additive` on them.")],
+    out: OutDir,
+    seed: Annotated[int, typer.Option(help="Of which rows of the most frequent score stay.")] = 42,
+) -> None:
+    """Judgements that agree with people's ranking → what a model learns of judging, in Alpaca's form."""
+    from pacos.evaluate.judge.judging_seeds import write_judging
+
+    found = write_judging(answers, judgements, out, seed=seed)
+    sets, rows = found["sets"], found["rows_by_score"]["written"]
+    typer.echo(
+        f"{sum(rows.values()):,} judgements in {out}; of the sets {sets['kept']:,} agree with people, "
+        f"{sets['disagreeing']:,} do not, {sets['incomplete']:,} lack a score"
+    )
+    typer.echo("by score: " + ", ".join(f"{score}: {count:,}" for score, count in rows.items()))
+
+
+@app.command()
+def answer(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Several sampled answers of one model to each task of a dataset, for a judge to score."""
+    from pacos.config import load_config
+    from pacos.runs import Run
+    from pacos.self_rewarding import answers as answering
+
+    experiment = load_config(config, overrides or [])
+    if dry_run:
+        print_plan("answer", answering.plan(experiment))
+        return
+    with Run.open(experiment) as directory:
+        answering.main(experiment, directory)
+
+
+@app.command()
+def pairs(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    judged: Annotated[
+        Path | None, typer.Option(help="Folder of the judgements; the run's judge/additive--answers unless given.")
+    ] = None,
+) -> None:
+    """Answers and their scores → preference pairs: of each task the best against the worst."""
+    from pacos.config import load_config
+    from pacos.runs import Run
+    from pacos.self_rewarding import pairs as pairing
+
+    experiment = load_config(config, overrides or [])
+    with Run.open(experiment) as directory:
+        pairing.main(experiment, directory, judged)
+
+
+@app.command()
+def loop(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many; loop.rounds unless given.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Self-Rewarding: the model answers, scores its answers and learns from them, round after round."""
+    from pacos.config import load_config
+    from pacos.report import render as reporting
+    from pacos.self_rewarding import loop as looping
+
+    experiment = load_config(config, [*(overrides or []), *([f"loop.rounds={rounds}"] if rounds else [])])
+    if dry_run:
+        print_plan("loop", looping.plan(experiment))
+        return
+    try:
+        looping.main(experiment)
+    finally:
+        if (experiment.run_dir / "rounds.json").is_file():
+            typer.echo(f"report: {reporting.render(experiment.run_dir)}")

@@ -1,0 +1,112 @@
+"""One way to ask many things of an engine resumably: each answer is journalled as it comes and never asked for again.
+
+asks = [Ask(key, prompt_ids, sampling, journal, record) for …]
+await ask_all(engine, asks, read=Prediction, key_of=key_of, stage=stage, doing="evaluating", unit="answers")
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pacos.progress import bar
+from pacos.records import JsonlWriter, read_records, write_jsonl
+from pacos.runs import Stage
+from pacos.serving.engine import Completion, Engine, Sampling
+
+log = logging.getLogger("pacos")
+
+Record = TypeVar("Record")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[Record]):
+    """One request. `key` names it and all that decides its answer, the hash of its prompt included; `record` makes the
+    line of `journal` that the answer becomes."""
+
+    key: Hashable
+    prompt_ids: list[int]
+    sampling: Sampling
+    journal: Path
+    record: Callable[[Completion], Record]
+    adapter: str | None = None
+
+
+async def ask_all(
+    engine: Engine,
+    asks: Sequence[Ask[Record]],
+    *,
+    read: type[Record],
+    key_of: Callable[[Record], Hashable],
+    stage: Stage,
+    doing: str,
+    unit: str,
+) -> None:
+    """Ask what the journals do not hold yet, in order, as many at a time as the engine takes; tokens go to `stage`.
+
+    `key_of` gives the key of a record, read as `read`. Records that answer none of `asks` leave their journal, which is
+    archived as it was. The first error cancels the other requests and is raised; what was answered is kept.
+    """
+    wanted: dict[Path, set[Hashable]] = defaultdict(set)
+    for ask in asks:
+        wanted[ask.journal].add(ask.key)
+    answered = {path: _keep(path, keys, read, key_of) for path, keys in wanted.items()}
+    missing = [ask for ask in asks if ask.key not in answered[ask.journal]]
+    with contextlib.ExitStack() as files:
+        journals = {path: files.enter_context(JsonlWriter(path)) for path in wanted}
+        progress = files.enter_context(bar(doing, len(asks), unit, initial=len(asks) - len(missing)))
+
+        async def work(ask: Ask[Record]) -> None:
+            answer = await engine.complete(ask.prompt_ids, ask.sampling, adapter=ask.adapter)
+            stage.tokens["prompt"] += answer.prompt_tokens
+            stage.tokens["completion"] += answer.completion_tokens
+            journals[ask.journal].write(ask.record(answer))
+            progress.update()
+
+        await work_off(missing, work, engine.in_flight)
+
+
+def _keep(path: Path, wanted: set[Hashable], read: type[Record], key_of: Callable[[Record], Hashable]) -> set[Hashable]:
+    """Keys that are answered already."""
+    if not path.is_file():
+        return set()
+    rows: list[Any] = read_records(path, read, torn_tail=True)
+    kept = {key: row for row in rows if (key := key_of(row)) in wanted}
+    if len(kept) != len(rows):
+        shutil.copyfile(path, archived := _archive_of(path))
+        write_jsonl(path, kept.values())
+        log.info("%s: some records answer what is not asked any more; the file as it was is %s", path, archived.name)
+    return set(kept)
+
+
+def archive(path: Path, why: str) -> None:
+    """Rename a journal whose records answer something else now; `why` ends before the new name."""
+    path.rename(archived := _archive_of(path))
+    log.info("%s: %s %s", path.parent, why, archived.name)
+
+
+def _archive_of(path: Path) -> Path:
+    return path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
+
+
+async def work_off(items: Sequence[Item], work: Callable[[Item], Awaitable[None]], in_flight: int) -> None:
+    """Do `work` on every item in order, `in_flight` at a time; the first error cancels the rest and is raised."""
+    queue = iter(items)
+
+    async def one_after_another() -> None:
+        for item in queue:
+            await work(item)
+
+    tasks = [asyncio.ensure_future(one_after_another()) for _ in range(min(in_flight, len(items)))]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

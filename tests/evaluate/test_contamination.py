@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pacos.config import Config, DataSource, ModelConfig, SuiteConfig
+from pacos.evaluate.contamination import Passage, check, contamination
+from pacos.evaluate.pipeline import warn_of_overlap
+from pacos.records import write_jsonl
+from pacos.runs import Run
+from pacos.superni.suites import read_suite
+from tests.support.superni_folder import write_superni
+
+# Thirteen words, then fourteen others that surround them elsewhere.
+RUN = "one day the old miller took his cart across the frozen river alone"
+LONG = f"{RUN} and never once looked back at the mill that his father had built there by hand"
+
+
+def found(training: str, evaluation: str) -> list[tuple[str, float]]:
+    result = contamination([Passage("row 1", "output", training)], [Passage("t", "input", evaluation)])
+    return [(overlap["measure"], overlap["rougeL"]) for overlap in result["overlaps"]]
+
+
+def test_the_same_words_are_found_whatever_their_case_and_punctuation() -> None:
+    assert found("The old miller, took his CART.", "the old miller took his cart") == [("exact", 1.0)]
+
+
+def test_a_run_of_thirteen_words_is_found_in_longer_texts_and_twelve_are_not() -> None:
+    other = "somebody wrote that {} which was a lie told to please the people of some distant town or other"
+    assert [measure for measure, _ in found(LONG, other.format(RUN))] == ["run"]
+    assert found(LONG, other.format(RUN.removesuffix(" alone"))) == []
+
+
+def test_rouge_l_of_seven_tenths_is_found_and_less_is_not() -> None:
+    # Ten words each: 7 in common give F 0.7, 6 give 0.6.
+    ten = "a b c d e f g h i j"
+    assert found(ten, "a b c d e f g x y z") == [("rougeL", 0.7)]
+    assert found(ten, "a b c d e f w x y z") == []
+
+
+def test_texts_under_five_words_prove_nothing_and_are_counted() -> None:
+    result = contamination([Passage("row 1", "output", "yes it is")], [Passage("t", "reference", "yes it is")])
+    assert (result["overlapping"], result["too_short"]) == (0, 1)
+
+
+def test_a_shared_text_counts_once_and_all_its_owners_are_counted() -> None:
+    passages = [Passage(owner, "input", "what is the tallest tree of all") for owner in ("t 1", "t 2")]
+    result = contamination([Passage("row 1", "input", "What is the tallest tree of all?")], passages)
+    assert (result["texts"], result["overlapping"], result["owners"]) == (1, 1, 2)
+
+
+def test_a_training_set_with_a_planted_instance_is_listed_by_row_and_instance(tmp_path: Path) -> None:
+    suite = write_superni(
+        tmp_path / "suite",
+        {
+            "task1_a": {
+                "Instances": [{"id": "i", "input": "Which of the two lakes is the deeper one?", "output": ["B"]}]
+            }
+        },
+    )
+    rows = [
+        {"instruction": "Name a tree that keeps its leaves.", "output": "The holly keeps them all winter."},
+        {"instruction": "Answer.", "input": "which of the two lakes is the deeper one", "output": "The second."},
+    ]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    result = check(tmp_path / "train.jsonl", suite, tmp_path / "out.json")
+    [overlap] = result["overlaps"]
+    assert (overlap["evaluation"]["owner"], overlap["evaluation"]["part"]) == ("task1_a i", "input")
+    assert (overlap["training"]["owner"], overlap["training"]["part"], overlap["measure"]) == (
+        "row 2",
+        "input",
+        "exact",
+    )
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == result
+
+
+def test_an_evaluation_warns_of_training_data_that_holds_its_suite(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    suite = SuiteConfig(name="superni", path=str(write_superni(tmp_path / "suite", {"task1_a": {}, "task2_b": {}})))
+    clean, planted = tmp_path / "clean.json", tmp_path / "planted.json"
+    clean.write_text(json.dumps([{"instruction": "Say which of these is a fruit.", "output": "pear"}]))
+    planted.write_text(json.dumps([{"instruction": "Say it.", "output": "name the colour in the text"}]))
+    config = Config(name="run", runs_dir=str(tmp_path / "runs"), model=ModelConfig(base="owner/none"))
+
+    def warn(data: Path) -> dict[str, object]:
+        train = config.train.model_copy(update={"data": [DataSource(path=str(data))]})
+        trained = config.model_copy(update={"train": train})
+        with Run.open(config) as run:
+            [path] = warn_of_overlap(trained, run, suite, read_suite(Path(suite.path)))
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    assert warn(clean)["overlapping"] == 0 and not caplog.records
+    # The definition that both tasks share, of six words.
+    assert warn(planted)["by_part"] == {"definition": 1}
+    # Seven texts: the definition, and three inputs and three references that the tasks share, all too short.
+    assert "1 of 7 evaluation texts stand in 1 training rows (1 the same, 0 by a run of 13 words)" in caplog.text

@@ -1,0 +1,97 @@
+"""The task folder for lm-evaluation-harness; benchmarks/adapters.py runs the harness itself on one."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
+from pacos.errors import ConfigError
+from pacos.evaluate.export import export
+from pacos.evaluate.score import metrics
+from pacos.models import load_tokenizer
+from pacos.records import read_jsonl
+from pacos.superni.prompts import render
+from pacos.superni.tasks import read_suite
+from pacos.templates import encode_prompts
+from tests.support.evaluation_folder import write_evaluation
+from tests.support.superni_folder import task, write_superni
+
+
+def experiment(folder: Path, base: Path, context: int = 1024, **suite: object) -> Config:
+    path = write_superni(folder / "superni", {"task1_a": {}, "task2_b": {"Definition": ["{{ 7 * 7 }} is it?"]}})
+    suites = [SuiteConfig(name="superni", path=str(path), prompt="tk-instruct:def", **suite)]
+    return Config(
+        name="run",
+        runs_dir=str(folder / "runs"),
+        model=ModelConfig(base=str(base), dtype="float32"),
+        engine=EngineConfig(args={"max_model_len": context}),
+        evaluate=EvaluateConfig(suites=suites),
+    )
+
+
+def test_every_task_has_its_yaml_and_its_prompts_byte_for_byte(tmp_path: Path, tiny_base: Path) -> None:
+    config = experiment(tmp_path, tiny_base)
+    [command] = export(config, tmp_path / "out")
+    assert f"--include_path {tmp_path / 'out'} --tasks pacos_superni --model vllm" in command
+    assert "max_model_len=1024" in command
+    folder = tmp_path / "out" / "pacos_superni"
+    group = yaml.safe_load((folder / "_group.yaml").read_text(encoding="utf-8"))
+    assert group["task"] == ["pacos_superni_task1_a", "pacos_superni_task2_b"]
+    assert all(one["weight_by_size"] for one in group["aggregate_metric_list"]), "the average is over instances"
+    text, tag, function = (folder / "task2_b.yaml").read_text(encoding="utf-8").partition("process_results: !function ")
+    values = yaml.safe_load(text)
+    assert tag and function == "metrics.process_results\n"
+    assert values["doc_to_text"] == "prompt", "a column, not a template: braces in a prompt stay braces"
+    assert values["generation_kwargs"] == {"until": [], "do_sample": False, "max_gen_toks": 128}
+    rows = [row for _, row in read_jsonl(Path(values["dataset_kwargs"]["data_files"]["test"]))]
+    instances = [one for one in read_suite(tmp_path / "superni").instances if one.task == "task2_b"]
+    assert [row["prompt"] for row in rows] == [render("tk-instruct:def", one) for one in instances]
+    assert [row["references"] for row in rows] == [list(one.references) for one in instances]
+
+
+def test_prompts_are_shortened_as_our_own_evaluation_does(
+    tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = experiment(tmp_path, tiny_base, context=160, max_tokens=40)
+    tasks = tmp_path / "superni" / "tasks"
+    long = [{"id": "task1_a-0", "input": "The red ball rolls on. " * 20, "output": ["red"]}]
+    (tasks / "task1_a.json").write_text(json.dumps(task("task1_a", Instances=long)), encoding="utf-8")
+    with caplog.at_level("INFO", logger="pacos"):
+        export(config, tmp_path / "out")
+    [row] = [one for _, one in read_jsonl(tmp_path / "out" / "pacos_superni" / "task1_a.jsonl")]
+    tokenizer = load_tokenizer(str(tiny_base), config.model)
+    ids = encode_prompts(tokenizer, [str(row["prompt"])])[0]
+    assert 100 < len(ids) <= 120, "the harness, which cuts at the left, has nothing to cut"
+    assert str(row["prompt"]).startswith("Definition: Name the colour")
+    assert "1 prompts shortened to fit 160 tokens" in caplog.text
+
+
+def test_its_metrics_are_ours_and_stand_alone(tmp_path: Path, tiny_base: Path) -> None:
+    export(experiment(tmp_path, tiny_base), tmp_path / "out")
+    spec = importlib.util.spec_from_file_location("exported", tmp_path / "out" / "pacos_superni" / "metrics.py")
+    assert spec and spec.loader
+    exported = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(exported)
+    for answer in (" A red Ball. ", "running balls", "", "café, naïve"):
+        found = exported.process_results({"references": ["a red ball", "ran"]}, [answer])
+        assert tuple(found.values()) == metrics(answer.strip(), ["a red ball", "ran"])
+
+
+def test_answers_of_the_run_go_along_as_sample_logs(tmp_path: Path, tiny_base: Path) -> None:
+    config = experiment(tmp_path, tiny_base)
+    answers = {"task1_a": [("red", "red"), ("blue", "red")]}
+    write_evaluation(config.run_dir / "eval" / "base", "base", answers, prompt="tk-instruct:def")
+    write_evaluation(config.run_dir / "eval" / "other", "other", answers, prompt="alpaca")
+    export(config, tmp_path / "out")
+    [path] = (tmp_path / "out" / "samples").glob("*/*.jsonl")
+    assert path.relative_to(tmp_path / "out" / "samples") == Path("base/samples_pacos_superni_task1_a.jsonl")
+    first = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+    assert (first["resps"], first["filtered_resps"], first["target"], first["doc_id"]) == ([["red"]], ["red"], "red", 0)
+
+
+def test_answers_that_are_cut_cannot_be_asked_of_the_harness(tmp_path: Path, tiny_base: Path) -> None:
+    with pytest.raises(ConfigError, match="'first-line' would cut them"):
+        export(experiment(tmp_path, tiny_base, postprocess="first-line"), tmp_path / "out")

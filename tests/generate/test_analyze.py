@@ -1,0 +1,90 @@
+"""The figures of `pacos analyze` on a set small enough to count by hand, and the page."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pacos.generate.analyze import analyze, distinct, top_pairs
+from pacos.generate.filtering.defects import link_in_input, repeated_long_outputs, stray_escape
+from pacos.generate.verbs import verb_noun
+from pacos.records import Task, write_json, write_jsonl
+from pacos.report.render import render_analysis
+
+EVIL = "</script><b>bees</b>"
+
+
+@pytest.mark.parametrize(
+    ("instruction", "expected"),
+    [
+        ("Write a short story about bees.", ("write", "story")),
+        ("List three sunny Italian cities", ("list", "city")),
+        ("Please give me some good advice.", ("give", "advice")),
+        ("Given a list of numbers, find the largest one.", ("find", "one")),
+        ("Can you suggest ways to save water?", ("suggest", "way")),
+        ("Rewrite the sentence. Keep its meaning.", ("rewrite", "sentence")),
+        ("What is the capital of France?", None),
+        ("Think of a number between one and ten.", None),
+        ("", None),
+    ],
+)
+def test_verb_and_noun(instruction: str, expected: tuple[str, str] | None) -> None:
+    assert verb_noun(instruction) == expected
+
+
+def test_top_pairs_are_the_most_frequent_verbs_and_nouns() -> None:
+    pairs = [("write", "story")] * 3 + [("write", "poem")] + [("name", "bird")] * 2
+    pairs += [("write", noun) for noun in ("essay", "note", "tale")] + [("name", "tree")]
+    top = top_pairs(pairs)
+    assert list(top) == ["write", "name"]
+    assert top["write"] == {"story": 3, "essay": 1, "note": 1, "poem": 1}
+
+
+def test_distinct_counts_different_n_grams() -> None:
+    assert distinct(["Name a bird", "Name a tree"], 1) == 4 / 6
+    assert distinct(["Name a bird", "Name a tree"], 2) == 3 / 4
+    assert distinct([""], 1) == 0.0
+
+
+def test_an_escape_outside_quotes_and_a_link_are_worth_a_look() -> None:
+    assert stray_escape(Task("Name two.", "", "One\\nTwo"))
+    assert stray_escape(Task("Name a dish.", "", "Cr\\u00eape"))
+    assert not stray_escape(Task("Print a line.", "", 'printf("one\\n");'))
+    assert link_in_input(Task("Sum it up.", "See https://example.org for more."))
+    assert not link_in_input(Task("Sum up https://example.org."))
+
+
+def test_an_output_counts_as_repeated_from_the_second_time_on_if_it_is_long() -> None:
+    outputs = ["one two three four five six seven eight nine ten"] * 3 + ["Yes."] * 5
+    assert repeated_long_outputs(Task("Do it.", "", output) for output in outputs) == 2
+
+
+def test_an_analysis_counted_by_hand(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset"
+    rows = [
+        {"instruction": "Name four red fruits.", "input": "", "output": "Apples and cherries."},
+        {"instruction": "Name four red birds.", "input": "in Europe", "output": "Robins"},
+        {"instruction": f"Why? {EVIL}", "input": "N/A", "output": "Because."},
+    ]
+    write_jsonl(folder / "dataset.jsonl", rows)
+    write_json(folder / "stats.json", {"funnel": {"items": 9, "parsed": 5, "accepted": 3}})
+    seed = {"id": "s", "instruction": "Name four blue birds.", "instances": [{"input": "", "output": "Jays."}]}
+    write_jsonl(tmp_path / "seeds.jsonl", [seed])
+    analysis = analyze(folder, folder, tmp_path / "seeds.jsonl")
+    assert json.loads((folder / "analysis.json").read_text(encoding="utf-8")) == analysis
+    assert (analysis["lengths"]["input"]["mean"], analysis["lengths"]["input"]["count"]) == (1.5, 2)
+    assert analysis["lengths"]["output"]["histogram"][0] == 3
+    # To the seed: LCS 2 of 4 and 4, 3 of 4 and 4, none.
+    assert analysis["nearest_seed"]["mean"] == pytest.approx((0.5 + 0.75) / 3, abs=1e-4)
+    # To the earlier tasks: none, LCS 3 of 4 and 4, none.
+    assert analysis["novelty"]["over_time"] == [
+        {"tasks": 1, "mean": 0.0}, {"tasks": 2, "mean": 0.75}, {"tasks": 3, "mean": 0.0},
+    ]  # fmt: skip
+    assert analysis["defects"]["placeholder_input"] == 1
+    assert analysis["suspicions"]["one_word_output"] == 2
+    if analysis["verbs"]["extractor"].startswith("rules"):
+        assert analysis["verbs"]["top"] == {"name": {"bird": 1, "fruit": 1}}
+    page = render_analysis(folder).read_text(encoding="utf-8")
+    assert EVIL not in page
+    assert "not published" in page and "51 %" in page
+    assert page.count('class="plotly-graph-div"') == 10

@@ -1,0 +1,253 @@
+"""The generation stage against a scripted server, and once against the real vLLM."""
+
+import json
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pacos.config import EngineConfig
+from pacos.errors import ConfigError, DataError, RunError
+from pacos.generate import pipeline
+from pacos.generate.curate import curate
+from pacos.generate.journal import read_responses
+from pacos.generate.prompting.alpaca import format_item
+from pacos.generate.seeds import load_seeds
+from pacos.records import DatasetRow, Rejection, read_records, read_tasks
+from pacos.runs import read_manifest
+from tests.support.generated_run import experiment, generate, jitter, stats_of
+from tests.support.scripted_server import ScriptedServer, list_answer
+
+
+def test_a_run_stops_at_its_target_and_accounts_for_every_item(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        generate(config)
+    folder = config.run_dir / "dataset"
+    rows, rejected = (
+        read_records(folder / "dataset.jsonl", DatasetRow),
+        read_records(folder / "rejected.jsonl", Rejection),
+    )
+    stats = stats_of(config)
+    funnel = stats["funnel"]
+    assert (len(rows), funnel["accepted"], stats["stopped_by"]) == (100, 100, "target")
+    assert funnel["items"] == len(rows) + len(rejected)
+    assert funnel["rejected"] == Counter(rejection.reason for rejection in rejected)
+    assert {"novelty", "too_short", "incomplete"} <= funnel["rejected"].keys()
+    journal = read_responses(folder / "responses.jsonl")
+    assert stats["tokens"]["completion"] == sum(answer.completion_tokens for answer in journal.values())
+    assert funnel["answered"] == len(journal)
+    manifest = read_manifest(config.run_dir)["stages"]["generate"]
+    assert (manifest["status"], manifest["tokens"]) == ("done", stats["tokens"])
+    texts = json.loads((folder / "alpaca_data.json").read_text(encoding="ascii"))
+    assert texts == [{"instruction": row.instruction, "input": row.input, "output": row.output} for row in rows]
+
+
+def test_the_dataset_does_not_depend_on_concurrency(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    results = []
+    for in_flight in (1, 8, 32):
+        with ScriptedServer(delay=jitter if in_flight > 1 else lambda prompt: 0.0) as server:
+            config = experiment(tmp_path, tiny_base, server.url, seeds, name=f"at-{in_flight}", in_flight=in_flight)
+            results.append(generate(config))
+            assert len(server.asked) <= len(set(server.asked)) + 2
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_finished_run_is_not_repeated(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        first, asked = generate(config), len(server.asked)
+        assert generate(config) == first
+        assert len(server.asked) == asked
+
+
+def test_a_higher_target_goes_on_from_the_same_answers(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, target=40))
+        longer = generate(experiment(tmp_path, tiny_base, server.url, seeds, target=120))
+        direct = generate(experiment(tmp_path, tiny_base, server.url, seeds, target=120, name="direct"))
+    assert longer == direct
+
+
+def test_an_answer_gets_the_room_that_the_context_leaves(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer(max_model_len=1600) as server:
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, target=10))
+        assert server.bodies
+        for body in server.bodies:
+            assert body["max_tokens"] == 1600 - len(body["prompt"]) < 3072
+
+
+def test_seeds_that_fit_are_drawn_when_others_do_not(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    huge = {"id": "huge", "name": "huge", "instruction": "Tell a long story.", "is_classification": False}
+    row = huge | {"instances": [{"input": "", "output": "word " * 900}]}
+    seeds.write_text(seeds.read_text(encoding="utf-8") + json.dumps(row) + "\n", encoding="utf-8")
+    with ScriptedServer(max_model_len=1600) as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds, target=100)
+        generate(config)
+    shown = {
+        id
+        for answer in read_responses(config.run_dir / "dataset" / "responses.jsonl").values()
+        for id in answer.sampled
+    }
+    assert "huge" not in shown
+    assert len(shown) > 6
+
+
+def test_a_context_too_small_for_any_prompt_is_told_with_advice(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer(max_model_len=700) as server:
+        with pytest.raises(ConfigError, match=r"generate\.seeds_per_request: the shortest of 200 prompts") as failure:
+            generate(experiment(tmp_path, tiny_base, server.url, seeds))
+        assert not server.asked
+    assert "max_model_len" in str(failure.value)
+
+
+@pytest.mark.parametrize(("preset", "asked", "stop"), [("alpaca", 23, 24), ("alpaca-original", 20, 21)])
+def test_presets_count_their_examples_as_published(
+    tmp_path: Path, tiny_base: Path, seeds: Path, preset: str, asked: int, stop: int
+) -> None:
+    from pacos.models import load_tokenizer
+
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds, target=5, preset=preset)
+        generate(config)
+        body = server.bodies[0]
+    prompt = load_tokenizer(str(tiny_base), config.model).decode(body["prompt"])
+    assert f"List of {asked} tasks:" in prompt
+    assert prompt.endswith("###\n4. Instruction:")
+    assert body["stop"] == [f"\n{stop}. Instruction:"]
+
+
+def test_a_seed_is_sent_per_request_only_where_asked_for(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, target=5))
+        assert {body.get("seed") for body in server.bodies} == {None}
+        server.bodies.clear()
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, target=5, name="seeded", sampling={"seed": 7}))
+        assert min(body["seed"] for body in server.bodies) == 7
+
+
+def test_another_experiment_seed_asks_other_prompts(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds, target=5)
+        generate(config)
+        first = set(server.asked)
+        generate(config.model_copy(update={"seed": 1, "name": "other"}))
+        assert set(server.asked) - first
+
+
+def test_tasks_of_a_known_dataset_are_not_novel_any_more(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        first = experiment(tmp_path, tiny_base, server.url, seeds, name="first", target=30)
+        generate(first)
+        known = str(first.run_dir / "dataset")
+        second = experiment(tmp_path, tiny_base, server.url, seeds, name="second", target=30, known=[known])
+        generate(second)
+    earlier, later = (read_tasks(config.run_dir / "dataset") for config in (first, second))
+    assert len(later) == 30 and not {task.instruction for task in earlier} & {task.instruction for task in later}
+    rejections = read_records(second.run_dir / "dataset" / "rejected.jsonl", Rejection)
+    assert sum(one.nearest_id.startswith("first/dataset:") for one in rejections) >= 30
+    curate(second.run_dir / "dataset" / "responses.jsonl", tmp_path / "again", second.generate)
+    assert read_tasks(tmp_path / "again") == later
+
+
+def test_a_missing_seed_file_stops_before_any_request(tmp_path: Path, tiny_base: Path) -> None:
+    with ScriptedServer() as server, pytest.raises(DataError, match="no such file"):
+        generate(experiment(tmp_path, tiny_base, server.url, tmp_path / "none.jsonl"))
+
+
+def test_curate_repeats_a_runs_dataset_from_its_journal(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer(delay=jitter) as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        made = generate(config)
+    stats = curate(config.run_dir / "dataset" / "responses.jsonl", tmp_path / "again", config.generate)
+    assert (tmp_path / "again" / "dataset.jsonl").read_bytes() == made["dataset.jsonl"]
+    assert (tmp_path / "again" / "rejected.jsonl").read_bytes() == made["rejected.jsonl"]
+    assert stats["funnel"] == stats_of(config)["funnel"]
+
+
+def test_curate_takes_answers_from_elsewhere(tmp_path: Path, seeds: Path, tiny_base: Path) -> None:
+    text, _ = list_answer((1, 2, 3), None)
+    journal = tmp_path / "answers.jsonl"
+    journal.write_text(json.dumps({"request": 3, "text": text, "finish_reason": "stop"}) + "\n", encoding="utf-8")
+    config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1", seeds)
+    stats = curate(journal, tmp_path / "out", config.generate)
+    assert stats["funnel"]["items"] == 8
+    assert len(read_tasks(tmp_path / "out")) == stats["funnel"]["accepted"] > 0
+
+
+def test_the_dataset_folder_loads_as_a_dataset(
+    tmp_path: Path, tiny_base: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds, target=30)
+        generate(config)
+    folder = str(config.run_dir / "dataset")
+    loaded = datasets.load_dataset(folder, split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.num_rows == 30
+    assert loaded.column_names[:3] == ["instruction", "input", "output"]
+    card = (config.run_dir / "dataset" / "README.md").read_text(encoding="utf-8")
+    header = yaml.safe_load(card.split("---\n")[1])
+    assert header["size_categories"] == ["n<1K"]
+    assert str(tiny_base) in card
+
+
+def test_a_plan_names_seeds_and_estimates_and_starts_nothing(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1", seeds, target=1200)
+    lines = "\n".join(pipeline.plan(config))
+    assert "12 tasks" in lines
+    # 20 tasks asked for, 60 % accepted: 12 a request.
+    assert "about 100 for 1,200 tasks" in lines
+    assert not config.run_dir.exists()
+
+
+def test_the_official_seeds_drive_a_run(shared_data: Path, tmp_path: Path, tiny_base: Path) -> None:
+    official = shared_data / "self_instruct" / "seed_tasks.jsonl"
+    with ScriptedServer(max_model_len=16_384) as server:
+        config = experiment(tmp_path, tiny_base, server.url, official, target=60)
+        generate(config)
+    ids = {seed.id for seed in load_seeds(official)}
+    journal = read_responses(config.run_dir / "dataset" / "responses.jsonl")
+    assert all(len(answer.sampled) == 3 and ids.issuperset(answer.sampled) for answer in journal.values())
+
+
+def test_the_real_engine_is_journaled_and_accounted_for(
+    tmp_path: Path, tiny_base: Path, seeds: Path, live_engine_config: EngineConfig
+) -> None:
+    """Random weights write no task; what they wrote is in the journal and the ledger all the same."""
+    sampling = {"max_tokens": 64}
+    config = experiment(tmp_path, tiny_base, "", seeds, budget={"requests": 24}, sampling=sampling)
+    engine = live_engine_config.model_copy(update={"max_in_flight": 8})
+    config = config.model_copy(update={"engine": engine})
+    with pytest.raises(RunError, match="not one of"):
+        generate(config)
+    folder = config.run_dir / "dataset"
+    journal = read_responses(folder / "responses.jsonl")
+    assert sorted(journal) == list(range(24))
+    assert all(answer.prompt_tokens > 800 and 0 < answer.completion_tokens <= 64 for answer in journal.values())
+    stats = stats_of(config)
+    assert stats["funnel"]["items"] == len(read_records(folder / "rejected.jsonl", Rejection)) >= 24
+    assert stats["tokens"]["prompt"] == sum(answer.prompt_tokens for answer in journal.values())
+    assert stats["tokens_per_second"] > 0
+
+
+def test_progress_shows_what_is_in_flight_before_anything_is_committed(
+    tmp_path: Path, tiny_base: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Request 0 takes its time, and nothing can be committed before it."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)  # a terminal's bar is drawn at once
+    with ScriptedServer() as server:
+        first = threading.Event()
+        server.delay = lambda prompt: 0.0 if first.is_set() else first.set() or 3.0  # type: ignore[func-returns-value]
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, in_flight=8, target=30))
+    drawn = capsys.readouterr().err.split("\r")
+    waiting = [line for line in drawn if "| 0/30 " in line and "answers=" in line]
+    assert any("in flight=1" in line and "answers=31" in line for line in waiting), "a window of 32, all but one in"
+
+
+def test_the_example_format_is_the_answer_format(seeds: Path) -> None:
+    text = format_item(7, load_seeds(seeds)[0].task)
+    assert text == "###\n7. Instruction: Say the number one aloud.\n7. Input:\n<noinput>\n7. Output:\none\n"

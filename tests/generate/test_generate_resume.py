@@ -1,0 +1,155 @@
+"""Generation that is killed, cut short, refused or changed, and started again."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pacos.config import Config
+from pacos.errors import EngineError, RunError
+from pacos.generate.journal import read_responses
+from pacos.generate.prompting.request import RequestMaker
+from pacos.generate.seeds import load_seeds
+from pacos.records import DatasetRow, JsonlWriter, Response, read_records
+from pacos.runs import read_manifest
+from tests.support.generated_run import derived, experiment, generate, jitter
+from tests.support.killed_run import ROOT, generate_command, run_until_arrival
+from tests.support.scripted_server import Prompt, ScriptedServer
+
+
+@pytest.mark.parametrize(("in_flight", "kills"), [(1, [6]), (8, [5, 11])])
+def test_kill_9_and_the_same_command_give_the_same_bytes(
+    tmp_path: Path, tiny_base: Path, seeds: Path, in_flight: int, kills: list[int]
+) -> None:
+    with ScriptedServer(delay=jitter) as server:
+        expected = generate(experiment(tmp_path, tiny_base, server.url, seeds, name="whole"))
+        config = experiment(tmp_path, tiny_base, server.url, seeds, in_flight=in_flight)
+        command = generate_command(config, tmp_path)
+        answered: dict[int, Response] = {}
+        for kill_at in kills:
+            run_until_arrival(command, server, kill_at)
+            now = read_responses(config.run_dir / "dataset" / "responses.jsonl")
+            assert answered.items() <= now.items()
+            answered = now
+        assert answered
+        before = len(server.asked)
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        asked_again = set(server.asked[before:]) & _prompts_of(answered, config, tiny_base, server)
+    assert not asked_again
+    assert derived(config) == expected
+
+
+def _prompts_of(answers: dict[int, Response], config: Config, base: Path, server: ScriptedServer) -> set[Prompt]:
+    from pacos.models import load_tokenizer
+
+    seeds = load_seeds(Path(str(config.generate.seeds)))
+    maker = RequestMaker(config, seeds, load_tokenizer(str(base), config.model), server.max_model_len)
+    return {tuple(maker.make(request).prompt_ids) for request in answers}
+
+
+def test_a_torn_journal_line_is_asked_again(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        expected = generate(experiment(tmp_path, tiny_base, server.url, seeds, name="whole"))
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, target=40))
+        journal = config.run_dir / "dataset" / "responses.jsonl"
+        journal.write_bytes(journal.read_bytes()[:-20])
+        assert generate(config) == expected
+
+
+class FullDisk:
+    """A file on a disk with `room` bytes left: it takes what fits, then fails as the kernel does."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, data: memoryview) -> int:
+        if self.room <= 0:
+            raise OSError(28, os.strerror(28))
+        taken = int(self.file.write(data[: self.room]))
+        self.room -= taken
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("name", ["responses.jsonl", "dataset.jsonl", "rejected.jsonl"])
+def test_a_full_disk_is_told_and_costs_no_answer(
+    tmp_path: Path, tiny_base: Path, seeds: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = JsonlWriter.__init__
+
+    def on_full_disk(writer: JsonlWriter, path: Path) -> None:
+        plain(writer, path)
+        if path.name == name:
+            writer._file = FullDisk(writer._file, 2000)  # type: ignore[assignment]
+
+    with ScriptedServer(delay=jitter) as server:
+        expected = generate(experiment(tmp_path, tiny_base, server.url, seeds, name="whole"))
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        with monkeypatch.context() as patch, pytest.raises(RunError, match=rf"{name}: the disk is full") as failure:
+            patch.setattr(JsonlWriter, "__init__", on_full_disk)
+            generate(config)
+        assert "make space" in str(failure.value)
+        assert read_manifest(config.run_dir)["stages"]["generate"]["status"] == "failed"
+        assert generate(config) == expected
+
+
+def test_answers_that_came_are_kept_when_another_request_fails(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer(status=lambda arrival: 400 if arrival == 9 else 200, delay=jitter) as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        with pytest.raises(EngineError, match="scripted failure 400"):
+            generate(config)
+        assert read_responses(config.run_dir / "dataset" / "responses.jsonl")
+        server.status = lambda arrival: 200
+        whole = generate(config)
+        assert whole == generate(experiment(tmp_path, tiny_base, server.url, seeds, name="whole"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"sampling": {"temperature": 0.7}}, "`generate.sampling.temperature` was 1.0, is 0.7"),
+        ({"tasks_per_request": 10}, "`generate.tasks_per_request` was 20, is 10"),
+        ({"preset": "alpaca-original"}, "`generate.preset`"),
+    ],
+)
+def test_answers_to_other_settings_are_refused_by_the_changed_key(
+    tmp_path: Path, tiny_base: Path, seeds: Path, change: dict[str, Any], named: str
+) -> None:
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        before = generate(config)
+        with pytest.raises(RunError, match=named) as failure:
+            generate(experiment(tmp_path, tiny_base, server.url, seeds, **change))
+    assert "another `name`" in str(failure.value)
+    assert derived(config) == before
+
+
+def test_a_stricter_filter_is_applied_to_the_same_answers(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, target=60))
+        stricter = experiment(tmp_path, tiny_base, server.url, seeds, target=20, filters={"novelty": 0.5})
+        asked = len(server.asked)
+        generate(stricter)
+        assert len(server.asked) - asked < asked
+    rows = read_records(stricter.run_dir / "dataset" / "dataset.jsonl", DatasetRow)
+    assert max(row.nearest_rougeL for row in rows) <= 0.5
+
+
+def test_a_changed_prompt_is_noticed_answer_by_answer(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds)
+        before = generate(config)
+        folder = config.run_dir / "dataset"
+        (folder / "journal.json").unlink()
+        journal = folder / "responses.jsonl"
+        changed = journal.read_text(encoding="utf-8").replace('"prompt_sha256": "', '"prompt_sha256": "0')
+        journal.write_text(changed, encoding="utf-8")
+        with pytest.raises(RunError, match=r"the answer to request \d+ belongs to another prompt"):
+            generate(config)
+    assert journal.read_text(encoding="utf-8") == changed
+    assert derived(config) == before

@@ -1,0 +1,124 @@
+"""Preset self-instruct: its settings, prompts, parsers and preparation rules."""
+
+import os
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pacos.config import FiltersConfig, load_config, parse_config
+from pacos.generate import pipeline
+from pacos.generate.filtering.filters import task_rules
+from pacos.generate.filtering.reasons import Reason
+from pacos.generate.preparation import prepare
+from pacos.generate.prompting import classify, instances
+from pacos.generate.prompting.instructions import instructions_prompt, instructions_stops, parse_instructions
+
+ROOT = Path(__file__).resolve().parents[2]
+SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru")
+DATA = ("dataset.jsonl", "rejected.jsonl")
+
+RULES = task_rules(FiltersConfig(preset="self-instruct", defects=False))
+
+
+def test_the_preset_brings_the_papers_settings_and_the_file_overrides_them() -> None:
+    ours = {"preset": "self-instruct", "sampling": {"top_p": 0.9}, "instances": {"max_tokens": 200}}
+    generate = parse_config({"name": "a", "model": {"base": "x"}, "generate": ours}, where="test").generate
+    lists, kind, examples = generate.sampling, generate.classify, generate.instances
+    assert (lists.temperature, lists.top_p, lists.presence_penalty, lists.max_tokens) == (0.7, 0.9, 2.0, 1024)
+    assert (kind.temperature, kind.presence_penalty, kind.max_tokens) == (0.0, 0.0, 3)
+    assert (examples.temperature, examples.presence_penalty, examples.max_tokens) == (0.0, 1.5, 200)
+    assert (generate.seeds_per_request, generate.machine_per_request, generate.filters.preset) == (
+        6,
+        2,
+        "self-instruct",
+    )
+
+
+def test_the_shots_are_as_many_as_published() -> None:
+    answers = Counter(block.rpartition(" ")[2] for block in classify.SHOTS.blocks)
+    assert answers == {"Yes": 12, "No": 19}
+    assert (len(instances.OUTPUT_FIRST.blocks), len(instances.INPUT_FIRST.blocks)) == (16, 11)
+
+
+@pytest.mark.parametrize("kind", ["yes", "no"])
+def test_every_shot_reads_as_the_instances_it_shows(kind: Any) -> None:
+    for block in instances.shots_for(kind).blocks:
+        task, _, body = block.partition("\n")
+        verdicts = prepare(instances.parse_instances(task.removeprefix("Task: "), kind, body, "stop"), RULES)
+        assert [verdict.reason for verdict in verdicts] == [None] * max(
+            1, body.count("Class label:"), body.count("Example ")
+        )
+
+
+def test_the_list_prompt_stops_inside_the_next_item() -> None:
+    assert instructions_prompt(["Name a\n lake:", "Say hi."]).endswith("\n1. Name a lake\n2. Say hi.\n3.")
+    assert instructions_stops(15, chat=False) == ["\n\n", "\n16."]
+    assert instructions_stops(15, chat=True) == ["\n16."]
+
+
+def test_instructions_are_read_over_line_breaks_and_keep_their_capitals() -> None:
+    text = " explain what Python\nis good for.\n10. 3 apples cost 16. What does one cost?\n**11.** Sort the list:\n12."
+    items = parse_instructions(text, "stop")
+    assert [item.task.instruction if item.task else item.reason for item in items] == [
+        "Explain what Python is good for.",
+        "3 apples cost 16. What does one cost?",
+        "Sort the list",
+        Reason.NO_INSTRUCTION,
+    ]
+    assert parse_instructions("\n9. A b c.\n10. D e", "length")[-1].reason is Reason.INCOMPLETE
+    assert [item.raw for item in parse_instructions("9. A b c.\n10. D e", "stop")] == ["A b c.", "D e"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [(" Yes\n", "yes"), ("**No.**", "no"), (" NO, it", "no"), ("Not", "unknown"), ("", "unknown")]
+)
+def test_the_answer_on_classification(text: str, kind: str) -> None:
+    assert classify.parse_kind(text) == kind
+
+
+def read(kind: Any, text: str, finish_reason: str = "stop") -> list[Any]:
+    """(input, output) of what is kept, else the reason."""
+    verdicts = prepare(instances.parse_instances("Do it with care.", kind, text, finish_reason), RULES)
+    return [
+        (parsed.task.input, parsed.task.output) if parsed.task and not reason else str(reason)
+        for parsed, reason in verdicts
+    ]
+
+
+def test_instances_are_read_and_judged_by_the_papers_rules() -> None:
+    assert read("no", "Output: An Example of\nExample 7 stays.") == [("", "An Example of\nExample 7 stays.")]
+    assert read("no", "Example 1\nInput: a\nOutput: b\nInput: c\nOutput: d") == [("a", "b")]
+    assert read("no", "Example 1\nA: x\nOutput: y\nExample 2\nA: z\nOutput: cu", "length") == [
+        ("A: x", "y"),
+        "incomplete",
+    ]
+    assert read("no", "nothing here") == ["no_instance"]
+    assert read("no", "Example 1\nA: x\nOutput:\nExample 2\nsame\nOutput: same\nExample 3\nA:\nOutput: y") == [
+        "empty_output", "output_copies_input", "ends_with_colon",
+    ]  # fmt: skip
+    assert read("yes", "Class label: up\nWord: rise\nClass label: down") == [("Word: rise", "up"), ("", "down")]
+
+
+def test_one_input_with_two_outputs_condemns_all_and_a_repeated_one_itself() -> None:
+    assert read("yes", "Class label: a\nx\nClass label: b\nx\nClass label: c\nz") == ["contradictory"] * 3
+    assert read("yes", "Class label: a\nClass label: b\nClass label: a") == [("", "a"), ("", "b"), "duplicate"]
+    many = "".join(f"Class label: {number}\nword {number}\n" for number in range(7))
+    assert read("yes", many)[5:] == ["past_five"] * 2
+
+
+@pytest.mark.parametrize("name", ["alpaca", "self-instruct"])
+def test_the_full_runs_do_every_stage_and_can_be_planned(name: str) -> None:
+    script, file = str(ROOT / "scripts" / name), f"configs/{name}-7b-lora.yaml"
+    ended = subprocess.run(
+        [script, "--dry-run", "seed=7"], env=os.environ | {"PACOS": "echo"}, capture_output=True, text=True, check=True
+    )
+    stages = [f"{stage} --config {file} --dry-run seed=7" for stage in ("generate", "train", "evaluate")]
+    assert ended.stdout.splitlines() == stages
+    config = load_config(ROOT / file)
+    plan = "\n".join(pipeline.plan(config))
+    assert "per 1,000 accepted tasks" in plan
+    # 7 asked for, 60 % accepted: 4 a list; 52,445 instructions are 13,112 lists and twice 52,445 requests about them.
+    assert "about 118,002 for 52,445 instructions" in plan or name == "alpaca"

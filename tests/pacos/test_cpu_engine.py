@@ -1,0 +1,111 @@
+"""What a CPU engine is started with. That it answers with these flags, every test with a real vLLM shows."""
+
+from types import SimpleNamespace
+
+import pytest
+from transformers import LlamaConfig
+
+from pacos.config import Config, EngineConfig, ModelConfig
+from pacos.serving import cpu as cpu_engine
+from pacos.serving.cpu import (
+    COMPILE_FROM_TOKENS,
+    Workload,
+    bytes_per_token,
+    cache_bytes,
+    cpu_dtype,
+    cpu_environment,
+    cpu_flags,
+    cpu_in_flight,
+    sampling_warning,
+)
+from pacos.serving.server import in_flight
+
+SMOLLM2 = LlamaConfig(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3)
+GIB = 2**30
+VLLM_VARIABLES = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS")
+
+
+@pytest.fixture(autouse=True)
+def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores without AMX, 64 GiB free, and nothing set by the user."""
+    for name in VLLM_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cpu_engine, "physical_cores", lambda: 2)
+    monkeypatch.setattr(cpu_engine, "has_amx", lambda: False)
+    free_memory(monkeypatch, 64)
+
+
+def free_memory(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
+    monkeypatch.setattr(cpu_engine.psutil, "virtual_memory", lambda: SimpleNamespace(available=int(gib * GIB)))
+
+
+def flags(tokens: int = 0):
+    return cpu_flags(SMOLLM2, dtype="float32", context=3072, in_flight=32, workload=Workload(tokens))
+
+
+def test_a_token_of_smollm2_has_45_kib_of_keys_and_values_in_float32() -> None:
+    # 2 (keys, values) x 30 layers x 3 heads x 64 wide x 4 bytes
+    assert bytes_per_token(SMOLLM2, "float32") == 46_080
+    assert bytes_per_token(SMOLLM2, "bfloat16") == 23_040
+
+
+def test_the_cache_has_room_for_32_requests_or_takes_two_fifths_of_the_free_memory(monkeypatch) -> None:
+    lists = Workload(answer_tokens=500)  # with prompts of 768 tokens
+    assert cache_bytes(SMOLLM2, "float32", 3072, lists) == 32 * 1268 * 46_080
+    assert cache_bytes(SMOLLM2, "float32", 3072, Workload()) == 32 * 3072 * 46_080, "answers as long as the context"
+    free_memory(monkeypatch, 2.5)
+    assert cache_bytes(SMOLLM2, "float32", 3072, lists) == GIB
+    free_memory(monkeypatch, 0.1)
+    assert cache_bytes(SMOLLM2, "float32", 3072, lists) == 3072 * 46_080, "one context, or vLLM does not start"
+
+
+def test_fewer_requests_are_in_flight_where_the_cache_is_small(monkeypatch) -> None:
+    lists = Workload(answer_tokens=500)
+    assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 32
+    free_memory(monkeypatch, 2.5)  # 1 GiB holds 23,301 tokens
+    assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 18
+    free_memory(monkeypatch, 0.1)
+    assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 2
+
+
+def test_auto_is_float32_without_amx_and_what_was_asked_for_stays(monkeypatch) -> None:
+    assert [cpu_dtype(asked) for asked in ("auto", "bfloat16", "float16")] == ["float32", "bfloat16", "float16"]
+    monkeypatch.setattr(cpu_engine, "has_amx", lambda: True)
+    assert cpu_dtype("auto") == "auto"
+
+
+def test_the_engine_compiles_only_where_much_is_generated() -> None:
+    amounts = (0, 50_000, COMPILE_FROM_TOKENS, 10**7)
+    assert [flags(tokens)["enforce-eager"] for tokens in amounts] == [True, True, False, False]
+
+
+def test_few_cores_are_all_used_and_many_are_bound_by_vllm(monkeypatch) -> None:
+    assert str(flags()["distributed-executor-backend"]).endswith("UniProcExecutor")
+    assert cpu_environment() == {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}
+    monkeypatch.setattr(cpu_engine, "physical_cores", lambda: 64)
+    assert "distributed-executor-backend" not in flags() and cpu_environment() == {}
+
+
+def test_what_the_user_has_set_stays(monkeypatch) -> None:
+    for name, value in zip(VLLM_VARIABLES, ("2", "0-1", "1"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert cpu_environment() == {}
+    assert not {"kv-cache-memory-bytes", "distributed-executor-backend"} & set(flags())
+
+
+def test_cutting_a_large_vocabulary_is_warned_of() -> None:
+    assert sampling_warning(49_152, top_p=1.0, top_k=0) is None
+    assert sampling_warning(49_152, top_p=1.0, top_k=49_152) is None, "a cut that cuts nothing"
+    assert sampling_warning(2_560, top_p=0.9, top_k=0) is None, "a small vocabulary is sorted in no time"
+    assert "top_p 0.9" in str(sampling_warning(49_152, top_p=0.9, top_k=0))
+    assert "top_k 50" in str(sampling_warning(49_152, top_p=1.0, top_k=50))
+
+
+def test_a_number_in_the_configuration_decides_alone(tiny_base) -> None:
+    def requests(engine: EngineConfig) -> int:
+        return in_flight(
+            Config(name="x", model=ModelConfig(base=str(tiny_base)), engine=engine), str(tiny_base), Workload()
+        )
+
+    assert requests(EngineConfig(max_in_flight=7)) == 7
+    assert requests(EngineConfig(url="http://127.0.0.1:9/v1")) == 64

@@ -1,0 +1,136 @@
+"""`pacos fetch` against a server on this machine that cuts connections, refuses, and serves ranges."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pacos.downloads import official as fetching
+from pacos.downloads.official import NATURAL_INSTRUCTIONS, PINNED, Totals, fetch, git_blob
+from pacos.errors import DataError
+from tests.support.superni_folder import task
+
+CUT_AFTER = 1000
+
+
+class Home(ThreadingHTTPServer):
+    """Serves `files` by address; the first answer to each of `cut` ends after CUT_AFTER bytes, of `busy` is 503."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.cut: set[str] = set()
+        self.busy: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Home
+
+    def do_GET(self) -> None:
+        address, asked = self.path.lstrip("/"), self.headers.get("Range", "")
+        self.server.asked.append((address, asked))
+        content = self.server.files.get(address)
+        if address in self.server.busy or content is None:
+            self.server.busy.discard(address)
+            return self.send_error(404 if content is None else 503)
+        start = int(asked.removeprefix("bytes=").removesuffix("-") or 0)
+        if start >= len(content):
+            return self.send_error(416)
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cut = address in self.server.cut
+        self.server.cut.discard(address)
+        self.wfile.write(content[start : CUT_AFTER if cut else len(content)])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.setattr(fetching, "PAUSES_S", (0.01, 0.01))
+    server = Home()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", ["seeds", "user-oriented"])
+def test_the_real_files_are_known_by_their_blob_ids(home: Home, shared_data: Path, tmp_path: Path, name: str) -> None:
+    pinned = PINNED[name]
+    content = (shared_data / "self_instruct" / pinned.name).read_bytes()
+    home.files[pinned.address] = content
+    home.cut.add(pinned.address)
+    [path] = fetch(name, tmp_path, home=home.url)
+    assert path.read_bytes() == content
+    assert [asked for _, asked in home.asked] == ["", f"bytes={CUT_AFTER}-"], "the second request takes up the first"
+    home.asked.clear()
+    fetch(name, tmp_path, home=home.url)
+    assert not home.asked, "what is there and whole is not asked for again"
+
+
+def test_what_is_not_the_published_file_never_takes_its_place(home: Home, tmp_path: Path) -> None:
+    home.files[PINNED["seeds"].address] = b'{"id": "forged"}\n'
+    with pytest.raises(DataError, match=r"seed_tasks\.jsonl: what came is not what was published: .* git blob"):
+        fetch("seeds", tmp_path, home=home.url)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match="is not there: HTTP 404"):
+        fetch("alpaca", tmp_path, home=home.url)
+    home.shutdown()
+    home.server_close()
+    with pytest.raises(DataError, match=r"cannot be fetched: .*refused"):
+        fetch("seeds", tmp_path, home=home.url)
+
+
+def test_a_blob_id_is_gits(tmp_path: Path) -> None:
+    # `printf 'what is up, doc?' | git hash-object --stdin`, from the Git book.
+    (tmp_path / "x").write_bytes(b"what is up, doc?")
+    assert git_blob(tmp_path / "x") == "bd9dbf5aae1a3862dd1526723246b20206e5fc37"
+
+
+def serve_superni(home: Home) -> Totals:
+    splits = {"default/test_tasks.txt": ["task1_a", "task2_b"], "default/train_tasks.txt": ["task3_c"]}
+    splits["xlingual/test_tasks.txt"] = ["task4_d"]
+    for split, names in splits.items():
+        home.files[f"{NATURAL_INSTRUCTIONS}/splits/{split}"] = "".join(f"{name}\n" for name in names).encode()
+        for name in names:
+            home.files[f"{NATURAL_INSTRUCTIONS}/tasks/{name}.json"] = json.dumps(task(name), indent=4).encode()
+    return Totals(test=2, train=1, instances=6, xlingual_instances=3)
+
+
+def test_superni_comes_by_its_split_lists_and_goes_on_where_it_stopped(home: Home, tmp_path: Path) -> None:
+    totals = serve_superni(home)
+    second = f"{NATURAL_INSTRUCTIONS}/tasks/task2_b.json"
+    whole = home.files.pop(second)
+    with pytest.raises(DataError, match=r"task2_b\.json: is not there"):
+        fetch("superni", tmp_path, home=home.url, totals=totals)
+    home.files[second] = whole
+    home.busy.add(second)
+    (tmp_path / "tasks" / "task3_c.json").write_text('{"Definition": [', encoding="utf-8")
+    home.asked.clear()
+    files = fetch("superni", tmp_path, home=home.url, totals=totals)
+    assert len(files) == 7 and all(path.is_file() for path in files)
+    again = {address.rpartition("/")[2] for address, _ in home.asked}
+    assert {"task2_b.json", "task3_c.json"} <= again and "task1_a.json" not in again
+    assert (tmp_path / "tasks" / "task2_b.json").read_bytes() == whole
+
+
+def test_superni_without_training_tasks_leaves_them_out(home: Home, tmp_path: Path) -> None:
+    files = fetch("superni", tmp_path, home=home.url, training=False, totals=serve_superni(home))
+    assert "task3_c.json" not in {path.name for path in files}
+
+
+def test_a_track_that_is_not_the_published_one_is_refused(home: Home, tmp_path: Path) -> None:
+    serve_superni(home)
+    with pytest.raises(DataError, match="SuperNI's test tasks are 2, not 119"):
+        fetch("superni", tmp_path, home=home.url)

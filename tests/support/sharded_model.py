@@ -1,0 +1,63 @@
+"""Run by test_sharding.py in two processes: shards a model, computes, and prints what each process then holds."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from pacos.config import load_config
+from pacos.train.model import quantization as four_bits
+from pacos.train.model.fsdp import gather, no_sync, place_like, reshard, shard
+from pacos.train.model.load import load_model
+from pacos.train.model.structure import causal_model, trainable_parameters
+
+
+def main(config_file: Path) -> None:
+    four_bits.check_four_bits = lambda: None  # bitsandbytes works on CPUs as well; pacos offers it where it is fast
+    config = load_config(config_file, [])
+    accelerator = Accelerator(mixed_precision="no")
+    whole, model = load_model(config, "cpu"), load_model(config, "cpu")
+    shard(model, causal_model(model), accelerator.device, accelerator.num_processes)
+    with torch.no_grad():
+        loss(model)
+    reshard(model)
+    weights = dict(model.named_parameters())
+    for name, weight in trainable_parameters(whole).items():
+        weight.data.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
+        weights[name].data.copy_(place_like(weight.data, weights[name]))
+    expected, found = float(loss(whole, backward=2)), float(loss(model, backward=2))
+    gradients = {name: weight.grad for name, weight in trainable_parameters(model).items()}
+    kept = gather(gradients, keep=accelerator.is_main_process)
+    held = {
+        "shares": {name: [list(weight.shape), list(weight.to_local().shape)] for name, weight in weights.items()},
+        "dtypes": {name: str(weight.dtype) for name, weight in weights.items()},
+        "losses": [expected, found],
+        "gathered": len(kept),
+        "worst gradient": max(
+            (float((kept[name] - weight.grad).abs().max() / weight.grad.abs().max()))
+            for name, weight in trainable_parameters(whole).items()
+        )
+        if kept
+        else None,
+    }
+    print(f"\nHELD {json.dumps(held)}", flush=True)
+
+
+def loss(model: Any, *, backward: int = 0) -> torch.Tensor:
+    """Of made-up ids; its gradient is added up over `backward` passes."""
+    for number in range(max(1, backward)):
+        ids = torch.arange(5 + number, 25 + number, device=model.device)[None]
+        value = model(input_ids=ids, use_cache=False).logits.float().logsumexp(-1).mean()
+        if backward and number + 1 < backward and hasattr(model, "set_requires_gradient_sync"):
+            with no_sync(model):
+                value.backward()
+        elif backward:
+            value.backward()
+    return value.detach()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

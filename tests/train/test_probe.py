@@ -1,0 +1,58 @@
+import json
+import random
+
+import pytest
+import torch
+
+from pacos.config import ModelConfig
+from pacos.models import load_tokenizer
+from pacos.train.export.probe import LIMIT, PROMPTS, answer_lengths, probe_prompts
+from tests.support.small_training import train_here, training_config, write_tasks
+
+
+def one_answer_tasks(path, count: int = 24):
+    """Different questions, one answer: a tiny model learns it, and to stop behind it, in seconds."""
+    draw = random.Random(0)
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "red", "apple"]
+    rows = [{"instruction": " ".join(draw.choices(words, k=5)), "output": "the fox"} for _ in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("eos", [True, False])
+def test_the_probe_tells_a_model_that_learnt_to_stop_from_one_that_did_not(tmp_path, tiny_base, eos, caplog):
+    tasks = one_answer_tasks(tmp_path / "tasks.jsonl")
+    config = training_config(tmp_path, tiny_base, tasks, append_eos=eos, epochs=8)
+    train_here(config)
+    probe = json.loads((config.run_dir / "train" / "probe.json").read_text())
+    assert probe["prompts"] == 24 and probe["limit"] == LIMIT
+    assert (probe["stopped"], probe["median_tokens"] < 12) == ((24, True) if eos else (0, True))
+    card = (config.run_dir / "train" / "adapter" / "README.md").read_text()
+    assert f"{probe['stopped']} of 24 greedy answers ended by themselves" in card
+    assert ("rarely stops" in caplog.text) is not eos
+
+
+def test_batched_answers_end_where_transformers_generate_ends_them(tiny_base):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    # Apart from its embeddings, and with larger weights, a random model does not just repeat itself.
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=False, initializer_range=0.3)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    draw = random.Random(1)
+    prompts = [[1, *(draw.randrange(3, 200) for _ in range(draw.randint(2, 20)))] for _ in range(12)]
+    answers = []
+    for prompt in prompts:
+        answer = model.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False)[0].tolist()
+        answers.append(answer[len(prompt) :])
+    # Any token may stand for EOS: the one that half of the answers have.
+    eos = min(range(3, 200), key=lambda token: abs(6 - sum(token in answer for answer in answers)))
+    expected = [answer.index(eos) + 1 if eos in answer else 0 for answer in answers]
+    assert 0 in expected and len(set(expected)) > 2, "or the test would say nothing"
+    assert answer_lengths(model, prompts, eos, 20) == expected
+
+
+def test_prompts_are_drawn_from_the_whole_of_the_data(tmp_path, tiny_base):
+    config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 500))
+    prompts = probe_prompts(load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base))), config)
+    assert len(prompts) == PROMPTS == len({tuple(prompt) for prompt in prompts})

@@ -1,0 +1,278 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pacos.config import LoraConfig, load_config
+from pacos.errors import ConfigError, ModelError, TrainingError
+from pacos.models import served_lora_rank, serving_problems
+from pacos.train import launch
+from pacos.train.export.adapter import serve_command
+from pacos.train.launch import warnings
+from pacos.train.model.compilation import check_compiled, compile_pointwise, compiles
+from pacos.train.model.fused_lora import FusedForward, FusedLora, check_fused, fuse_lora
+from pacos.train.model.load import load_model
+from pacos.train.model.lora import add_lora
+from pacos.train.model.precision import precision
+from tests.conftest import ROOT
+from tests.support.small_training import train_here, training_config, write_tasks
+
+REFUSED = {
+    "use_dora": True,
+    "lora_bias": True,
+    "modules_to_save": ["lm_head"],
+    "layer_replication": [[0, 2], [1, 2]],
+    "use_qalora": True,
+    "bias": "all",
+    "init_lora_weights": "pissa",
+    "rank_pattern": {"q_proj": 600},
+}
+
+
+def test_any_other_option_of_peft_passes_through_and_its_cost_is_said_first(tmp_path, tiny_base, caplog):
+    tasks = write_tasks(tmp_path / "tasks.jsonl", 16)
+    lora = {"r": 8, "alpha": 16, "rslora": True, "extra": {"use_dora": True, "alpha_pattern": {"q_proj": 4}}}
+    config = training_config(tmp_path, tiny_base, tasks, lora=lora)
+    [warning] = warnings(config)
+    assert "vLLM will refuse this adapter (use_dora: DoRA rescales" in warning
+    train_here(config)
+    adapter = config.run_dir / "train" / "adapter"
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    assert settings["use_dora"] and settings["use_rslora"] and settings["alpha_pattern"] == {"q_proj": 4}
+    assert "rsLoRA, rank 8, alpha 16, dropout 0.0, use_dora True" in (adapter / "README.md").read_text()
+    assert serve_command(config, adapter).startswith(f"pacos merge {adapter} ")
+    with pytest.raises(ModelError, match="vLLM refuses it: use_dora"):
+        served_lora_rank([adapter])
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_what_is_called_refused_is_what_vllm_refuses(option):
+    """vLLM's own validation is the oracle."""
+    pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
+    from vllm.config.lora import LoRAConfig
+    from vllm.lora.peft_helper import PEFTHelper
+
+    plain = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj"]}
+    allowed = [{}, {"use_rslora": True}, {"init_lora_weights": "gaussian"}, {"rank_pattern": {"q_proj": 32}}]
+    for settings in [plain | extra for extra in allowed]:
+        PEFTHelper.from_dict(settings).validate_legal(LoRAConfig(max_lora_rank=512))
+        assert not serving_problems(settings)
+    settings = plain | {option: REFUSED[option]}
+    with pytest.raises(ValueError):
+        PEFTHelper.from_dict(settings).validate_legal(LoRAConfig(max_lora_rank=512))
+    assert len(serving_problems(settings)) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "complaint"),
+    [
+        ({"use_dorra": True}, "did you mean use_dora"),
+        ({"lora_alpha": 4}, "lora_alpha has a key of its own"),
+    ],
+)
+def test_an_option_that_peft_has_not_or_that_is_ours_is_refused(tmp_path, extra, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        warnings(training_config(tmp_path, tmp_path, tmp_path, lora={"extra": extra}))
+
+
+def test_a_run_that_does_not_teach_eos_is_warned_of(tmp_path):
+    assert "will not learn to stop" in warnings(training_config(tmp_path, tmp_path, tmp_path, append_eos=False))[0]
+    assert not warnings(training_config(tmp_path, tmp_path, tmp_path))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_qlora_without_a_gpu_is_a_clear_error(tmp_path, tiny_base):
+    config = training_config(tmp_path, tiny_base, tmp_path, method="qlora")
+    with pytest.raises(ConfigError, match="qlora needs an NVIDIA GPU"):
+        load_model(config, "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize(("arithmetic", "computed"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_bfloat16_base_is_computed_in_float32_where_the_cpu_has_no_amx(
+    tmp_path, tiny_base, monkeypatch, arithmetic, computed
+):
+    monkeypatch.setattr("pacos.train.model.load.has_amx", lambda: arithmetic)
+    config = training_config(tmp_path, tiny_base, tmp_path)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
+    model = load_model(config, "cpu")
+    weight = model.get_input_embeddings().weight
+    assert weight.dtype == computed and model(input_ids=torch.tensor([[1, 5]])).logits.dtype == computed
+    assert ("slower in bfloat16" in precision(config)) is not arithmetic
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_config_plans_its_training_without_a_gpu(file, tmp_path, monkeypatch, request):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
+    overrides = [f"runs_dir={tmp_path}"]
+    if "quickstart" in file.stem:
+        overrides.append(f"model.base={request.getfixturevalue('smollm2')}")
+    config = load_config(file, overrides)
+    plan = "\n".join(launch.plan(config))
+    assert "accelerate.commands.launch" in plan and "warning" not in plan
+
+
+def lora_model(dtype: torch.dtype, **lora):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    base = LlamaForCausalLM(LlamaConfig(vocab_size=64, num_key_value_heads=1, attention_bias=True, **sizes)).to(dtype)
+    model = add_lora(base, LoraConfig(r=4, alpha=8, **lora))
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model.double() if dtype == torch.float64 else model
+
+
+def outcome(model) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    ids = torch.arange(2 * 9).view(2, 9)
+    hidden = model.get_input_embeddings()(ids).detach().requires_grad_()
+    logits = model(inputs_embeds=hidden).logits
+    logits.sin().sum().backward()
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return logits.detach(), [hidden.grad, *(parameter.grad for parameter in learnt)]
+
+
+def test_fused_lora_equals_pefts_layer_with_biases_and_rslora():
+    expected, gradients = outcome(lora_model(torch.float64, rslora=True))
+    fused = lora_model(torch.float64, rslora=True)
+    assert fuse_lora(fused) == 2 * 7
+    found, fused_gradients = outcome(fused)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(fused_gradients, gradients, rtol=1e-12, atol=1e-12)
+    with fused.disable_adapter():
+        assert torch.equal(outcome(fused)[0], outcome(fused.get_base_model())[0])
+
+
+def test_fused_lora_keeps_float32_adapters_on_a_bfloat16_base():
+    exact, _ = outcome(lora_model(torch.float32))
+    expected, gradients = outcome(lora_model(torch.bfloat16))
+    fused = lora_model(torch.bfloat16)
+    fuse_lora(fused)
+    found, fused_gradients = outcome(fused)
+    assert [gradient.dtype for gradient in fused_gradients] == [gradient.dtype for gradient in gradients]
+    assert {gradient.dtype for gradient in fused_gradients[1:]} == {torch.float32}
+    assert (found - exact).norm() < 1.2 * (expected - exact).norm(), "no less precise than PEFT's"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_fused_layers_pass_their_check_whatever_the_adapters_are(dtype):
+    model = lora_model(dtype, rslora=True)
+    fuse_lora(model)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    check_fused(model)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+def unscaled(x, weight, scales, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, scales, bias, a, b, 1.0)
+
+
+def without_bias(x, weight, scales, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, scales, None, a, b, scaling)
+
+
+def input_gradient_of_the_base_alone(x, weight, scales, bias, a, b, scaling):
+    update = FusedLora.apply(x.detach(), torch.zeros_like(weight), scales, None, a, b, scaling)
+    return torch.nn.functional.linear(x, weight, bias) + update
+
+
+def b_that_does_not_learn(x, weight, scales, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, scales, bias, a, b.detach() + 0 * b, scaling)
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (unscaled, "output"),
+        (without_bias, "output"),
+        (input_gradient_of_the_base_alone, "gradient of input"),
+        (b_that_does_not_learn, "gradient of B"),
+    ],
+)
+def test_a_fused_layer_that_computes_something_else_is_refused_before_training(monkeypatch, fault, named):
+    model = lora_model(torch.bfloat16)
+    fuse_lora(model)
+    monkeypatch.setattr("pacos.train.model.fused_lora.FusedLora", SimpleNamespace(apply=fault))
+    with pytest.raises(TrainingError, match=f"{named} of the fused layer .*q_proj"):
+        check_fused(model)
+
+
+@pytest.mark.parametrize("lora", [{"dropout": 0.1}, {"extra": {"use_dora": True}}, {"extra": {"lora_bias": True}}])
+def test_what_is_not_plain_lora_keeps_pefts_layer(lora):
+    assert fuse_lora(lora_model(torch.float32, targets=["q_proj"], **lora)) == 0
+
+
+def test_qlora_learns_on_a_base_in_four_bits(tmp_path, tiny_base, monkeypatch, uncompiled):
+    """bitsandbytes quantises on CPUs as well; pacos offers it where it is fast."""
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
+    monkeypatch.setattr("pacos.train.model.quantization.check_four_bits", lambda: None)
+    tasks = write_tasks(tmp_path / "tasks.jsonl", 40)
+    config = training_config(tmp_path, tiny_base, tasks, method="qlora", compile=True, epochs=4)
+    model = load_model(config, "cpu")
+    for name, weight in model.named_parameters():
+        assert weight.dtype == (torch.uint8 if name.endswith("proj.base_layer.weight") else torch.float32), name
+    # Seven linear layers in each of two.
+    assert sum(isinstance(vars(layer).get("forward"), FusedForward) for layer in model.modules()) == 2 * 7
+    metrics = train_here(config)
+    assert metrics[-1]["loss"] < 0.98 * metrics[0]["loss"]
+    assert (config.run_dir / "train" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+@pytest.fixture
+def uncompiled():
+    """torch.compile's functions run as they were written: what a kernel computes, its compiler answers for."""
+    from transformers.models.llama import modeling_llama
+
+    rotary = modeling_llama.apply_rotary_pos_emb
+    with torch.compiler.set_stance("force_eager"):
+        yield
+    modeling_llama.apply_rotary_pos_emb = rotary
+
+
+def test_what_is_compiled_computes_what_the_model_does(uncompiled):
+    model = lora_model(torch.float64)
+    expected, gradients = outcome(model)
+    # Two norms and an MLP in each of two layers, and the last norm.
+    assert compile_pointwise(model) == 2 * 3 + 1
+    check_compiled(model)
+    found, compiled_gradients = outcome(model.train())
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(compiled_gradients, gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled):
+    model = lora_model(torch.float64)
+    mlp_class = type(model.get_base_model().model.layers[0].mlp)
+    halved = type("HalvedMLP", (mlp_class,), {"forward": lambda mlp, hidden: mlp_class.forward(mlp, hidden) / 2})
+    model.get_base_model().model.layers[1].mlp.__class__ = halved
+    compile_pointwise(model)
+    with pytest.raises(TrainingError, match=r"compiled module .*layers\.1\.mlp gives another output"):
+        check_compiled(model)
+
+
+def test_rotary_positions_that_are_compiled_wrongly_are_refused_before_training(uncompiled):
+    from transformers.models.llama import modeling_llama
+
+    model = lora_model(torch.float64)
+    compile_pointwise(model)
+    plain = modeling_llama.apply_rotary_pos_emb.compiled
+
+    def keys_turned_back(query, key, cos, sin, unsqueeze_dim):
+        return plain(query, key, cos, sin, unsqueeze_dim)[0], plain(query, key, cos, -sin, unsqueeze_dim)[1]
+
+    modeling_llama.apply_rotary_pos_emb.compiled = keys_turned_back
+    with pytest.raises(TrainingError, match="rotary positions gives another key than"):
+        check_compiled(model)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "compiled"), [("auto", False, False), ("auto", True, True), (True, False, True)]
+)
+def test_norms_are_compiled_on_gpus_unless_asked_otherwise(monkeypatch, tmp_path, tiny_base, asked, gpu, compiled):
+    monkeypatch.setattr("pacos.train.model.compilation.has_gpu", lambda: gpu)
+    config = training_config(tmp_path, tiny_base, tmp_path / "none.jsonl", compile=asked)
+    assert compiles(config) is compiled

@@ -1,0 +1,87 @@
+"""Preference pairs: a prompt, an answer that is preferred, and one that is not; read, and made token ids.
+
+A row of `pairs.jsonl` gives `instruction` and `input`, which the training template renders, or the whole `prompt`,
+which stays as it is. Of every pair there are two examples, the chosen one first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pacos.config import TrainConfig
+from pacos.errors import DataError
+from pacos.progress import bar
+from pacos.records import Task
+from pacos.templates import Tokenizer, encode_prompts, encode_responses, training_text
+from pacos.train.data.examples import CHUNK, Dataset, end_ids, make_example
+
+KEYS = ("instruction", "input", "prompt", "chosen", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`prompt` is the model's whole input where a row gives one, and "" where the template makes it."""
+
+    instruction: str
+    input: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+    def texts(self, template: str, draw: str) -> tuple[str, str, str]:
+        """(prompt, chosen response, rejected response); see `training_text`."""
+        if self.prompt:
+            return self.prompt, self.chosen, self.rejected
+        chosen, rejected = (
+            training_text(template, Task(self.instruction, self.input, answer), draw)
+            for answer in (self.chosen, self.rejected)
+        )
+        return chosen[0], chosen[1], rejected[1]
+
+
+def parse_pair(values: Any, *, where: str) -> Pair:
+    """Raises DataError for a row without both answers, or without exactly one of instruction and prompt."""
+    if not isinstance(values, dict):
+        raise DataError("a preference pair is a JSON object", where=where)
+    texts = {}
+    for key in KEYS:
+        text = values.get(key) if key in ("chosen", "rejected") else values.get(key) or ""
+        if not isinstance(text, str):
+            todo = "render conversations to text first" if isinstance(text, list) else None
+            raise DataError(f"`{key}` must be text" if key in values else f"`{key}` is missing", where=where, todo=todo)
+        texts[key] = text
+    if bool(texts["instruction"].strip()) == bool(texts["prompt"]):
+        raise DataError("a pair has either an `instruction` or a whole `prompt`", where=where)
+    return Pair(**texts)
+
+
+def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
+    """Tokenise pairs by the rules of `encode_tasks`. A pair is left out whole: where its prompt leaves no room, and
+    where both answers come to the same ids."""
+    end = end_ids(tokenizer, train)
+    dataset = Dataset([], rows=len(named), unit="answers (two to a pair)")
+    with bar("tokenise", len(named), "pairs", disable=len(named) < CHUNK) as progress:
+        for start in range(0, len(named), CHUNK):
+            chunk = named[start : start + CHUNK]
+            texts = [pair.texts(train.template, f"{seed}:{row}") for row, pair in chunk]
+            prompts = encode_prompts(tokenizer, [prompt for prompt, _, _ in texts])
+            chosen = encode_responses(tokenizer, [response for _, response, _ in texts])
+            rejected = encode_responses(tokenizer, [response for _, _, response in texts])
+            for (row, _), prompt, *answers in zip(chunk, prompts, chosen, rejected, strict=True):
+                _add_pair(dataset, row, prompt, answers, end, train)
+            progress.update(len(chunk))
+    return dataset
+
+
+def _add_pair(
+    dataset: Dataset, row: str, prompt: list[int], answers: Sequence[list[int]], end: list[int], train: TrainConfig
+) -> None:
+    examples = [example for answer in answers if (example := make_example(row, prompt, answer, end, train))]
+    if len(examples) < 2:
+        dataset.dropped += 1
+    elif examples[0].ids == examples[1].ids:
+        dataset.alike += 1
+    else:
+        dataset.examples += examples
+        dataset.truncated += sum(example.truncated for example in examples)
+        dataset.empty += sum(not answer for answer in answers)
