@@ -8,19 +8,9 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from pacos.results.figures import Rate
+
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share in per cent and its Wilson interval."""
-
-    rate: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.rate:.1f} % [{self.low:.1f}, {self.high:.1f}]"
 
 
 def wilson(successes: float, n: int) -> Rate:

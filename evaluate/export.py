@@ -41,7 +41,7 @@ def export(config: Config, out: Path) -> list[str]:
     Raises ConfigError: no suites, a suite whose answers are cut by `postprocess`. ModelError for a model that is not
     there. DataError as `read_suite` and `fit_prompts` do.
     """
-    model = config.train.model or config.model.base
+    model = config.student
     tokenizer, context = load_tokenizer(model, config.model), context_length(config, model)
     commands = []
     for suite_config, suite in read_suites(config):

@@ -15,6 +15,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pacos.results.figures import Difference
+
 CONFIDENCE = 0.95
 POWER = 0.8
 
@@ -23,30 +25,6 @@ WORST, BEST = -100.0, 100.0
 
 # p-values below twice this are given as twice this.
 LEAST_TAIL = 1e-16
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Micro-averaged mean of the paired differences, and its 95 % interval over tasks.
-
-    `p` is two-sided, of no difference. A true difference of `detectable` points would be found with 80 % power.
-    From one task nothing can be learnt of others: its interval is the whole range, [-100, 100].
-    """
-
-    difference: float
-    low: float
-    high: float
-    n: int
-    tasks: int
-    wins: int
-    ties: int
-    losses: int
-    p: float
-    detectable: float
-
-    @property
-    def is_clear(self) -> bool:
-        return self.low > 0 or self.high < 0
 
 
 def paired_difference(by_task: Mapping[str, Sequence[float]]) -> Difference:

@@ -8,9 +8,10 @@ from pathlib import Path
 from pacos.config import Config
 from pacos.config import Contestant as Entry
 from pacos.errors import ConfigError, ModelError
+from pacos.extensions import TEMPLATES
 from pacos.models import check_adapter_fits, model_sha256, read_provenance
 from pacos.runs import file_sha256
-from pacos.templates import TEMPLATE_SHA256
+from pacos.templates import template
 
 BASE = "base"
 TUNED = "tuned"
@@ -37,7 +38,7 @@ def contestants(config: Config, own: Path) -> list[Contestant]:
     Raises ConfigError: a name that is taken, an entry without model and adapter, a second base with
     `engine.url`. Raises ModelError: a model or adapter that is not there, an adapter of another base, rank or template.
     """
-    base = config.train.model or config.model.base
+    base = config.student
     entries: list[tuple[str, str, Path | None]] = [(BASE, base, None)]
     if own.is_dir():
         entries.append((TUNED, str(own), None) if config.train.result == "model" else (TUNED, base, own))
@@ -104,7 +105,7 @@ def _check_url(config: Config, models: set[str]) -> None:
     """A server given by URL serves one base, and that must be the one to evaluate."""
     if not config.engine.url:
         return
-    served = config.engine.model or config.train.model or config.model.base
+    served = config.engine.model or config.student
     if others := sorted(models - {served}):
         raise ConfigError(
             f"the server at `engine.url` serves {served}; it cannot answer as {others[0]}",
@@ -132,10 +133,11 @@ def _check_base(adapter: Path, base: str, base_sha256: str) -> None:
 def _check_template(folder: Path) -> None:
     """A template's text may change between versions; its name alone does not say that the two agree."""
     trained = read_provenance(folder)
-    template = trained.get("template", "")
-    if trained and trained.get("template_sha256") != TEMPLATE_SHA256.get(template):
+    name = trained.get("template", "")
+    known = template(name).sha256 if name in TEMPLATES else None
+    if trained and trained.get("template_sha256") != known:
         raise ModelError(
-            f"this was trained with a text of the template {template!r} that is not this version's",
+            f"this was trained with a text of the template {name!r} that is not this version's",
             where=str(folder / "pacos.json"),
             todo="evaluate it with the version that trained it, or train it again",
         )
@@ -146,13 +148,13 @@ def strange_prompts(entrants: Sequence[Contestant], prompts: Collection[str]) ->
 
     SuperNI's own encodings are nobody's training template, and so no surprise.
     """
-    asked = sorted(set(prompts) & set(TEMPLATE_SHA256))
+    asked = sorted(set(prompts) & set(TEMPLATES))
     lines = []
     for one in entrants:
-        template = read_provenance(one.adapter or Path(one.base)).get("template")
+        trained = read_provenance(one.adapter or Path(one.base)).get("template")
         lines += [
-            f"{one.name} was trained with the template {template}, and is asked with the prompt {prompt}"
+            f"{one.name} was trained with the template {trained}, and is asked with the prompt {prompt}"
             for prompt in asked
-            if template and prompt != template
+            if trained and prompt != trained
         ]
     return lines

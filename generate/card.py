@@ -56,7 +56,7 @@ def _method(generate: GenerateConfig, stats: dict[str, Any]) -> str:
 
 def _body(config: Config, seeds: Path, seed_count: int, stats: dict[str, Any]) -> str:
     generate, funnel = config.generate, stats["funnel"]
-    model = config.engine.model or config.model.base
+    model = config.teacher
     rejected = "\n".join(f"| {reason} | {count:,} |" for reason, count in funnel["rejected"].items())
     kept = 100 * funnel["instructions"] / funnel["items"] if funnel["items"] else 0.0
     words = stats["lengths"]

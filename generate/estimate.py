@@ -49,7 +49,7 @@ def estimate(config: Config, seeds: list[Seed], path: Path) -> list[str]:
     amount = _within_budget(config, seeds)
     hours = amount.written / TOKENS_PER_SECOND / 3600
     total = cost(config, hours * 3600, amount.read, amount.written)
-    model = config.engine.model or config.model.base
+    model = config.teacher
     return [
         f"seeds     {len(seeds)} tasks in {path}",
         f"model     {model}, {f'served at {config.engine.url}' if config.engine.url else 'served on this machine'}",

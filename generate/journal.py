@@ -113,7 +113,7 @@ def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
     generate = config.generate
     settings = {
         "seed": config.seed,
-        "engine.model": config.engine.model or config.model.base,
+        "engine.model": config.teacher,
         "model.revision": config.model.revision,
         "model.chat": config.model.chat,
         "generate.preset": generate.preset,

@@ -4,11 +4,58 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pacos.config import ModelConfig
 from pacos.errors import HubOutOfReach, ModelError
+from pacos.runs import file_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model, or an adapter on it, as it was found on this machine.
+
+    `sha256` is the fingerprint of the base's weights, "" for a hub model that is not downloaded yet; `adapter_sha256`
+    that of the adapter's file. `provenance` is what training wrote beside the weights (pacos.json), empty for those
+    from elsewhere.
+    """
+
+    base: str
+    sha256: str = ""
+    adapter: Path | None = None
+    adapter_sha256: str = ""
+    rank: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def template(self) -> str:
+        """The training template; "" where none is known."""
+        return str(self.provenance.get("template", ""))
+
+    def __str__(self) -> str:
+        return f"{self.base} + {self.adapter}" if self.adapter else self.base
+
+
+def resolve_model(base: str, settings: ModelConfig, adapter: Path | None = None) -> ModelRef:
+    """Find a model, and an adapter that fits it, and read what tells them from others; loads no weights.
+
+    Raises ModelError: a folder that is not there or holds no model, an adapter that is broken or of other shapes.
+    """
+    sha256 = model_sha256(base, settings)
+    if adapter is None:
+        return ModelRef(base, sha256, provenance=read_provenance(Path(base)))
+    check_adapter_fits(adapter, base, settings)
+    return ModelRef(
+        base,
+        sha256,
+        adapter,
+        adapter_sha256=file_sha256(adapter / "adapter_model.safetensors"),
+        rank=adapter_rank(read_adapter_config(adapter)),
+        provenance=read_provenance(adapter),
+    )
+
 
 # Ranks that vLLM has kernels for (vllm/config/lora.py).
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

@@ -10,32 +10,64 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pacos.errors import ModelError
+from pacos.extensions import TEMPLATES, load
 from pacos.records import Task
 
-ALPACA_WITH_INPUT = (
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A training format. Its forms are (what the model reads, what its answer begins with); a row with an input takes
+    one of `with_input`, drawn by its own seed where there are several.
+
+    `chat_template` lets vLLM and transformers chat as trained: it renders `chat_prompt`, whose {instruction} is the
+    last user message. `sha256` names the format's text in adapters and caches.
+    """
+
+    name: str
+    with_input: tuple[tuple[str, str], ...]
+    without_input: tuple[tuple[str, str], ...]
+    chat_template: str
+    chat_prompt: str
+    sha256: str
+    strips: bool = False  # white space around each field is no part of it
+
+    def render(self, task: Task, draw: str) -> tuple[str, str]:
+        """(prompt, response) of a task; `draw` seeds the choice between several forms."""
+        instruction, input, output = (
+            (text.strip() if self.strips else text) for text in (task.instruction, task.input, task.output)
+        )
+        forms = self.with_input if input else self.without_input
+        prompt, start = forms[0] if len(forms) == 1 else random.Random(draw).choice(forms)
+        return prompt.format(instruction=instruction, input=input), start + output
+
+
+_ALPACA_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
 )
-ALPACA_WITHOUT_INPUT = (
+_ALPACA_WITHOUT_INPUT = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:"
 )
 
-ALPACA_SHA256 = hashlib.sha256((ALPACA_WITH_INPUT + "\0" + ALPACA_WITHOUT_INPUT).encode()).hexdigest()
-
-# What vLLM and transformers need to chat with an adapter as it was trained: the last user message is the instruction.
-ALPACA_CHAT_TEMPLATE = (
-    "{{ bos_token }}"
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{{ messages[-1]['content'] }}\n\n### Response:"
+ALPACA = Template(
+    name="alpaca",
+    with_input=((_ALPACA_WITH_INPUT, ""),),
+    without_input=((_ALPACA_WITHOUT_INPUT, ""),),
+    chat_template=(
+        "{{ bos_token }}"
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\n{{ messages[-1]['content'] }}\n\n### Response:"
+    ),
+    chat_prompt=_ALPACA_WITHOUT_INPUT,
+    sha256=hashlib.sha256((_ALPACA_WITH_INPUT + "\0" + _ALPACA_WITHOUT_INPUT).encode()).hexdigest(),
 )
 
-# Self-Instruct's encodings (self_instruct/prepare_for_finetuning.py): what the model reads, and what its answer
-# begins with. A row draws one; an empty input counts as none.
-SELF_INSTRUCT_WITH_INPUT = (
+# Self-Instruct's encodings (self_instruct/prepare_for_finetuning.py).
+_SELF_INSTRUCT_WITH_INPUT = (
     ("{instruction}\nInput: {input}\nOutput:", " "),
     ("{instruction}\n\nInput: {input}\n\nOutput:", " "),
     ("Task: {instruction}\nInput: {input}\nOutput:", " "),
@@ -44,7 +76,7 @@ SELF_INSTRUCT_WITH_INPUT = (
     ("{instruction}\n{input}\n\n", ""),
     ("Task: {instruction}\n\n{input}\n\n", ""),
 )
-SELF_INSTRUCT_WITHOUT_INPUT = (
+_SELF_INSTRUCT_WITHOUT_INPUT = (
     ("{instruction} Output:", " "),
     ("{instruction}\nOutput:", " "),
     ("{instruction}\n\nOutput:", " "),
@@ -52,17 +84,24 @@ SELF_INSTRUCT_WITHOUT_INPUT = (
     ("{instruction}\n\n", ""),
     ("Task: {instruction}\n\n", ""),
 )
-SELF_INSTRUCT_SHA256 = hashlib.sha256(
-    repr((SELF_INSTRUCT_WITH_INPUT, SELF_INSTRUCT_WITHOUT_INPUT)).encode()
-).hexdigest()
 
-# Self-Instruct's own evaluation without an input asks in this one of the thirteen.
-SELF_INSTRUCT_CHAT_TEMPLATE = "{{ bos_token }}{{ messages[-1]['content'] }}\nOutput:"
+SELF_INSTRUCT = Template(
+    name="self-instruct",
+    with_input=_SELF_INSTRUCT_WITH_INPUT,
+    without_input=_SELF_INSTRUCT_WITHOUT_INPUT,
+    # Self-Instruct's own evaluation without an input asks in this one of the thirteen.
+    chat_template="{{ bos_token }}{{ messages[-1]['content'] }}\nOutput:",
+    chat_prompt="{instruction}\nOutput:",
+    sha256=hashlib.sha256(repr((_SELF_INSTRUCT_WITH_INPUT, _SELF_INSTRUCT_WITHOUT_INPUT)).encode()).hexdigest(),
+    strips=True,
+)
 
-# By `train.template`: hash of the format, chat template, and the prompt that the latter renders.
-TEMPLATE_SHA256 = {"alpaca": ALPACA_SHA256, "self-instruct": SELF_INSTRUCT_SHA256}
-CHAT_TEMPLATES = {"alpaca": ALPACA_CHAT_TEMPLATE, "self-instruct": SELF_INSTRUCT_CHAT_TEMPLATE}
-CHAT_PROMPTS = {"alpaca": ALPACA_WITHOUT_INPUT, "self-instruct": "{instruction}\nOutput:"}
+
+def template(name: str) -> Template:
+    """The training template of that name (extensions.TEMPLATES). Raises KeyError for an unknown one."""
+    found: Template = load(TEMPLATES, name)
+    return found
+
 
 # Text that spells a special token stays text. Masks that nobody reads are not made.
 IDS_ONLY = {
@@ -104,19 +143,8 @@ class Prompt:
 
 
 def alpaca_prompt(instruction: str, input: str = "") -> str:
-    if input:
-        return ALPACA_WITH_INPUT.format(instruction=instruction, input=input)
-    return ALPACA_WITHOUT_INPUT.format(instruction=instruction)
-
-
-def training_text(template: str, task: Task, draw: str) -> tuple[str, str]:
-    """(prompt, response) of a task; where a template has several forms, `draw` seeds which one."""
-    if template == "alpaca":
-        return alpaca_prompt(task.instruction, task.input), task.output
-    input = task.input.strip()
-    forms = SELF_INSTRUCT_WITH_INPUT if input else SELF_INSTRUCT_WITHOUT_INPUT
-    prompt, start = random.Random(draw).choice(forms)
-    return prompt.format(instruction=task.instruction.strip(), input=input), start + task.output.strip()
+    """The Alpaca prompt of a task, up to where it is answered."""
+    return ALPACA.render(Task(instruction, input), "")[0]
 
 
 def encode_prompts(tokenizer: Tokenizer, prompts: list[str]) -> list[list[int]]:

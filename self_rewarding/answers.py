@@ -20,7 +20,7 @@ from pacos.serving.cost import cost
 from pacos.serving.cpu import Workload
 from pacos.serving.engine import Completion, Engine, Sampling, open_engine
 from pacos.serving.requests import Ask, archive, ask_all
-from pacos.templates import Prompt, encode_prompts, training_text
+from pacos.templates import Prompt, encode_prompts, template
 
 log = logging.getLogger("pacos")
 
@@ -72,7 +72,7 @@ def tasks_file(config: Config) -> Path:
 
 def answering_model(config: Config) -> tuple[str, Path | None]:
     """(model, adapter). Raises ModelError for an adapter that is not there, or of another base."""
-    model = config.answers.model or config.train.model or config.model.base
+    model = config.answers.model or config.student
     adapter = Path(config.answers.adapter) if config.answers.adapter else None
     if adapter:
         check_adapter_fits(adapter, model, config.model)
@@ -134,7 +134,7 @@ def _asks(
             where="answers.max_tokens",
             todo="lower it, or raise engine.args.max_model_len",
         )
-    texts = [training_text(config.train.template, task, f"{config.seed}:{id}")[0] for id, task in tasks]
+    texts = [template(config.train.template).render(task, f"{config.seed}:{id}")[0] for id, task in tasks]
     prompts = map(Prompt, texts, encode_prompts(engine.tokenizer, texts))
     fitting = [(named, prompt) for named, prompt in zip(tasks, prompts, strict=True) if len(prompt.ids) <= room]
     if len(fitting) < len(tasks):

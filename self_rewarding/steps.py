@@ -204,7 +204,7 @@ def _engine(config: Config, adapters: list[Path]) -> tuple[str, tuple[Path, ...]
 
 
 def _base(config: Config) -> str:
-    return config.train.model or config.model.base
+    return config.student
 
 
 def _label(config: Config, model: str) -> str:

@@ -26,7 +26,7 @@ from pacos.train.export.hub import check_token
 from pacos.train.model.load import meta_model
 from pacos.train.model.lora import peft_settings
 from pacos.train.model.memory import reckon
-from pacos.train.model.precision import base_name, computing_dtype, precision
+from pacos.train.model.precision import computing_dtype, precision
 from pacos.train.model.start import check_start
 from pacos.train.model.structure import trainable_parameters
 from pacos.train.packing.plan import total_steps
@@ -114,7 +114,7 @@ def plan(config: Config) -> list[str]:
     what = {"lora": "LoRA", "qlora": "QLoRA", "full": "every weight"}[config.train.method]
     if config.train.method != "full":
         what += f" r={lora.r} alpha={lora.alpha} on {lora.targets}"
-    lines = [f"base {base_name(config)}, {what}"]
+    lines = [f"base {config.student}, {what}"]
     if config.train.adapter:
         lines.append(f"going on from the adapter {config.train.adapter}")
     try:
@@ -153,7 +153,7 @@ def _planned_work(config: Config) -> list[str]:
     train, lines = config.train, []
     kind = "pairs" if train.objective == "dpo" else "examples"
     if train.data or source_paths(config)[0].is_file():
-        dataset = load_dataset(config, load_tokenizer(base_name(config), config.model))
+        dataset = load_dataset(config, load_tokenizer(config.student, config.model))
         rows = len(dataset.examples) // (2 if train.objective == "dpo" else 1)
         steps = total_steps(rows - train.eval_examples, train)
         lines += [

@@ -14,7 +14,7 @@ from pacos.errors import ModelError
 from pacos.models import load_tokenizer, model_sha256
 from pacos.records import read_jsonl, write_json
 from pacos.runs import Run, Stage
-from pacos.templates import TEMPLATE_SHA256
+from pacos.templates import template
 from pacos.train.attention.dispatch import FLEX, attention_for
 from pacos.train.data.examples import Dataset
 from pacos.train.data.sources import hub_revisions, source_files
@@ -27,7 +27,7 @@ from pacos.train.isolation import check_isolation
 from pacos.train.model.fsdp import gather, is_sharded, reshard, shard, sharding_asked
 from pacos.train.model.load import load_model, meta_model
 from pacos.train.model.memory import Memory, fit, free_memory, reckon
-from pacos.train.model.precision import base_name, computing_dtype, precision
+from pacos.train.model.precision import computing_dtype, precision
 from pacos.train.model.start import check_start, start_sha256
 from pacos.train.model.structure import causal_model, trainable_parameters
 from pacos.train.optimization.loop import train_loop
@@ -69,7 +69,7 @@ def main(config: Config, run: Run | None) -> None:
     begun = run.stage("train", *decisions(config), inputs=input_paths(config)) if run and not done[0] else None
     with begun or contextlib.nullcontext() as stage:
         if stage:
-            load_dataset(config, load_tokenizer(base_name(config), config.model), keep=True)
+            load_dataset(config, load_tokenizer(config.student, config.model), keep=True)
         accelerator = open_accelerator(config, tracked=recipe(config))
         broadcast_object_list(done)
         if not done[0]:
@@ -80,7 +80,7 @@ def main(config: Config, run: Run | None) -> None:
 
 
 def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> None:
-    tokenizer = load_tokenizer(base_name(config), config.model)
+    tokenizer = load_tokenizer(config.student, config.model)
     dataset = load_dataset(config, tokenizer)
     config, memory = reckon_memory(config, dataset, accelerator)
     model = place_model(config, accelerator)
@@ -117,11 +117,11 @@ def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> No
 def describe_origin(config: Config, dataset: Dataset, tokenizer: Any) -> dict[str, str]:
     """What `pacos.json` holds: all that the weights were made from."""
     return {
-        "base": base_name(config),
-        "base_sha256": model_sha256(base_name(config), config.model),
+        "base": config.student,
+        "base_sha256": model_sha256(config.student, config.model),
         "start_sha256": start_sha256(config),
         "template": config.train.template,
-        "template_sha256": TEMPLATE_SHA256[config.train.template],
+        "template_sha256": template(config.train.template).sha256,
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
         "dataset_sha256": dataset.sha256,
     }
@@ -169,7 +169,7 @@ def is_done(config: Config, run: Run) -> bool:
 
 def decisions(config: Config) -> tuple[object, ...]:
     """All that decides the result and is no file: the manifest holds the files' hashes."""
-    return recipe(config), model_sha256(base_name(config), config.model), hub_revisions(config)
+    return recipe(config), model_sha256(config.student, config.model), hub_revisions(config)
 
 
 def recipe(config: Config) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def announce(
     log.info("train: %s", plan)
     log.info(
         "train: %s computed in %s, %s trainable weights; %d steps on %d × %s; packed = alone to %.1e",
-        base_name(config),
+        config.student,
         precision(config),
         f"{trainable:,}",
         len(plan.steps),

@@ -98,7 +98,7 @@ def plan(config: Config, kind: Kind, answers: Answers) -> list[str]:
 def settings_of(config: Config, kind: Kind) -> Settings:
     """Raises ModelError for a judge that is not there."""
     judge = config.evaluate.judge
-    model = judge.model or config.engine.model or config.model.base
+    model = judge.model or config.teacher
     adapter = Path(judge.adapter) if judge.adapter else None
     if adapter:
         read_adapter_config(adapter)

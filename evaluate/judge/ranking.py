@@ -12,10 +12,11 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from pacos.evaluate.agreement import Rate, kendall, spearman, wilson
+from pacos.evaluate.agreement import kendall, spearman, wilson
 from pacos.evaluate.intervals import paired_difference
 from pacos.evaluate.judge.answers import Answer
 from pacos.records import Judgement
+from pacos.results.figures import Rate
 
 Values = dict[str, Any]
 Key = tuple[str, str, int]

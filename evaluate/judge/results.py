@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.evaluate.agreement import Rate, cohen_kappa, comparison, spearman, wilson
+from pacos.evaluate.agreement import cohen_kappa, comparison, spearman, wilson
 from pacos.evaluate.judge import ranking
 from pacos.evaluate.judge.answers import Answers
 from pacos.evaluate.judge.prompts import GRADES, SCORES, Kind
 from pacos.records import Judgement, read_jsonl
+from pacos.results.figures import Rate
 
 Values = dict[str, Any]
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pacos.evaluate.agreement import Rate, cohen_kappa, comparison, wilson
+from pacos.evaluate.agreement import cohen_kappa, comparison, wilson
 from pacos.evaluate.judge.prompts import GRADES
 from pacos.evaluate.judge.results import PUBLISHED, grade_agreement, grade_figures
 from pacos.evaluate.review.questions import LEFT, NO, QUESTIONS, TIE, YES
 from pacos.evaluate.review.sheet import AGAIN, Sheet, read_sheet
 from pacos.evaluate.review.votes import Ballot, read_ballots
 from pacos.records import Judgement, read_object, read_records, write_json
+from pacos.results.figures import Rate
 
 Values = dict[str, Any]
 

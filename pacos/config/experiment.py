@@ -33,6 +33,16 @@ class Config(Section):
     loop: LoopConfig = LoopConfig()
 
     @property
+    def teacher(self) -> str:
+        """The model that writes: `engine.model`, or `model.base`."""
+        return self.engine.model or self.model.base
+
+    @property
+    def student(self) -> str:
+        """The model that is tuned, and whose adapters are evaluated: `train.model`, or `model.base`."""
+        return self.train.model or self.model.base
+
+    @property
     def run_dir(self) -> Path:
         return Path(self.runs_dir) / self.name
 

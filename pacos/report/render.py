@@ -4,20 +4,20 @@ Shows what exists and leaves out what does not. Models write much of the text he
 characters are made visible, and the page may load nothing from anywhere.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacos.records import DatasetRow, read_jsonl, read_object, read_records, write_json, write_text
+from pacos.records import read_object, write_json, write_text
 from pacos.report import charts
-from pacos.report.samples import cut, side_by_side
+from pacos.report.dataset import dataset
+from pacos.report.evaluation import contamination, evaluation, evaluation_of_run
+from pacos.report.people import judgements, reviews
+from pacos.report.training import training
 from pacos.runs import read_manifest
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-DATASET_SAMPLES = 8
-OVERLAPS_SHOWN = 20
 
 
 Values = dict[str, Any]
@@ -42,10 +42,10 @@ def render_comparison(folders: Sequence[Path], comparison: Values, out: Path) ->
         "name": f"Comparison on {comparison['suite']}",
         "manifest": {"stages": {}},
         "checks": [],
-        "evaluations": [_evaluation(comparison, dict(zip(names, folders, strict=True)))],
-        "reviews": [found for run in runs for found in _reviews(run)],
-        "judgements": [found for run in runs for found in _judgements(run)],
-        "contamination": [found for run in runs for found in _contamination(run)],
+        "evaluations": [evaluation(comparison, dict(zip(names, folders, strict=True)))],
+        "reviews": [found for run in runs for found in reviews(run)],
+        "judgements": [found for run in runs for found in judgements(run)],
+        "contamination": [found for run in runs for found in contamination(run)],
         "training": {},
         "dataset": {},
     }
@@ -92,93 +92,15 @@ def gather(run_dir: Path) -> Values:
         "manifest": manifest,
         "checks": _checks(run_dir / "checks.json"),
         "evaluations": [
-            _evaluation_of_run(run_dir / "eval", path) for path in sorted((run_dir / "eval").glob("comparison*.json"))
+            evaluation_of_run(run_dir / "eval", path) for path in sorted((run_dir / "eval").glob("comparison*.json"))
         ],
         "rounds": _read_json(run_dir / "rounds.json") if (run_dir / "rounds.json").is_file() else {},
-        "reviews": _reviews(run_dir),
-        "judgements": _judgements(run_dir),
-        "contamination": _contamination(run_dir),
-        "training": _training(run_dir / "train" / "metrics.jsonl"),
-        "dataset": _dataset(run_dir / "dataset"),
+        "reviews": reviews(run_dir),
+        "judgements": judgements(run_dir),
+        "contamination": contamination(run_dir),
+        "training": training(run_dir / "train" / "metrics.jsonl"),
+        "dataset": dataset(run_dir / "dataset"),
     }
-
-
-def _evaluation_of_run(folder: Path, path: Path) -> Values:
-    comparison = _read_json(path)
-    contestants = [comparison["base"], *comparison["contestants"]]
-    return _evaluation(comparison, {one["name"]: folder / one["label"] for one in contestants})
-
-
-def _evaluation(comparison: Values, folders: Mapping[str, Path]) -> Values:
-    """`folders` are the contestants' by name, in the comparison's order."""
-    scores = {name: _read_json(folder / "scores.json") for name, folder in folders.items()}
-    # A baseline's answers are copies, nothing to read.
-    models = {name: folder for name, folder in folders.items() if scores[name]["base"].get("model", name)}
-    return {
-        "comparison": comparison,
-        "scores": scores,
-        "samples": side_by_side(models or folders, comparison["suite"]),
-    }
-
-
-def _reviews(run_dir: Path) -> list[Values]:
-    """What people found (`review/<kind>--<name>/review.json`)."""
-    return [_read_json(path) for path in sorted(run_dir.glob("review/*/review.json"))]
-
-
-def _judgements(run_dir: Path) -> list[Values]:
-    """What judges found (`judge/<kind>--<suite>/results.json`), each with its agreement with people where they have
-    voted on the same answers."""
-    agreed = {
-        (one["judge"]["kind"], one["name"]): one["judge"]["agreement"] for one in _reviews(run_dir) if one["judge"]
-    }
-    found = [_read_json(path) for path in sorted(run_dir.glob("judge/*/results.json"))]
-    return [one | {"people": agreed.get((one["kind"], one["suite"]), {})} for one in found]
-
-
-def _contamination(run_dir: Path) -> list[Values]:
-    """What of each suite turned up in the training data; the counts, and the first overlaps."""
-    found = []
-    for path in sorted((run_dir / "eval").glob("contamination*.json")):
-        values = _read_json(path)
-        overlaps = [
-            one | {side: one[side] | {"text": cut(one[side]["text"])} for side in ("evaluation", "training")}
-            for one in values["overlaps"][:OVERLAPS_SHOWN]
-        ]
-        found.append(values | {"run": run_dir.name, "overlaps": overlaps})
-    return found
-
-
-def _training(path: Path) -> Values:
-    if not path.is_file():
-        return {}
-    steps = [values for _, values in read_jsonl(path, torn_tail=True)]
-    if not steps:
-        return {}
-    seconds = sum(step["seconds"] for step in steps)
-    tokens = sum(step["tokens"] for step in steps)
-    return {
-        "steps": [
-            {key: step[key] for key in ("step", "epoch", "loss", "learning_rate", "grad_norm")} for step in steps
-        ],
-        "first_loss": steps[0]["loss"],
-        "last_loss": steps[-1]["loss"],
-        "examples": sum(step["examples"] for step in steps),
-        "tokens": tokens,
-        "response_tokens": sum(step["response_tokens"] for step in steps),
-        "tokens_per_s": tokens / seconds if seconds else 0.0,
-        "fill": sum(step["fill"] for step in steps) / len(steps),
-        "seconds": seconds,
-    }
-
-
-def _dataset(folder: Path) -> Values:
-    if not (folder / "stats.json").is_file():
-        return {}
-    rows = read_records(folder / "dataset.jsonl", DatasetRow) if (folder / "dataset.jsonl").is_file() else []
-    spread = rows[:: max(1, len(rows) // DATASET_SAMPLES)][:DATASET_SAMPLES]
-    samples = [{"instruction": row.instruction, "input": row.input, "output": row.output} for row in spread]
-    return {"stats": _read_json(folder / "stats.json"), "samples": samples}
 
 
 def _checks(path: Path) -> list[Values]:
@@ -220,12 +142,12 @@ def _environment() -> "Environment":
 
 def _figures(report: Values) -> dict[str, str]:
     figures = {}
-    for index, evaluation in enumerate(report["evaluations"]):
-        figures[f"differences{index}"] = charts.differences(evaluation["comparison"])
-        if sum(one["step"] > 0 for one in evaluation["comparison"]["contestants"]) > 1:
-            figures[f"curve{index}"] = charts.learning_curve(evaluation["comparison"])
-        figures[f"categories{index}"] = charts.categories(evaluation["comparison"])
-        figures[f"tasks{index}"] = charts.tasks(evaluation["comparison"])
+    for index, part in enumerate(report["evaluations"]):
+        figures[f"differences{index}"] = charts.differences(part["comparison"])
+        if sum(one["step"] > 0 for one in part["comparison"]["contestants"]) > 1:
+            figures[f"curve{index}"] = charts.learning_curve(part["comparison"])
+        figures[f"categories{index}"] = charts.categories(part["comparison"])
+        figures[f"tasks{index}"] = charts.tasks(part["comparison"])
     for index, found in enumerate(report["judgements"]):
         if found["kind"] == "rubric":
             figures[f"grades{index}"] = charts.grades(found)

@@ -292,7 +292,7 @@ async def open_engine(
 
     Raises EngineError (no answer, refused, died while starting) and ModelError (model or adapter not there).
     """
-    model = model or config.engine.model or config.model.base
+    model = model or config.teacher
     adapters, workload = adapters or {}, workload or Workload()
     tokenizer = await asyncio.to_thread(load_tokenizer, model, config.model)
     merged = bool(adapters) and serves_merged(config)

@@ -20,7 +20,7 @@ from pacos.config import ModelConfig
 from pacos.errors import ModelError
 from pacos.models import load_tokenizer, loading_options, model_error, read_provenance
 from pacos.records import disk_error
-from pacos.templates import CHAT_PROMPTS, encode_prompts
+from pacos.templates import encode_prompts, template
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +143,7 @@ def load_base(name: str, revision: str | None, device: str, dtype: "torch.dtype 
 
 def probe_prompts(tokenizer: Any, adapter: Path) -> list[list[int]]:
     """Token ids of PROBES in the template that the adapter was trained with."""
-    prompt = CHAT_PROMPTS[read_provenance(adapter).get("template", "alpaca")]
+    prompt = template(read_provenance(adapter).get("template", "alpaca")).chat_prompt
     return encode_prompts(tokenizer, [prompt.format(instruction=text) for text in PROBES])
 
 

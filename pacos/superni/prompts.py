@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pacos.superni.tasks import Example, Instance
-from pacos.templates import ALPACA_SHA256, alpaca_prompt
+from pacos.templates import ALPACA, alpaca_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def tk_instruct(instance: Instance, shown: Demonstrations) -> str:
 def preset_sha256(preset: str) -> str:
     """Fingerprint of a preset's format; for `alpaca` the one that a trained adapter carries."""
     if preset == "alpaca":
-        return ALPACA_SHA256
+        return ALPACA.sha256
     examples = (Example("{input}", "{output}", "{explanation}"),) * 2
     rendered = [
         render(preset, Instance("", "", "", "{definition}", question, (), examples, examples))

@@ -20,7 +20,7 @@ from pacos.runs import Run, read_manifest
 from pacos.serving.adapter_check import MIXED_TOKENS, AdapterCheck, check, check_own_voice
 from pacos.serving.engine import Completion, Engine, Sampling, open_engine
 from pacos.superni.tasks import Example, Instance, read_suite
-from pacos.templates import TEMPLATE_SHA256
+from pacos.templates import template
 from tests.support.superni_folder import instances, write_superni
 from tests.support.tiny_llama import write_adapter
 
@@ -311,7 +311,7 @@ def test_an_adapter_of_another_template_is_refused_or_said(
     with pytest.raises(ModelError, match="'alpaca' that is not this version's"):
         contestants(config, adapter)
 
-    trained["template_sha256"] = TEMPLATE_SHA256["alpaca"]
+    trained["template_sha256"] = template("alpaca").sha256
     (adapter / "pacos.json").write_text(json.dumps(trained), encoding="utf-8")
     entrants = contestants(config, adapter)
     assert strange_prompts(entrants, ["alpaca", "tk-instruct:def"]) == []

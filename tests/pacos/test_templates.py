@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pacos.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt, encode_prompts, encode_responses
+from pacos.templates import ALPACA, alpaca_prompt, encode_prompts, encode_responses
 
 
 @pytest.fixture(scope="module")
@@ -77,5 +77,5 @@ def test_responses_carry_no_special_tokens(tokenizer) -> None:
 
 def test_the_chat_template_renders_what_was_trained(tokenizer) -> None:
     messages = [{"role": "user", "content": "Say hi."}]
-    text = tokenizer.apply_chat_template(messages, chat_template=ALPACA_CHAT_TEMPLATE, tokenize=False)
+    text = tokenizer.apply_chat_template(messages, chat_template=ALPACA.chat_template, tokenize=False)
     assert text == tokenizer.bos_token + alpaca_prompt("Say hi.")

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,8 @@ from safetensors.torch import load_file, save_file
 from pacos.config import ModelConfig
 from pacos.errors import RunError, TrainingError
 from pacos.models import load_tokenizer, read_adapter_config
-from pacos.templates import ALPACA_SHA256, alpaca_prompt, encode_prompts
+from pacos.templates import ALPACA, alpaca_prompt, encode_prompts
 from pacos.train.data.examples import Dataset, Example
-from pacos.train.export import adapter as export
 from pacos.train.export.adapter import check_equal, check_trained, export_trained, serve_command, with_chat_template
 from pacos.train.export.probe import StopProbe
 from pacos.train.model.fsdp import gather
@@ -20,7 +20,7 @@ from pacos.train.model.load import load_model
 from pacos.train.model.structure import trainable_parameters
 from tests.support.small_training import train_here, training_config, write_tasks
 
-PROVENANCE = {"dataset_sha256": "0" * 64, "template_sha256": ALPACA_SHA256}
+PROVENANCE = {"dataset_sha256": "0" * 64, "template_sha256": ALPACA.sha256}
 PROBE = StopProbe(32, 30, 256, 17)
 
 
@@ -60,7 +60,7 @@ def test_the_folder_holds_what_peft_vllm_and_a_reader_need(trained, tiny_base):
     assert set(provenance) == {
         "base", "base_sha256", "start_sha256", "template", "template_sha256", "tokenizer_sha256", "dataset_sha256",
     }  # fmt: skip
-    assert provenance["template_sha256"] == ALPACA_SHA256
+    assert provenance["template_sha256"] == ALPACA.sha256
     assert provenance.pop("start_sha256") == "", "it started at the base"
     assert all(len(value) == 64 for name, value in provenance.items() if name.endswith("sha256"))
     assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")], "nothing left aside"
@@ -89,14 +89,14 @@ def test_a_tokenizer_that_puts_no_bos_gets_a_template_without_one(tiny_base):
 
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
     tokenizer.backend_tokenizer.post_processor = processors.Sequence([])
-    assert "bos_token" not in with_chat_template(tokenizer, "alpaca").chat_template
+    assert "bos_token" not in with_chat_template(tokenizer, ALPACA).chat_template
     assert tokenizer.chat_template is None, "the caller's tokenizer stays as it was"
 
 
-def test_no_template_is_better_than_one_that_renders_another_prompt(tiny_base, monkeypatch, caplog):
+def test_no_template_is_better_than_one_that_renders_another_prompt(tiny_base, caplog):
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
-    monkeypatch.setitem(export.CHAT_TEMPLATES, "alpaca", "{{ bos_token }}USER: {{ messages[-1]['content'] }}")
-    assert with_chat_template(tokenizer, "alpaca").chat_template is None
+    other = replace(ALPACA, chat_template="{{ bos_token }}USER: {{ messages[-1]['content'] }}")
+    assert with_chat_template(tokenizer, other).chat_template is None
     assert "no chat template" in caplog.text
 
 

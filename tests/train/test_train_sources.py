@@ -9,7 +9,7 @@ from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.models import load_tokenizer
 from pacos.records import Task
 from pacos.runs import Run
-from pacos.templates import alpaca_prompt, training_text
+from pacos.templates import ALPACA, SELF_INSTRUCT, alpaca_prompt
 from pacos.train.data import tokenized as prepare
 from pacos.train.data.examples import check_examples, encode_tasks
 from pacos.train.data.sources import hub_revisions, load_tasks
@@ -113,13 +113,13 @@ def test_a_source_that_is_not_one_is_refused(source, complaint):
 
 def test_self_instructs_encodings_are_drawn_by_row_and_all_appear():
     task = Task(" Add. ", " 1 and 2 ", " 3 ")
-    texts = {training_text("self-instruct", task, f"0:{row}") for row in range(200)}
+    texts = {SELF_INSTRUCT.render(task, f"0:{row}") for row in range(200)}
     assert (
         len(texts) == 7 and ("Add.\n\nInput: 1 and 2\n\nOutput:", " 3") in texts and ("Add.\n1 and 2\n\n", "3") in texts
     )
-    alone = {training_text("self-instruct", Task("Add.", " ", "3"), f"0:{row}") for row in range(200)}
+    alone = {SELF_INSTRUCT.render(Task("Add.", " ", "3"), f"0:{row}") for row in range(200)}
     assert len(alone) == 6 and ("Add. Output:", " 3") in alone and ("Task: Add.\n\n", "3") in alone
-    assert training_text("alpaca", task, "0") == (alpaca_prompt(" Add. ", " 1 and 2 "), " 3 ")
+    assert ALPACA.render(task, "0") == (alpaca_prompt(" Add. ", " 1 and 2 "), " 3 ")
 
 
 def test_without_eos_a_response_ends_in_its_own_last_token(tokenizer):

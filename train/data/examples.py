@@ -14,7 +14,7 @@ from pacos.config import TrainConfig
 from pacos.errors import DataError, ModelError
 from pacos.progress import bar
 from pacos.records import Task
-from pacos.templates import Tokenizer, encode_prompts, encode_responses, training_text
+from pacos.templates import Tokenizer, encode_prompts, encode_responses, template
 
 # Rows that are tokenised at once: enough for all cores, few enough to show progress.
 CHUNK = 4096
@@ -89,7 +89,7 @@ def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train:
     with bar("tokenise", len(named), "rows", disable=len(named) < CHUNK) as progress:
         for start in range(0, len(named), CHUNK):
             chunk = named[start : start + CHUNK]
-            texts = [training_text(train.template, task, f"{seed}:{row}") for row, task in chunk]
+            texts = [template(train.template).render(task, f"{seed}:{row}") for row, task in chunk]
             prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
             responses = encode_responses(tokenizer, [response for _, response in texts])
             for (row, _), prompt, response in zip(chunk, prompts, responses, strict=True):

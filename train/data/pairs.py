@@ -12,7 +12,7 @@ from pacos.config import TrainConfig
 from pacos.errors import DataError
 from pacos.progress import bar
 from pacos.records import Task
-from pacos.templates import Tokenizer, encode_prompts, encode_responses, training_text
+from pacos.templates import Template, Tokenizer, encode_prompts, encode_responses, template
 from pacos.train.data.examples import CHUNK, Dataset, end_ids, make_example
 
 KEYS = ("instruction", "input", "prompt", "chosen", "rejected")
@@ -28,13 +28,12 @@ class Pair:
     chosen: str
     rejected: str
 
-    def texts(self, template: str, draw: str) -> tuple[str, str, str]:
-        """(prompt, chosen response, rejected response); see `training_text`."""
+    def texts(self, template: Template, draw: str) -> tuple[str, str, str]:
+        """(prompt, chosen response, rejected response); see `Template.render`."""
         if self.prompt:
             return self.prompt, self.chosen, self.rejected
         chosen, rejected = (
-            training_text(template, Task(self.instruction, self.input, answer), draw)
-            for answer in (self.chosen, self.rejected)
+            template.render(Task(self.instruction, self.input, answer), draw) for answer in (self.chosen, self.rejected)
         )
         return chosen[0], chosen[1], rejected[1]
 
@@ -63,7 +62,7 @@ def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train:
     with bar("tokenise", len(named), "pairs", disable=len(named) < CHUNK) as progress:
         for start in range(0, len(named), CHUNK):
             chunk = named[start : start + CHUNK]
-            texts = [pair.texts(train.template, f"{seed}:{row}") for row, pair in chunk]
+            texts = [pair.texts(template(train.template), f"{seed}:{row}") for row, pair in chunk]
             prompts = encode_prompts(tokenizer, [prompt for prompt, _, _ in texts])
             chosen = encode_responses(tokenizer, [response for _, response, _ in texts])
             rejected = encode_responses(tokenizer, [response for _, _, response in texts])

@@ -16,7 +16,7 @@ from typing import Any
 from pacos.config import Config
 from pacos.errors import ConfigError, DataError
 from pacos.records import Task, disk_error
-from pacos.templates import TEMPLATE_SHA256
+from pacos.templates import template
 from pacos.train.data.examples import Dataset, Example, check_examples, encode_tasks
 from pacos.train.data.pairs import Pair, encode_pairs
 from pacos.train.data.sources import load_pairs, load_tasks, source_names
@@ -72,7 +72,7 @@ def content_sha256(named: Sequence[tuple[str, Task | Pair]], tokenizer: Any, con
         train.max_length,
         train.mask_prompt,
         train.append_eos,
-        TEMPLATE_SHA256[train.template],
+        template(train.template).sha256,
         config.seed,
     ]
     digest = hashlib.sha256(json.dumps([tokenizer_sha256(tokenizer), *rules]).encode())

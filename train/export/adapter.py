@@ -16,13 +16,12 @@ from pacos.config import Config
 from pacos.errors import RunError, TrainingError
 from pacos.models import VLLM_LORA_RANKS, adapter_rank, serving_problems
 from pacos.records import disk_error, write_json, write_text
-from pacos.templates import CHAT_PROMPTS, CHAT_TEMPLATES, encode_prompts
+from pacos.templates import Template, encode_prompts, template
 from pacos.train.data.examples import Dataset
 from pacos.train.export.card import model_card
 from pacos.train.export.full_model import write_model
 from pacos.train.export.probe import StopProbe
 from pacos.train.model.lora import peft_settings
-from pacos.train.model.precision import base_name
 from pacos.train.model.start import WEIGHTS, start_weights
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def export_trained(
         else:
             weights = write_adapter(model, trained, config, aside)
             check_trained(weights, start_weights(config), where=str(folder))
-        with_chat_template(tokenizer, config.train.template).save_pretrained(aside)
+        with_chat_template(tokenizer, template(config.train.template)).save_pretrained(aside)
         write_json(aside / "pacos.json", provenance)
         write_text(aside / "README.md", model_card(config, dataset, provenance, probe))
         replace_folder(aside, folder)
@@ -70,7 +69,7 @@ def write_adapter(
     from peft import get_peft_model_state_dict
     from safetensors.torch import load_file
 
-    model.peft_config["default"].base_model_name_or_path = base_name(config)
+    model.peft_config["default"].base_model_name_or_path = config.student
     # "auto" would ask the hub whether the vocabulary was resized; it never is.
     model.save_pretrained(str(folder), state_dict=trained, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
@@ -113,7 +112,7 @@ def check_trained(weights: "dict[str, torch.Tensor]", start: "Mapping[str, torch
         )
 
 
-def with_chat_template(tokenizer: Any, template: str) -> Any:
+def with_chat_template(tokenizer: Any, format: Template) -> Any:
     """A copy of the tokenizer whose chat template gives the very ids of the training prompt.
 
     Where none does (a tokenizer that treats text behind BOS otherwise), it has no template: better none
@@ -121,8 +120,8 @@ def with_chat_template(tokenizer: Any, template: str) -> Any:
     """
     tokenizer = copy.deepcopy(tokenizer)
     instruction = "Name two fruits.\nOne of them red: “<b>&amp;</b>”"
-    expected = encode_prompts(tokenizer, [CHAT_PROMPTS[template].format(instruction=instruction)])[0]
-    bos, rest = "{{ bos_token }}", CHAT_TEMPLATES[template].removeprefix("{{ bos_token }}")
+    expected = encode_prompts(tokenizer, [format.chat_prompt.format(instruction=instruction)])[0]
+    bos, rest = "{{ bos_token }}", format.chat_template.removeprefix("{{ bos_token }}")
     for text in (bos + rest, rest):
         tokenizer.chat_template = text
         messages = [{"role": "user", "content": instruction}]
@@ -150,5 +149,5 @@ def serve_command(config: Config, folder: Path) -> str:
     if serving_problems(settings):
         return f"{shlex.join(['pacos', 'merge', str(folder), '--out', 'DIR'])} && vllm serve DIR"
     rank = next(rank for rank in VLLM_LORA_RANKS if rank >= adapter_rank(settings))
-    words = ["vllm", "serve", base_name(config), "--enable-lora", "--max-lora-rank", str(rank)]
+    words = ["vllm", "serve", config.student, "--enable-lora", "--max-lora-rank", str(rank)]
     return shlex.join([*words, "--lora-modules", f"{config.name}={folder}"])

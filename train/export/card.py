@@ -9,10 +9,9 @@ import yaml
 from pacos import __version__
 from pacos.config import Config, ModelConfig, TrainConfig
 from pacos.models import loading_options
-from pacos.templates import CHAT_PROMPTS
+from pacos.templates import template
 from pacos.train.data.examples import Dataset
 from pacos.train.export.probe import StopProbe
-from pacos.train.model.precision import base_name
 
 log = logging.getLogger("pacos")
 
@@ -105,11 +104,11 @@ def schedule(train: TrainConfig) -> str:
 
 def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], probe: StopProbe) -> str:
     train, full = config.train, config.train.method == "full"
-    licence = base_licence(base_name(config), config.model)
+    licence = base_licence(config.student, config.model)
     targets = train.lora.targets if isinstance(train.lora.targets, str) else ", ".join(train.lora.targets)
     header: dict[str, Any] = {
         **licence,
-        "base_model": base_name(config),
+        "base_model": config.student,
         "library_name": "transformers" if full else "peft",
         "pipeline_tag": "text-generation",
         "datasets": [source.name for source in train.data] or [f"{config.name}/dataset"],
@@ -137,11 +136,11 @@ def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], pro
         name=config.name,
         kind="Full fine-tune of" if full else "LoRA adapter for",
         licence=f": {licence.get('license_name') or licence['license']}" if licence else "",
-        base=base_name(config),
+        base=config.student,
         version=__version__,
         sources="\n".join(f"- `{source.name}`" for source in train.data) or "- the run's own dataset",
         data=f"Of {dataset.rows:,} rows: {dataset} (sha256 of the token ids `{provenance['dataset_sha256'][:16]}…`)",
         table="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
-        prompt=CHAT_PROMPTS[train.template],
+        prompt=template(train.template).chat_prompt,
         template=f"{train.template} (sha256 `{provenance['template_sha256'][:16]}…`)",
     )

@@ -10,7 +10,7 @@ from pacos.config import Config
 from pacos.errors import RunError, TrainingError
 from pacos.records import write_json
 from pacos.serving.merged import load_base
-from pacos.train.model.precision import base_name, training_dtype
+from pacos.train.model.precision import training_dtype
 from pacos.train.model.structure import causal_model
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def check_reads_back(folder: Path, expected: "Mapping[str, torch.Tensor]") -> No
 
 def share_moved(trained: "Mapping[str, torch.Tensor]", config: Config) -> float:
     """Share of all weights that are no longer the base's. Raises TrainingError where it is none."""
-    name, moved, total = base_name(config), 0, 0
+    name, moved, total = config.student, 0, 0
     revision = config.model.revision if name == config.model.base else None
     for parameter, weight in load_base(name, revision, "cpu").named_parameters():
         moved += int((trained[parameter] != weight.detach().to(trained[parameter].dtype)).sum())

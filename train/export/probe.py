@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pacos.config import Config
-from pacos.templates import encode_prompts, encode_responses, training_text
+from pacos.templates import encode_prompts, encode_responses, template
 from pacos.train.attention.dispatch import plain_attention
 from pacos.train.data.pairs import Pair
 from pacos.train.data.tokenized import load_rows
@@ -46,9 +46,9 @@ def probe_prompts(tokenizer: Any, config: Config) -> list[list[int]]:
     for name, row in rows[:: max(1, len(rows) // (4 * PROMPTS))]:
         draw = f"{config.seed}:{name}"
         if isinstance(row, Pair):
-            texts.append(row.texts(train.template, draw)[:2])
+            texts.append(row.texts(template(train.template), draw)[:2])
         else:
-            texts.append(training_text(train.template, row, draw))
+            texts.append(template(train.template).render(row, draw))
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
     responses = encode_responses(tokenizer, [response for _, response in texts])
     short = [

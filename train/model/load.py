@@ -8,7 +8,7 @@ from pacos.models import check_local, load_model_config, loading_options, model_
 from pacos.train.model.compilation import check_compiled, compile_pointwise, compiles
 from pacos.train.model.fused_lora import check_fused, fuse_lora
 from pacos.train.model.lora import add_lora
-from pacos.train.model.precision import base_name, computed_in, computing_dtype
+from pacos.train.model.precision import computed_in, computing_dtype
 from pacos.train.model.quantization import four_bits, plain_parameters
 from pacos.train.model.start import load_start
 
@@ -28,7 +28,7 @@ def load_model(config: Config, device: "torch.device | str", attention: str = "s
     import torch
     from transformers import AutoModelForCausalLM
 
-    name = base_name(config)
+    name = config.student
     check_local(name)
     dtype, method = computing_dtype(config), config.train.method
     quantised = {"quantization_config": four_bits(dtype)} if method == "qlora" else {}
@@ -73,11 +73,11 @@ def meta_model(config: Config) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    architecture = load_model_config(base_name(config), config.model)
+    architecture = load_model_config(config.student, config.model)
     if getattr(architecture.get_text_config(), "attn_logit_softcapping", None) and config.train.attention == "sdpa":
         raise ModelError(
             "caps its attention's logits, which sdpa leaves out without a word: it would be tuned as another model",
-            where=base_name(config),
+            where=config.student,
             todo="set train.attention=flex_attention, on a GPU",
         )
     options = {"dtype": computing_dtype(config), "trust_remote_code": config.model.trust_remote_code}
@@ -90,7 +90,7 @@ def meta_model(config: Config) -> Any:
     except ValueError as failure:
         if isinstance(failure, ModelError):
             raise
-        raise ModelError(f"is not a causal language model: {failure}", where=base_name(config)) from failure
+        raise ModelError(f"is not a causal language model: {failure}", where=config.student) from failure
     if config.train.fused_lora:
         fuse_lora(model)
     return model

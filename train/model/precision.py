@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("pacos")
 
 
-def base_name(config: Config) -> str:
-    return config.train.model or config.model.base
-
-
 def training_dtype(config: Config) -> "torch.dtype":
     """`model.dtype`, or the checkpoint's. A float16 base trains in bfloat16: without loss scaling, float16
     activations' gradients underflow to zero."""
@@ -26,7 +22,7 @@ def training_dtype(config: Config) -> "torch.dtype":
 
     wanted = config.model.dtype
     if wanted == "auto":
-        dtype = load_model_config(base_name(config), config.model).dtype or torch.float32
+        dtype = load_model_config(config.student, config.model).dtype or torch.float32
     else:
         dtype = getattr(torch, wanted)
     if dtype == torch.float16:

@@ -11,7 +11,7 @@ from pacos.config import Config, ModelConfig
 from pacos.errors import ConfigError, ModelError
 from pacos.models import read_adapter_config, read_provenance
 from pacos.runs import file_sha256
-from pacos.templates import TEMPLATE_SHA256
+from pacos.templates import template
 from pacos.train.export.merge import check_base
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def check_start(config: Config) -> None:
     settings, provenance = read_adapter_config(folder), read_provenance(folder)
     base = ModelConfig(**config.model.model_dump() | {"base": train.model or config.model.base})
     check_base(folder, base, provenance)
-    if provenance.get("template_sha256", TEMPLATE_SHA256[train.template]) != TEMPLATE_SHA256[train.template]:
+    if provenance.get("template_sha256", template(train.template).sha256) != template(train.template).sha256:
         raise ModelError(
             f"was trained with the template {provenance['template']}",
             where=str(folder),

@@ -1,0 +1,41 @@
+"""What the stages write, file by file: a dataclass for each, built by its writer and read by the report.
+
+    write_result(path, Comparison(…))
+    comparison = read_result(path, Comparison, todo="evaluate again")
+
+A field's name is the file's key. Keys may be added: a field that an earlier version did not write has a default, and a
+key that this version does not know is passed over.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from pacos.errors import DataError
+from pacos.records import read_object, write_json
+
+Result = TypeVar("Result")
+
+
+def write_result(path: Path, result: Any) -> None:
+    """Write a result as JSON; an interrupted write leaves the old file."""
+    write_json(path, plain(result))
+
+
+def plain(result: Any) -> Any:
+    """A result as JSON has it: mappings, lists, texts, numbers and null."""
+    return TypeAdapter(type(result)).dump_python(result, mode="json")
+
+
+def read_result(path: Path, kind: type[Result], *, todo: str) -> Result:
+    """Read a result back.
+
+    Raises DataError, with `todo`, for a file that is not there, is not JSON, or lacks what the result needs.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(read_object(path, todo=todo))
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"`{key}`: {first['msg']}", where=str(path), todo=todo) from None
