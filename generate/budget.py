@@ -2,14 +2,16 @@
 
 from enum import StrEnum
 
-from pacos.config import Config
+from pacos.config import EngineConfig, GenerateConfig
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.journal import Journal
-from pacos.generate.pool import RECENT_ITEMS, Tally
+from pacos.generate.stats import RECENT_ITEMS, Tally
 from pacos.serving.cost import cost
 
 
 class StoppedBy(StrEnum):
+    """What ended a run: the target, or a key of `generate.budget`."""
+
     TARGET = "target"
     REQUESTS = "requests"
     TOKENS = "tokens"
@@ -19,24 +21,26 @@ class StoppedBy(StrEnum):
 
 
 class Budget:
-    """Requests, tokens and acceptance are judged on what is committed, so that they stop every run at the same task.
+    """The limits of `generate.budget`.
 
-    Seconds and money follow the clock.
+    Requests, tokens and acceptance are counted over what is committed, so that they stop every run at the same task.
+    Seconds and money depend on the clock.
     """
 
-    def __init__(self, config: Config, journal: Journal) -> None:
-        self._limits = config.generate.budget
-        self._target = config.generate.target
+    def __init__(self, generate: GenerateConfig, engine: EngineConfig, journal: Journal) -> None:
+        self._limits = generate.budget
+        self._target = generate.target
+        self._engine = engine
         self._journal = journal
-        self._config = config
 
     @property
     def cost(self) -> float:
+        """What the engine has cost so far, over all sessions; 0 without a price."""
         journal = self._journal
-        return cost(self._config, journal.seconds, journal.prompt_tokens, journal.completion_tokens)
+        return cost(self._engine, journal.seconds, journal.tokens.prompt, journal.tokens.completion)
 
     def stopped_by(self, tally: Tally) -> StoppedBy | None:
-        """The first limit that is reached, or None."""
+        """The target or the first limit that is reached, or None."""
         limits = self._limits
         if tally.instructions >= self._target and not tally.rejected[Reason.PENDING]:
             return StoppedBy.TARGET
@@ -46,22 +50,22 @@ class Budget:
             return StoppedBy.TOKENS
         if len(tally.recent) == RECENT_ITEMS and sum(tally.recent) < limits.min_acceptance * RECENT_ITEMS:
             return StoppedBy.MIN_ACCEPTANCE
-        return self.clock()
+        return self.time_or_money()
 
     def may_ask(self, requests: int, tokens: int) -> bool:
-        """Whether one more request is within every limit, with so many requests and tokens to be committed before it.
+        """Whether every limit allows one more request, with `requests` and `tokens` to be committed before it.
 
-        Answers behind a gap in the journal do not count: they are committed after it, and the gap must be asked for.
+        Answers after a gap in the journal do not count: they are committed after it, and the gap must be filled first.
         """
         limits = self._limits
         if limits.requests is not None and requests >= limits.requests:
             return False
         if limits.tokens is not None and tokens >= limits.tokens:
             return False
-        return self.clock() is None
+        return self.time_or_money() is None
 
-    def clock(self) -> StoppedBy | None:
-        """The limit on time or money that is reached, or None."""
+    def time_or_money(self) -> StoppedBy | None:
+        """The limit on seconds or money that is reached, or None."""
         if self._limits.seconds is not None and self._journal.seconds >= self._limits.seconds:
             return StoppedBy.SECONDS
         if self._limits.money is not None and self.cost >= self._limits.money:

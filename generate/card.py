@@ -1,6 +1,6 @@
-"""The dataset card: says what the dataset is, and makes `datasets.load_dataset(FOLDER)` find its rows.
+"""The dataset card: describes the dataset, and lets `datasets.load_dataset(FOLDER)` find its rows.
 
-Without the `configs` header the library would read every file of the folder as data.
+Without the `configs` header the library would read every file in the folder as data.
 """
 
 import json
@@ -12,19 +12,21 @@ import yaml
 
 from pacos import __version__
 from pacos.config import Config, GenerateConfig
+from pacos.generate.presets import preset
 from pacos.records import Task, write_text
+from pacos.results.dataset import DatasetStats
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def write_card(folder: Path, config: Config, seeds: Path, seed_count: int, stats: dict[str, Any]) -> None:
+def write_card(folder: Path, config: Config, seeds: Path, seed_count: int, stats: DatasetStats) -> None:
     """Write `README.md` into the dataset's folder."""
-    header = yaml.safe_dump(_header(config, stats["funnel"]["accepted"]), sort_keys=False, allow_unicode=True)
+    header = yaml.safe_dump(_header(config, stats.funnel.accepted), sort_keys=False, allow_unicode=True)
     write_text(folder / "README.md", f"---\n{header}---\n\n{_body(config, seeds, seed_count, stats)}")
 
 
 def write_alpaca_json(path: Path, tasks: Sequence[Task]) -> None:
-    """The three keys in the form of the official `alpaca_data.json`: one list, indented by 4, ASCII only."""
+    """Write the tasks in the form of the official `alpaca_data.json`: one list, indented by 4, ASCII only."""
     rows = [{"instruction": task.instruction, "input": task.input, "output": task.output} for task in tasks]
     write_text(path, json.dumps(rows, indent=4))
 
@@ -42,30 +44,30 @@ def _header(config: Config, accepted: int) -> dict[str, Any]:
     }
 
 
-def _method(generate: GenerateConfig, stats: dict[str, Any]) -> str:
-    if generate.preset != "self-instruct":
+def _method(generate: GenerateConfig, stats: DatasetStats) -> str:
+    if not preset(generate.preset).follow_ups:
         return f"each prompt shows {generate.seeds_per_request} of them and asks for a list of new ones."
-    funnel, kinds = stats["funnel"], stats["classification"]
+    funnel, kinds = stats.funnel, stats.classification
     return (
         f"each prompt shows {generate.seeds_per_request} of them and {generate.machine_per_request} accepted "
-        f"instructions, and asks for more. Of the {funnel['instructions']:,} accepted, {kinds['yes']:,} were called "
+        f"instructions, and asks for more. Of the {funnel.instructions:,} accepted, {kinds['yes']:,} were called "
         "classification and given instances label first, the others input first; "
-        f"{funnel['instances']:,} instances were written."
+        f"{funnel.instances:,} instances were written."
     )
 
 
-def _body(config: Config, seeds: Path, seed_count: int, stats: dict[str, Any]) -> str:
-    generate, funnel = config.generate, stats["funnel"]
+def _body(config: Config, seeds: Path, seed_count: int, stats: DatasetStats) -> str:
+    generate, funnel = config.generate, stats.funnel
     model = config.teacher
-    rejected = "\n".join(f"| {reason} | {count:,} |" for reason, count in funnel["rejected"].items())
-    kept = 100 * funnel["instructions"] / funnel["items"] if funnel["items"] else 0.0
-    words = stats["lengths"]
-    cost = stats["cost"]
-    price = f", {cost['total']:.2f} in all and {cost['per_1000']:.2f} per 1,000 tasks" if cost["total"] else ""
+    rejected = "\n".join(f"| {reason} | {count:,} |" for reason, count in funnel.rejected.items())
+    kept = 100 * funnel.instructions / funnel.items if funnel.items else 0.0
+    words = stats.lengths
+    cost = stats.cost
+    price = f", {cost.total:.2f} in all and {cost.per_1000:.2f} per 1,000 tasks" if cost.total else ""
     return f"""\
 # {config.name}
 
-{funnel["accepted"]:,} tasks (instruction, input, output), written by `{model}` and filtered, not checked by people.
+{funnel.accepted:,} tasks (instruction, input, output), written by `{model}` and filtered, not checked by people.
 Made with pacos {__version__}, preset `{generate.preset}`, from {seed_count:,} seed tasks (`{seeds.name}`): \
 {_method(generate, stats)}
 
@@ -87,7 +89,7 @@ tasks = load_dataset("path/to/this/folder", split="train")
 
 The rules of preset `{generate.filters.preset}`{", the defect detectors" if generate.filters.defects else ""}, and \
 novelty: no instruction has a ROUGE-L above \
-{generate.filters.novelty} to a seed or to an earlier task. {kept:.1f} % of {funnel["items"]:,} items were kept.
+{generate.filters.novelty} to a seed or to an earlier task. {kept:.1f} % of {funnel.items:,} items were kept.
 
 | left out because | items |
 |---|---:|
@@ -99,12 +101,12 @@ novelty: no instruction has a ROUGE-L above \
 |---|---|
 | sampling | temperature {generate.sampling.temperature}, top_p {generate.sampling.top_p}, \
 presence penalty {generate.sampling.presence_penalty}, seed {config.seed} |
-| requests | {funnel["requests"]:,}; stopped by: {stats["stopped_by"]} |
-| tokens | {stats["tokens"]["prompt"]:,} read, {stats["tokens"]["completion"]:,} written |
-| time and cost | {stats["seconds"]:,.0f} s{price} |
-| mean words | instruction {words["instruction"]["mean"]}, input {words["input"]["mean"]} \
-({words["with_input"]:,} tasks have one), output {words["output"]["mean"]} |
-| mean ROUGE-L to the nearest earlier task | {stats["novelty"]["mean_nearest_rougeL"]:.3f} |
+| requests | {funnel.requests:,}; stopped by: {stats.stopped_by} |
+| tokens | {stats.tokens.prompt:,} read, {stats.tokens.completion:,} written |
+| time and cost | {stats.seconds:,.0f} s{price} |
+| mean words | instruction {words.instruction.mean}, input {words.input.mean} \
+({words.with_input:,} tasks have one), output {words.output.mean} |
+| mean ROUGE-L to the nearest earlier task | {stats.novelty.mean_nearest_rougeL:.3f} |
 
 ## Licence
 

@@ -1,32 +1,30 @@
 """The pool of accepted tasks: judges each item, and writes `dataset.jsonl` and `rejected.jsonl` as it goes.
 
-Both files are derived: opening a pool starts them anew, and committing the journal's answers in order writes the
-same bytes again. So a kill at any moment costs nothing, and there is no third state to keep in step.
+Both files are derived: opening a pool overwrites them, and committing the journal's answers in order writes the same
+bytes again. So a run may be killed at any moment, and there is no further state to keep consistent.
 """
 
 import json
-from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from pacos.config import FiltersConfig
-from pacos.generate.filtering.filters import TOKENIZERS, first_broken_rule, instruction_rules, task_rules
+from pacos.generate.filtering.filters import TOKENIZERS, instruction_rules, task_rules
 from pacos.generate.filtering.reasons import Reason
-from pacos.generate.prompting.instructions import parse_instructions
-from pacos.generate.prompting.parsing import ParsedItem, parse_answer
+from pacos.generate.filtering.rule import first_broken_rule
+from pacos.generate.prompting.alpaca import TASK_LIST
+from pacos.generate.prompting.items import ListFormat, ParsedItem
 from pacos.generate.seeds import Seed
+from pacos.generate.stats import Tally
 from pacos.records import DatasetRow, JsonlWriter, Rejection, Response, Task
 from pacos.rouge import Neighbours, NoveltyIndex
-
-# The floor on acceptance looks at this many items back.
-RECENT_ITEMS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item on its way in. `id` is the row's id in the dataset; `request` and `item` say where it came from."""
+    """An item to be judged. `id` is the row's id in the dataset; `request` and `item` are where it came from."""
 
     id: str
     request: int
@@ -35,42 +33,20 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A candidate and either the reason why it is left out, or its place among the tasks before it."""
+class JudgedCandidate:
+    """A candidate, and either its rejection or its similarity to the tasks before it."""
 
     candidate: Candidate
     rejection: Rejection | None = None
     neighbours: Neighbours | None = None
 
 
-@dataclass
-class Tally:
-    """Counts behind the yield funnel, and the figures of the accepted tasks that statistics need.
-
-    `instructions` and `accepted` are equal where an item is a whole task. With Self-Instruct an instruction has
-    `instances` read for it, of which some are accepted, and `classification` counts what was said of it.
-    """
-
-    requests: int = 0
-    items: int = 0
-    parsed: int = 0
-    instructions: int = 0
-    instances: int = 0
-    accepted: int = 0
-    classification: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[Reason] = field(default_factory=Counter)
-    tokens: int = 0
-    words: dict[str, list[int]] = field(default_factory=lambda: {"instruction": [], "input": [], "output": []})
-    nearest: list[float] = field(default_factory=list)
-    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT_ITEMS))
-
-
 class Pool:
-    """Seeds and accepted tasks. Full at `target` accepted items; what comes after is left unjudged.
+    """Seeds and accepted tasks. Full at `target` accepted items; later items are not judged.
 
-    `accepted` holds them in order: (id, task). A new task must be novel against the `known` ones too, (id, task) of
-    datasets that are there already. With `instructions_only` an item is an instruction (Self-Instruct),
-    and its instances are written later.
+    `accepted` has the accepted items in order as (id, task). A new task must be novel against `known` too, the
+    (id, task) of existing datasets. Answers are parsed as `lists`; where their items are instructions alone, an
+    accepted item has no row, and its instances are written later.
     """
 
     def __init__(
@@ -80,64 +56,67 @@ class Pool:
         filters: FiltersConfig,
         target: int | None = None,
         *,
-        instructions_only: bool = False,
+        lists: ListFormat = TASK_LIST,
         known: Sequence[tuple[str, Task]] = (),
     ) -> None:
         self.tally = Tally()
         self.accepted: list[tuple[str, Task]] = []
         self.rules = task_rules(filters)
-        self.instructions_only = instructions_only
-        # Those on instances wait for the instances.
-        self._rules_at_first = instruction_rules(filters) if instructions_only else self.rules
+        self._lists = lists
+        # Instructions alone have no instances yet to check.
+        self._item_rules = self.rules if lists.whole_tasks else instruction_rules(filters)
         self._target = target
         self._index = NoveltyIndex(filters.novelty, TOKENIZERS[filters.tokenizer])
         for seed in seeds:
             self._index.add(seed.id, seed.task.instruction)
         for id, task in known:
             self._index.add(id, task.instruction)
-        self._dataset = _start_anew(folder / "dataset.jsonl")
-        self._rejected = _start_anew(folder / "rejected.jsonl")
+        self._dataset = _overwrite(folder / "dataset.jsonl")
+        self._rejected = _overwrite(folder / "rejected.jsonl")
 
     @property
     def is_full(self) -> bool:
+        """Whether the target is reached."""
         return self._target is not None and len(self.accepted) >= self._target
 
     def commit_answer(self, answer: Response) -> None:
         """Judge and write the items of one answer."""
-        self.tally.requests += 1
-        self.tally.tokens += answer.prompt_tokens + answer.completion_tokens
+        self.tally.count_answers([answer])
         for judged in self.judge_answer(answer):
             self.write_item(judged)
 
-    def judge_answer(self, answer: Response) -> list[Judged]:
-        """An accepted item joins the pool at once, before its siblings are judged. Nothing is written or counted."""
-        parse = parse_instructions if self.instructions_only else parse_answer
-        items = parse(answer.text, answer.finish_reason)
+    def judge_answer(self, answer: Response) -> list[JudgedCandidate]:
+        """Judge the items of one answer without writing or counting them.
+
+        An accepted item joins the pool at once, before the next one is judged.
+        """
+        items = self._lists.parse(answer.text, answer.finish_reason)
         return self._judge(
             Candidate(f"{answer.request:06d}-{item:02d}", answer.request, item, parsed)
             for item, parsed in enumerate(items, 1)
         )
 
     def commit(self, candidates: Iterable[Candidate]) -> None:
+        """Judge and write candidates."""
         for judged in self._judge(candidates):
             self.write_item(judged)
 
-    def _judge(self, candidates: Iterable[Candidate]) -> list[Judged]:
+    def _judge(self, candidates: Iterable[Candidate]) -> list[JudgedCandidate]:
         pool_before = len(self._index)
-        judged: list[Judged] = []
+        judged: list[JudgedCandidate] = []
         for candidate in candidates:
             if self.is_full:
                 break
             rejection, task = self._rejection(candidate), candidate.parsed.task
-            judged.append(Judged(candidate, rejection))
+            judged.append(JudgedCandidate(candidate, rejection))
             if rejection is None and task:
                 self._index.add(candidate.id, task.instruction)
                 self.accepted.append((candidate.id, task))
         found = iter(self._index.neighbours(pool_before))
-        return [each if each.rejection else Judged(each.candidate, neighbours=next(found)) for each in judged]
+        return [each if each.rejection else JudgedCandidate(each.candidate, neighbours=next(found)) for each in judged]
 
-    def write_item(self, judged: Judged) -> None:
-        """Count one item; write its rejection, or, where it is a whole task, its row."""
+    def write_item(self, judged: JudgedCandidate) -> None:
+        """Count one item, and write its rejection or, if it is a whole task, its row."""
         tally, task = self.tally, judged.candidate.parsed.task
         tally.items += 1
         tally.parsed += task is not None
@@ -147,19 +126,19 @@ class Pool:
             return
         tally.instructions += 1
         tally.nearest.append(judged.neighbours.nearest if judged.neighbours else 0.0)
-        if task and not self.instructions_only:
+        if task and self._lists.whole_tasks:
             self.write_row(judged, task, judged.candidate.id)
 
     def write_rejection(self, rejection: Rejection) -> None:
-        self.tally.rejected[Reason(rejection.reason)] += 1
+        """Count and write a rejected item or instance."""
+        self.tally.rejected[rejection.reason] += 1
         self._rejected.write(rejection)
 
-    def write_row(self, judged: Judged, task: Task, id: str, is_classification: str = "unknown") -> None:
+    def write_row(self, judged: JudgedCandidate, task: Task, id: str, is_classification: str = "unknown") -> None:
+        """Count and write an accepted task, which is or belongs to the accepted item `judged`."""
         candidate, found = judged.candidate, judged.neighbours
         assert found is not None, "only accepted items have rows"
-        self.tally.accepted += 1
-        for part, lengths in self.tally.words.items():
-            lengths.append(len(getattr(task, part).split()))
+        self.tally.count_task(task)
         self._dataset.write(
             DatasetRow(
                 instruction=task.instruction,
@@ -172,7 +151,7 @@ class Pool:
                 is_classification=is_classification,
                 nearest_id=found.nearest_id,
                 nearest_rougeL=found.nearest,
-                # The last bits of a mean depend on the machine's order of summation.
+                # The last bits of a mean depend on the machine's summation order.
                 mean_rougeL=round(found.mean, 9),
             )
         )
@@ -181,7 +160,7 @@ class Pool:
         parsed = candidate.parsed
         if parsed.task is None:
             return Rejection(candidate.request, candidate.item, str(parsed.reason), raw=parsed.raw)
-        if broken := first_broken_rule(parsed.task, self._rules_at_first):
+        if broken := first_broken_rule(parsed.task, self._item_rules):
             figures = json.dumps(broken.figures, ensure_ascii=False)
             return Rejection(candidate.request, candidate.item, broken.reason, figures, raw=parsed.raw)
         if near := self._index.rejects(parsed.task.instruction):
@@ -201,6 +180,6 @@ class Pool:
         self._rejected.close()
 
 
-def _start_anew(path: Path) -> JsonlWriter:
+def _overwrite(path: Path) -> JsonlWriter:
     path.unlink(missing_ok=True)
     return JsonlWriter(path)

@@ -1,8 +1,8 @@
-"""Asks ahead, commits in order: however many requests are in flight, the result is that of asking one by one.
+"""Asks ahead and commits in order: however many requests are in flight, the result is that of asking one by one.
 
-Request i may depend on what was committed up to request i − `window`, so asking runs at most `window` requests
-ahead of the commits. A slow answer holds up the commits behind it, never the requests beside it, as long as the
-window is several times (8 is plenty) the number in flight.
+Request i may depend on what was committed up to request i − `window`, so asking is at most `window` requests ahead of
+the commits. A slow answer holds up the commits after it but not the other requests, as long as the window is several
+times the number in flight (8 times is enough).
 """
 
 import asyncio
@@ -21,11 +21,11 @@ async def ask_ahead(
     window: int,
     in_flight: int,
 ) -> None:
-    """Run until `commit` returns False, or until nothing is left that `may_ask` lets through.
+    """Run until `commit` returns False, or until `may_ask` allows no further request and all answers are committed.
 
-    `record` makes an answer durable and adds it to `answered`, in the order of coming; `commit` gets the answers
-    in the order of their requests, from 0 on. An answer that is in `answered` is not asked for again. Every answer
-    that came is recorded, also when another request fails or the run is interrupted.
+    `record` stores an answer and adds it to `answered`, in the order in which answers come; `commit` gets the answers
+    in the order of their requests, from 0 on. Requests in `answered` are not sent again. Every answer that came is
+    recorded, even when another request fails or the run is interrupted.
     """
     committed = asked = 0
     pending: set[asyncio.Task[Response]] = set()
@@ -43,7 +43,7 @@ async def ask_ahead(
             if not pending and not more_to_commit:
                 return
             if pending:
-                # With commits waiting, answers are only looked at: the engine must not run dry behind them.
+                # While commits are waiting, do not block on answers: the engine must not run out of requests.
                 done, pending = await asyncio.wait(
                     pending, timeout=0 if more_to_commit else None, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -56,7 +56,7 @@ async def ask_ahead(
 
 
 def _record_all(done: set[asyncio.Task[Response]], record: Callable[[Response], None]) -> None:
-    """Record the answers, then raise the first failure there is among `done`."""
+    """Record the answers in `done`, then raise its first failure, if any."""
     failures = [failure for task in done if (failure := task.exception())]
     for task in done:
         if not task.exception():

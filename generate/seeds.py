@@ -21,12 +21,15 @@ PACKAGED_SEEDS = Path(__file__).resolve().parent / "data" / "seed_tasks.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Seed:
+    """A seed task and its id."""
+
     id: str
     task: Task
     is_classification: bool
 
 
 def seeds_path(configured: str | None) -> Path:
+    """The seed file in the configuration, or else the one that pacos comes with."""
     return Path(configured) if configured else PACKAGED_SEEDS
 
 
@@ -54,8 +57,10 @@ def load_seeds(path: Path, *, at_least: int = 1) -> list[Seed]:
 
 
 def known_tasks(datasets: Sequence[str]) -> list[tuple[str, Task]]:
-    """(id, task) of the datasets in `generate.known`; an id is the end of the path, whatever run that lies in, and the
-    row: `round-1/dataset:17`. Raises DataError as `read_tasks` does."""
+    """(id, task) of the datasets in `generate.known`.
+
+    An id is the last two parts of the path and the row: `round-1/dataset:17`. Raises DataError as `read_tasks` does.
+    """
     return [
         (f"{'/'.join(Path(name).parts[-2:])}:{row}", task)
         for name in datasets
@@ -64,6 +69,7 @@ def known_tasks(datasets: Sequence[str]) -> list[tuple[str, Task]]:
 
 
 def known_files(datasets: Sequence[str]) -> list[Path]:
+    """The files of the datasets in `generate.known`, which may be folders."""
     return [path / "dataset.jsonl" if path.is_dir() else path for path in map(Path, datasets)]
 
 
@@ -72,7 +78,7 @@ def _seed(values: dict[str, Any], *, where: str) -> Seed:
     instruction = _text(values, "instruction", where=where)
     instances = values.get("instances")
     if not isinstance(instances, list) or not instances or not isinstance(instances[0], dict):
-        raise DataError('`instances` must be a list of {"input", "output"} with one at least', where=where)
+        raise DataError('`instances` must be a list of {"input", "output"} with at least one element', where=where)
     is_classification = values.get("is_classification", False)
     if not isinstance(is_classification, bool):
         raise DataError("`is_classification` must be true or false", where=where)

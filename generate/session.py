@@ -1,9 +1,12 @@
-"""One run's asking and committing, between the scheduler and the pool, for the presets where a list is all there is.
+"""One run's requests and commits, between the scheduler and the pool, where a list is all that is asked for.
 
-`bootstrap.py` has Self-Instruct's, where every accepted instruction is asked about twice more.
+`follow_ups.py` has the session for presets that ask two more requests about every accepted instruction.
 """
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,32 +15,36 @@ from pacos.errors import RunError
 from pacos.generate.budget import Budget, StoppedBy
 from pacos.generate.journal import Journal
 from pacos.generate.pool import Pool
-from pacos.generate.prompting.request import Request, RequestMaker
+from pacos.generate.prompting.request import GenerationRequest, RequestMaker
 from pacos.records import Response, Task
 from pacos.serving.engine import Engine
 
+REFRESH_S = 1.0
+
 
 class Session:
-    """Used as `async with`: what was started is seen through at the end, or cancelled where there was an error."""
+    """Sends requests and commits their answers. An async context manager: on exit all work it started has ended."""
 
     def __init__(
         self, engine: Engine, maker: RequestMaker, journal: Journal, pool: Pool, budget: Budget, progress: Any
     ) -> None:
         self.maker, self.journal, self.pool, self.budget = maker, journal, pool, budget
         self.stopped_by: StoppedBy | None = None
-        self.rate: float | None = None  # tokens that the engine generates a second at the moment, where it tells
         self._engine = engine
         self._in_flight = 0
         self._progress = progress
+        self._rate: float | None = None  # tokens per second that the engine generates now, where it reports them
         self._window = maker.config.generate.window
         self._asked: set[int] = set()
         self._sizes: list[int] = []  # of the pool, after each commit
 
     async def ask(self, number: int) -> Response:
+        """Send the request for list `number` and return its answer."""
         self._asked.add(number)
         return await self.send(self.maker.make(number, self._pool_for(number)))
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: GenerationRequest) -> Response:
+        """Send a request and return its answer as the journal stores it."""
         self._in_flight += 1
         try:
             completion = await self._engine.complete(request.prompt_ids, request.sampling)
@@ -57,6 +64,7 @@ class Session:
         )
 
     def may_ask(self, number: int) -> bool:
+        """Whether the budget allows the request for list `number`."""
         ahead = (self.journal.answers.get(before) for before in range(len(self._sizes), number))
         tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in ahead if answer)
         return self.budget.may_ask(self.requests_before(number), self.pool.tally.tokens + tokens)
@@ -66,7 +74,7 @@ class Session:
         return number
 
     def commit(self, answer: Response) -> bool:
-        """Take the next answer in the order of requests; whether to go on."""
+        """Commit the next answer in the order of requests; False when the run has reached its target or a limit."""
         self._check_replayed(answer)
         self.pool.commit_answer(answer)
         self._sizes.append(len(self.pool.accepted))
@@ -75,9 +83,9 @@ class Session:
         return self.stopped_by is None
 
     def show(self) -> None:
-        """Bring the progress bar up to date."""
+        """Update the progress bar."""
         tally, journal, cost = self.pool.tally, self.journal, self.budget.cost
-        rate = journal.completion_tokens / max(journal.seconds, 1e-9) if self.rate is None else self.rate
+        rate = journal.tokens.completion / max(journal.seconds, 1e-9) if self._rate is None else self._rate
         figures = {"answers": f"{journal.count:,}", "in flight": self._in_flight, "tok/s": f"{rate:,.0f}"}
         if tally.items:
             figures["accepted"] = f"{tally.instructions / tally.items:.0%}"
@@ -85,6 +93,27 @@ class Session:
             figures |= {"cost": f"{cost:.2f}", "per 1,000": f"{1000 * cost / max(tally.accepted, 1):.2f}"}
         self._progress.set_postfix(figures, refresh=False)
         self._progress.update(tally.instructions - self._progress.n)
+
+    @contextlib.asynccontextmanager
+    async def live_progress(self) -> AsyncIterator[None]:
+        """Update the progress bar every second too, since commits may wait long for a single slow answer."""
+        refreshing = asyncio.create_task(self._refresh())
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+
+    async def _refresh(self) -> None:
+        before, since = await self._engine.tokens_generated(), time.monotonic()
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            now, moment = await self._engine.tokens_generated(), time.monotonic()
+            # Before the first answers the count does not move for seconds; a rate of 0 would be misleading.
+            if before is not None and now is not None and now > before:
+                self._rate = (now - before) / (moment - since)
+                before, since = now, moment
+            self.show()
 
     def _check_replayed(self, answer: Response) -> None:
         if answer.request not in self._asked and answer.prompt_sha256:
@@ -104,15 +133,15 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing was started besides the list requests, which the scheduler sees through."""
+        """Nothing to wait for: the scheduler waits for the list requests."""
 
 
-def check_same_prompt(answer: Response, request: Request, journal: Path) -> None:
-    """Raises RunError where the journal's answer is one to another prompt."""
+def check_same_prompt(answer: Response, request: GenerationRequest, journal: Path) -> None:
+    """Raises RunError if the journal's answer was given to a different prompt."""
     if answer.prompt_sha256 and answer.prompt_sha256 != request.prompt_sha256:
         raise RunError(
             f"the answer to request {answer.request} belongs to another prompt than this run would send",
             where=str(journal),
-            todo="the model's tokenizer or context length, or pacos itself, has changed since: go back to what they "
-            "were, choose another `name`, or make a dataset of these answers with `pacos curate`",
+            todo="the model's tokenizer or context length, or pacos itself, has changed since: restore what it was, "
+            "choose another `name`, or build a dataset from these answers with `pacos curate`",
         )

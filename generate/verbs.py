@@ -1,7 +1,7 @@
 """The root verb of an instruction and the noun it acts on: "Write a short story about bees." → (write, story).
 
 With a spaCy model installed, Self-Instruct's own way: the root verb of the first sentence's parse and its direct
-object. Otherwise rules on lemminflect's offline lexicon, which read imperatives and leave questions out.
+object. Otherwise rules on lemminflect's offline lexicon, which handle imperatives but no questions.
 """
 
 import functools
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-Pair = tuple[str, str]
+VerbNoun = tuple[str, str]
 
 SPACY_MODELS = ("en_core_web_md", "en_core_web_sm", "en_core_web_lg", "en_core_web_trf")
 
@@ -18,7 +18,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*|[^\sA-Za-z]")
 _FIRST_SENTENCE = re.compile(r".*?(?:[.!?](?=\s|$)|\n|$)", re.DOTALL)
 _BEFORE_VERB = {"please", "can", "could", "would", "you", "now", "also", "then", "kindly", "help", "me"}
 _RECEIVERS = {"me", "us", "him", "her", "them", "it", "someone"}
-# Words that end the noun phrase behind a verb.
+# Words that end the noun phrase after a verb.
 _ENDS = """
 about above across after against along among and around as at based because before behind below between by
 containing describing during explaining for from given has have how if in including inside into is are like
@@ -28,8 +28,8 @@ together using via what when where which while who whose why with within without
 _OBJECT_ENDS = frozenset(_ENDS.split())
 
 
-def verb_noun_extractor() -> tuple[str, Callable[[Sequence[str]], list[Pair | None]]]:
-    """The extractor's name, as the figures give it, and the extractor: a pair or None for each instruction."""
+def verb_noun_extractor() -> tuple[str, Callable[[Sequence[str]], list[VerbNoun | None]]]:
+    """The extractor's name as reported, and the extractor: a pair or None for each instruction."""
     if importlib.util.find_spec("spacy"):
         for model in SPACY_MODELS:
             if importlib.util.find_spec(model):
@@ -37,8 +37,8 @@ def verb_noun_extractor() -> tuple[str, Callable[[Sequence[str]], list[Pair | No
     return "rules on lemminflect's lexicon", lambda texts: [verb_noun(text) for text in texts]
 
 
-def verb_noun(instruction: str) -> Pair | None:
-    """By the rules: an imperative's verb and the head of the noun phrase right behind it."""
+def verb_noun(instruction: str) -> VerbNoun | None:
+    """By rules: an imperative's verb and the head of the noun phrase right after it."""
     sentence = _FIRST_SENTENCE.match(instruction.strip())
     words = _WORD.findall(sentence[0].lower()) if sentence else []
     if words and words[0] in ("given", "using", "based", "considering", "imagine") and "," in words:
@@ -75,14 +75,14 @@ def _noun(word: str) -> str | None:
     return lemmas[0] if lemmas else None
 
 
-def _parsed_pairs(model: str, texts: Sequence[str]) -> list[Pair | None]:
+def _parsed_pairs(model: str, texts: Sequence[str]) -> list[VerbNoun | None]:
     import spacy
 
     parser = spacy.load(model)
     return [_parsed_pair(document) for document in parser.pipe(texts)]
 
 
-def _parsed_pair(document: Any) -> Pair | None:
+def _parsed_pair(document: Any) -> VerbNoun | None:
     root = next(iter(document.sents)).root if len(document) else None
     if root is None or root.pos_ != "VERB":
         return None

@@ -6,8 +6,8 @@
     if pool.rejects(text) is None:
         pool.add("task-1", text)
 
-Every score has the bits that `RougeScorer(["rougeL"])` gives, a thousand times sooner: tokens become
-characters, and RapidFuzz finds the longest common subsequence (LCS) bit-parallel.
+Every score is bit-identical to that of `RougeScorer(["rougeL"])` and a thousand times faster: tokens become characters,
+and RapidFuzz finds the longest common subsequence (LCS) bit-parallel.
 """
 
 import functools
@@ -34,24 +34,24 @@ _TOKEN = re.compile(r"[a-z0-9]+")
 # Room for the rounding of a float64 F around the threshold; far below the gap between two distinct F.
 _ROUNDING = 1e-9
 
-# Keeps 0/0 out: below any precision + recall that is not zero.
+# Avoids 0/0; smaller than any nonzero precision + recall.
 _TINY = 1e-300
 
-# Texts scored against the whole pool together: RapidFuzz converts the pool once for all of them.
+# Texts scored against the whole pool at once: RapidFuzz converts the pool once for all of them.
 BATCH = 64
 
 # Pool texts scored at a time, so that the scores stay in the processor's cache.
 _BLOCK = 8192
 
-# Texts that the index has room for at first; it doubles.
-_FIRST_ROOM = 1024
+# Initial capacity of the index in texts; it doubles.
+_INITIAL_CAPACITY = 1024
 
-# A text's token numbers, as RapidFuzz takes them.
+# A text's token numbers, in the form that RapidFuzz compares.
 Symbols: TypeAlias = "str | array[int]"
 
 
 def tokenize(text: str, *, stemmer: bool) -> list[str]:
-    """Lower-case runs of a–z and 0–9, stemmed (Porter) where longer than three characters if `stemmer`."""
+    """Lower-case runs of a–z and 0–9; with `stemmer`, those longer than three characters are Porter-stemmed."""
     tokens = _TOKEN.findall(text.lower())
     if not stemmer:
         return tokens
@@ -59,11 +59,13 @@ def tokenize(text: str, *, stemmer: bool) -> list[str]:
 
 
 def rouge_tokens(text: str) -> list[str]:
+    """Tokens as rouge_score's default tokenizer gives them, without a stemmer."""
+    """The text's tokens as rouge_score compares them, without stemming."""
     return tokenize(text, stemmer=False)
 
 
 def unicode_tokens(text: str) -> list[str]:
-    """Words of any script, case and compatibility forms folded; each character alone where words are not spaced."""
+    """Words of any script, case and compatibility forms folded; single characters in scripts without spaces."""
     return list(_unicode_token().findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
@@ -88,12 +90,12 @@ def _porter():  # type: ignore[no-untyped-def]
 
 
 def rouge_l(prediction: str, reference: str, *, stemmer: bool) -> float:
-    """ROUGE-L F in [0, 1]; 0 where either text has no token."""
+    """ROUGE-L F in [0, 1]; 0 if either text has no tokens."""
     return rouge_l_tokens(tokenize(prediction, stemmer=stemmer), tokenize(reference, stemmer=stemmer))
 
 
 def rouge_l_tokens(prediction: Sequence[str], reference: Sequence[str]) -> float:
-    """ROUGE-L F of two texts that are tokens already."""
+    """ROUGE-L F of two tokenized texts."""
     vocabulary: dict[str, str] = {}
     first = _characters(prediction, vocabulary)
     second = _characters(reference, vocabulary)
@@ -112,7 +114,7 @@ def _characters(tokens: Sequence[str], vocabulary: dict[str, str]) -> str:
 
 
 class Match(NamedTuple):
-    """A pool text and its ROUGE-L F with the text asked about."""
+    """A pool text and its ROUGE-L F with the text in question."""
 
     id: str
     score: float
@@ -127,19 +129,20 @@ class Neighbours(NamedTuple):
 
 
 class NoveltyIndex:
-    """A pool of texts that answers whether a new text is above `threshold` to any of them (strict `>`).
+    """A pool of texts that decides whether a new text's ROUGE-L to any of them is above `threshold` (strict `>`).
 
-    The decisions are those of scoring the new text against the whole pool with `rouge_score` without
-    stemmer. Three bounds leave few texts to score, and none that could be above:
+    The decisions are those of scoring the new text against the whole pool with `rouge_score` without stemmer. Three
+    bounds leave few texts to score and exclude none that could be above:
 
-    - F > t needs an LCS of more than t·(m + n)/2, so of at least t/(2−t) of either text's tokens. Put the tokens of
-      both in one order, the rare ones first: the two share one of the first m − ⌈t·m/(2−t)⌉ + 1, so only those are
-      indexed (prefix filtering; Chaudhuri et al. 2006, Bayardo et al. 2007).
+    - F > t needs an LCS of more than t·(m + n)/2, so of at least t/(2−t) of either text's tokens. With the
+      tokens of both in one order, rare ones first, the two share one of the first m − ⌈t·m/(2−t)⌉ + 1, so only those
+      are indexed (prefix filtering; Chaudhuri et al. 2006, Bayardo et al. 2007).
     - The length of each text bounds F.
-    - Each text has 64 bits, one set for each token by its number. A bit that only one of two texts has is a token that
-      the other lacks.
+    - Each text has a signature of 64 bits, and each token sets a bit by its number. A bit that only one text has
+      is a token that the other lacks.
 
-    Ties go to the text added first. `tokens` splits a text; the default is rouge_score's.
+    Ties go to the text added first. `tokens` splits a text; the default is rouge_score's tokenizer. Raises ValueError
+    for a threshold outside [0, 1].
     """
 
     def __init__(self, threshold: float, tokens: Callable[[str], list[str]] = rouge_tokens) -> None:
@@ -150,8 +153,8 @@ class NoveltyIndex:
         self._tokens = tokens
         self._ids: list[str] = []
         self._texts: list[Symbols] = []
-        self._lengths = np.zeros(_FIRST_ROOM, dtype=np.int32)
-        self._signatures = np.zeros(_FIRST_ROOM, dtype=np.uint64)
+        self._lengths = np.zeros(_INITIAL_CAPACITY, dtype=np.int32)
+        self._signatures = np.zeros(_INITIAL_CAPACITY, dtype=np.uint64)
         # By token number; 0 stands for every token that no pool text holds.
         self._numbers: dict[str, int] = {}
         self._ranks: list[int] = [-sys.maxsize]
@@ -161,6 +164,8 @@ class NoveltyIndex:
         return len(self._ids)
 
     def add(self, id: str, text: str) -> None:
+        """Add a text to the pool."""
+        """Add a text to the pool, under a name of its own."""
         numbers = [self._number(token) for token in self._tokens(text)]
         position = len(self._ids)
         if position == len(self._lengths):
@@ -185,9 +190,9 @@ class NoveltyIndex:
         return Match(self._ids[survivors[best]], score) if score > self.threshold else None
 
     def neighbours(self, start: int = 0) -> list[Neighbours]:
-        """How each pool text from position `start` on lies to all texts added before it.
+        """The similarity of each pool text from position `start` on to all texts added before it.
 
-        Scores the whole pool, so it is for accepted texts only; many at a time cost far less than one by one.
+        Scores the whole pool, so use it for accepted texts only; many at once cost far less than one by one.
         """
         found = []
         for first in range(start, len(self), BATCH):
@@ -213,7 +218,7 @@ class NoveltyIndex:
         ]
 
     def _number(self, token: str) -> int:
-        """The token's number; a new one comes before all others in the order of rarity."""
+        """The token's number; a new token ranks as the rarest."""
         number = self._numbers.setdefault(token, len(self._ranks))
         if number == len(self._ranks):
             self._ranks.append(-number)
@@ -225,12 +230,12 @@ class NoveltyIndex:
             self._postings[number].append(position)
 
     def _rarest(self, numbers: Sequence[int]) -> set[int]:
-        """The tokens of a text of which another one above the threshold must share one."""
+        """The tokens of which any text above the threshold must share one."""
         least_common = max(1, math.ceil(self._bound / (2 - self._bound) * len(numbers)))
         return set(sorted(numbers, key=self._ranks.__getitem__)[: len(numbers) - least_common + 1])
 
     def _survivors(self, numbers: Sequence[int]) -> NDArray[np.int32]:
-        """Positions, in order, of the pool texts that can be above the threshold."""
+        """Positions, in order, of the pool texts that may be above the threshold."""
         postings = [np.frombuffer(found, dtype=np.int32) for n in self._rarest(numbers) if (found := self._postings[n])]
         if not postings:
             return np.empty(0, dtype=np.int32)
@@ -244,7 +249,7 @@ class NoveltyIndex:
         return survivors
 
     def _grow(self) -> None:
-        """Make room for as many texts again, and index all by how rare each token is by now."""
+        """Double the capacity, and reindex all texts by the current rarity of each token."""
         self._lengths = np.concatenate([self._lengths, np.zeros_like(self._lengths)])
         self._signatures = np.concatenate([self._signatures, np.zeros_like(self._signatures)])
         frequencies = Counter(itertools.chain.from_iterable(map(_numbers, self._texts)))
@@ -256,7 +261,7 @@ class NoveltyIndex:
 
 
 def _symbols(numbers: Sequence[int]) -> Symbols:
-    """What RapidFuzz compares: a string where every number has a character (it is the fastest), else an array."""
+    """The form in which RapidFuzz compares texts: a string if every number has a character (fastest), else an array."""
     if max(numbers, default=0) <= sys.maxunicode:
         return "".join(map(chr, numbers))
     return array("I", numbers)

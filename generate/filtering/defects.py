@@ -1,17 +1,17 @@
-"""Detectors of the faults that the released Alpaca set is known for, as rules on a whole task.
+"""Detectors of the known defects of the released Alpaca set, as rules on a whole task.
 
-Each is precise rather than complete: what it hits is a fault. Most come from the hunt that the AlpacaDataCleaned
-project made through the 52,002 rows (its `tools/` and issue 31), some from Self-Instruct's `prepare_for_finetuning.py`.
-`SUSPICIONS` hit too much sound text to reject it: `pacos analyze` counts them.
+Each detector favours precision over recall: what it matches is a defect. Most come from the AlpacaDataCleaned project's
+work on the 52,002 rows (its `tools/` and issue 31), some from Self-Instruct's `prepare_for_finetuning.py`.
+`SUSPICIONS` match too much sound text to reject it; `pacos analyze` only counts them.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import Figures, Rule
-from pacos.generate.prompting.parsing import is_no_input
+from pacos.generate.prompting.items import is_no_input
 from pacos.records import Task
 
 _NO_INPUT_MARK = re.compile(r"<\s*no\s*input\s*>", re.IGNORECASE)
@@ -51,13 +51,13 @@ def placeholder_output(task: Task) -> Figures | None:
 
 
 def merged_tasks(task: Task) -> Figures | None:
-    """The label of a further task, or the separator before one, inside the answer."""
+    """The label of another task, or the separator before one, inside the answer."""
     found = _NEXT_TASK.search(task.output)
     return {"at": found.start()} if found else None
 
 
 def input_is_a_link(task: Task) -> Figures | None:
-    """The model saw no page there: what it answers is made up."""
+    """The model could not open the page, so its answer is made up."""
     return {} if _ONLY_URL.fullmatch(task.input) else None
 
 
@@ -74,7 +74,7 @@ def leaked_label(task: Task) -> Figures | None:
 
 
 def ends_with_colon(task: Task) -> Figures | None:
-    """Self-Instruct's sign of a text that was cut where its substance should begin."""
+    """Self-Instruct's sign of a text that was cut off before its actual content."""
     return {} if any(text.rstrip().endswith(":") for text in (task.input, task.output)) else None
 
 
@@ -90,19 +90,23 @@ def claims_an_action(task: Task) -> Figures | None:
     return {"claim": found[0]} if found else None
 
 
-DEFECTS: tuple[Rule, ...] = (
-    (Reason.PLACEHOLDER_INPUT, placeholder_input),
-    (Reason.NO_INPUT_MARK_IN_OUTPUT, no_input_mark_in_output),
-    (Reason.EMPTY_OUTPUT, output_is_empty),
-    (Reason.PLACEHOLDER_OUTPUT, placeholder_output),
-    (Reason.MERGED_TASKS, merged_tasks),
-    (Reason.INPUT_IS_A_LINK, input_is_a_link),
-    (Reason.INPUT_IS_AN_IMAGE, input_is_an_image),
-    (Reason.OUTPUT_COPIES_INPUT, output_copies_input),
-    (Reason.LEAKED_LABEL, leaked_label),
-    (Reason.ENDS_WITH_COLON, ends_with_colon),
-    (Reason.CONTROL_CHARACTERS, control_characters),
-    (Reason.CLAIMS_AN_ACTION, claims_an_action),
+OUTPUT_EMPTY = Rule(Reason.EMPTY_OUTPUT, output_is_empty)
+OUTPUT_COPIES_INPUT = Rule(Reason.OUTPUT_COPIES_INPUT, output_copies_input)
+ENDS_WITH_COLON = Rule(Reason.ENDS_WITH_COLON, ends_with_colon)
+
+DEFECTS = (
+    Rule(Reason.PLACEHOLDER_INPUT, placeholder_input),
+    Rule(Reason.NO_INPUT_MARK_IN_OUTPUT, no_input_mark_in_output),
+    OUTPUT_EMPTY,
+    Rule(Reason.PLACEHOLDER_OUTPUT, placeholder_output),
+    Rule(Reason.MERGED_TASKS, merged_tasks),
+    Rule(Reason.INPUT_IS_A_LINK, input_is_a_link),
+    Rule(Reason.INPUT_IS_AN_IMAGE, input_is_an_image),
+    OUTPUT_COPIES_INPUT,
+    Rule(Reason.LEAKED_LABEL, leaked_label),
+    ENDS_WITH_COLON,
+    Rule(Reason.CONTROL_CHARACTERS, control_characters),
+    Rule(Reason.CLAIMS_AN_ACTION, claims_an_action),
 )
 
 
@@ -128,16 +132,16 @@ def one_word_output(task: Task) -> bool:
 
 
 def link_in_input(task: Task) -> bool:
-    """The model saw no page there, but the rest of the input may be all it needed."""
+    """The model could not open the page, but the rest of the input may be enough."""
     return _LINK.search(task.input) is not None
 
 
 def stray_escape(task: Task) -> bool:
-    r"""A written \n or \u00e9 with no quote before it on its line: text that was encoded twice, seldom code."""
+    r"""A literal \n or \u00e9 with no quote before it on its line: text that was escaped twice, rarely code."""
     return any(_ESCAPE.search(text) for text in (task.instruction, task.input, task.output))
 
 
-SUSPICIONS = (
+SUSPICIONS: tuple[Callable[[Task], bool], ...] = (
     points_to_absent_input,
     seems_cut_short,
     repeats_input_in_output,
@@ -149,6 +153,6 @@ SUSPICIONS = (
 
 
 def repeated_long_outputs(tasks: Iterable[Task]) -> int:
-    """Outputs of ten words or more that an earlier task had already."""
+    """The number of outputs of ten words or more that repeat an earlier task's output."""
     seen = Counter(output for task in tasks if len((output := task.output.strip()).split()) >= LONG_OUTPUT_WORDS)
     return sum(seen.values()) - len(seen)

@@ -1,16 +1,18 @@
-"""Why an item of an answer did not become a task of the dataset: the closed list behind `rejected.jsonl`."""
+"""The reasons in `rejected.jsonl` why an item of an answer did not become a task of the dataset."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    # What the parser could not read as a task.
-    INCOMPLETE = "incomplete"  # the answer ends inside the item
+    """The parsers' reasons and those of the rules that pacos comes with. A rule of your own may have any other name."""
+
+    # The parser could not find a task in the item.
+    INCOMPLETE = "incomplete"  # the answer ends within the item
     NO_INSTRUCTION = "no_instruction"
     NO_OUTPUT = "no_output"
-    MIXED_LABELS = "mixed_labels"  # the labels of two items, and no telling them apart
+    MIXED_LABELS = "mixed_labels"  # the labels of two items, which cannot be told apart
 
-    # Rules of the published systems (generate/filters.py).
+    # Rules of the published systems (published.py).
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
     KEYWORD = "keyword"
@@ -21,11 +23,11 @@ class Reason(StrEnum):
     OUTPUT_COPIES_INPUT = "output_copies_input"
     ENDS_WITH_COLON = "ends_with_colon"
 
-    # Limits that the config may set.
+    # Optional limits (generate.filters.limits).
     INPUT_TOO_LONG = "input_too_long"
     OUTPUT_TOO_LONG = "output_too_long"
 
-    # Defects (generate/defects.py).
+    # Defects (defects.py).
     PLACEHOLDER_INPUT = "placeholder_input"
     NO_INPUT_MARK_IN_OUTPUT = "no_input_mark_in_output"
     PLACEHOLDER_OUTPUT = "placeholder_output"
@@ -39,9 +41,9 @@ class Reason(StrEnum):
     # ROUGE-L above the threshold to a seed or to an accepted task.
     NOVELTY = "novelty"
 
-    # Self-Instruct: what is wrong with the instances of an instruction taken together (generate/preparation.py).
-    NO_INSTANCE = "no_instance"  # nothing in the answer reads as an example
+    # Self-Instruct: the instances of one instruction taken together (instances.py).
+    NO_INSTANCE = "no_instance"  # the answer contains no example
     CONTRADICTORY = "contradictory"
     DUPLICATE = "duplicate"
     PAST_FIVE = "past_five"
-    PENDING = "pending"  # an accepted instruction whose later answers are not there yet
+    PENDING = "pending"  # an accepted instruction whose follow-up requests have not been answered yet

@@ -1,12 +1,14 @@
 """The prompt that asks a base model for a list of new tasks (Stanford Alpaca's scheme, in our own words).
 
-The reply is a plain completion: the prompt shows `seeds_per_request` numbered examples and stops after
-the next number's `Instruction:` label, so the model goes on with the list. Structure and counts follow
-stanford_alpaca `prompt.txt` and `generate_instruction.py`; the sentences do not.
+The answer is a plain completion: the prompt shows `seeds_per_request` numbered examples and ends after the next
+number's `Instruction:` label, so the model continues the list. Structure and counts follow stanford_alpaca `prompt.txt`
+and `generate_instruction.py`; the sentences are our own.
 """
 
 from collections.abc import Sequence
 
+from pacos.generate.prompting.items import ListFormat
+from pacos.generate.prompting.parsing import parse_answer
 from pacos.records import Task
 
 NO_INPUT = "<noinput>"
@@ -34,7 +36,7 @@ List of {count} tasks:
 
 
 def format_item(number: int, task: Task) -> str:
-    """One list item, `###` line included, ending in a newline."""
+    """One list item, including its `###` line and a final newline."""
     instruction = " ".join(task.instruction.split()).rstrip(":")
     return (
         f"###\n{number}. Instruction: {instruction}\n"
@@ -51,9 +53,13 @@ def list_prompt(examples: Sequence[Task], new_tasks: int) -> str:
     return f"{header}{items}###\n{len(examples) + 1}. Instruction:"
 
 
-def stop_strings(examples: int, new_tasks: int) -> list[str]:
-    """Stops at the label of the item past the list.
+def stop_strings(last: int, chat: bool) -> list[str]:
+    """Stops at the label of the item after number `last`.
 
     The originals stop on a bare "20.", which is why no answer of the published Alpaca set contains it.
     """
-    return [f"\n{examples + new_tasks + 1}. Instruction:"]
+    return [f"\n{last + 1}. Instruction:"]
+
+
+# The published Alpaca set has 104 tokens per task with its labels.
+TASK_LIST = ListFormat("tasks", True, 104, prompt=list_prompt, stops=stop_strings, parse=parse_answer)

@@ -1,8 +1,8 @@
-"""Self-Instruct, phase 1: a numbered list of instructions, which the model goes on with.
+"""Self-Instruct, phase 1: a numbered list of instructions, which the model continues.
 
-Structure, counts and decoding follow self-instruct `bootstrap_instructions.py`; the words are ours. Left out of the
-original: it lower-cased all but the first letter ("Python" became "python"), dropped every item of an answer cut at its
-token limit (here only the last), and stopped on a bare "16.", which may stand in an instruction.
+Structure, counts and decoding follow self-instruct `bootstrap_instructions.py`; the words are our own. Unlike the
+original, this keeps the case of all letters ("Python" became "python"), drops only the last item of an answer cut at
+its token limit (the original dropped all), and does not stop on a bare "16.", which may occur in an instruction.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from pacos.generate.filtering.reasons import Reason
-from pacos.generate.prompting.parsing import ParsedItem
+from pacos.generate.prompting.items import ListFormat, ParsedItem
 from pacos.records import Task
 
 HEADER = "Write a series of varied tasks for somebody who only reads and writes text:\n"
@@ -19,26 +19,26 @@ _LABEL = re.compile(r"^[ \t]*[*_]{0,2}(?:task[ \t]*)?\d{1,3}[ \t]?[*_]{0,2}[.):]
 
 
 def instructions_prompt(examples: Sequence[str]) -> str:
-    """A prompt whose completion is item `len(examples) + 1` and those after it."""
+    """A prompt whose completion is item `len(examples) + 1` and the following ones."""
     shown = (" ".join(text.split()).rstrip(":") for text in examples)
     items = "".join(f"{number}. {text}\n" for number, text in enumerate(shown, 1))
     return f"{HEADER}{items}{len(examples) + 1}."
 
 
 def instructions_stops(last: int, chat: bool) -> list[str]:
-    """Stops behind item `last`, and for a base model at the blank line after which it turns to something else.
+    """Stops after item `last`, and for a base model at a blank line, after which it changes the subject.
 
-    Chat models part items by blank lines.
+    Chat models separate items by blank lines.
     """
     past = f"\n{last + 1}."
     return [past] if chat else ["\n\n", past]
 
 
 def parse_instructions(text: str, finish_reason: str) -> list[ParsedItem]:
-    """The items of an answer to `instructions_prompt`, which starts inside the first of them; one at least.
+    """The items of an answer to `instructions_prompt`, at least one; the answer starts inside the first.
 
-    An item runs over line breaks up to the next number. The last one is incomplete when the answer was cut at
-    its token limit. A chat model that repeats the first number has an empty item in front, which is passed over.
+    An item may span several lines, up to the next number. The last one is incomplete when the answer was cut at its
+    token limit. A chat model that repeats the first number leaves an empty item at the start, which is skipped.
     """
     starts = list(_LABEL.finditer(text))
     edges = [(0, 0), *((label.start(), label.end()) for label in starts), (len(text), len(text))]
@@ -56,3 +56,13 @@ def _item(raw: str) -> ParsedItem:
     if not instruction:
         return ParsedItem(raw, reason=Reason.NO_INSTRUCTION)
     return ParsedItem(raw, Task(instruction[0].upper() + instruction[1:]))
+
+
+INSTRUCTION_LIST = ListFormat(
+    "instructions",
+    whole_tasks=False,
+    item_tokens=25,  # Self-Instruct's published set has 15.9 words per instruction
+    prompt=lambda examples, new: instructions_prompt([task.instruction for task in examples]),
+    stops=instructions_stops,
+    parse=parse_instructions,
+)

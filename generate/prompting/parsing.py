@@ -1,4 +1,4 @@
-"""Reads the items of a list answer by the labels that each item bears, never by its place in the list.
+"""Parses the items of an Alpaca list by each item's own labels, never by its position in the list.
 
     ###
     5. Instruction: …
@@ -9,18 +9,19 @@
 
 Base models renumber, restart, repeat a number, write `##` or bold labels, and leave out Input or the
 separator. An item starts at a numbered Instruction label, or at any label right under a separator line.
-Within an item the labels with its own number come first, then those with another number, then bare ones;
-so neither `###` nor a list "1. Input: …, 2. Output: …" inside an answer breaks it. What cannot be told
-apart is not guessed: it is returned with a reason.
+Within an item, labels with its own number take precedence, then those with another number, then bare ones; so neither
+`###` nor a list "1. Input: …, 2. Output: …" inside an answer breaks it. Ambiguous items are not guessed at: they are
+returned with a reason.
 """
 
 import re
 from dataclasses import dataclass
 
 from pacos.generate.filtering.reasons import Reason
+from pacos.generate.prompting.items import ParsedItem, is_no_input
 from pacos.records import Task
 
-# No two runs of blanks stand side by side: on a long blank line they would backtrack for minutes.
+# No two runs of blanks are adjacent: on a long blank line they would backtrack for minutes.
 _LABEL = re.compile(
     r"""^[ \t]*(?:\#{1,6}[ \t]*)?
         (?:(?P<open>[*_]{2,3})[ \t]*)?
@@ -31,21 +32,6 @@ _LABEL = re.compile(
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _SEPARATOR = re.compile(r"[ \t]*#{2,}[ \t\r]*")
-_NO_INPUT = re.compile(
-    r"""[\s<(\["'`*]*
-        (?:no[\s_-]*input(?:\s+(?:is\s+)?(?:needed|required|necessary))?|none|n/a|n\.a\.|not\s+applicable|-+)
-        [\s>)\]"'`*.]*""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedItem:
-    """One item: its text as it came, and either the task in it or the reason why there is none."""
-
-    raw: str
-    task: Task | None = None
-    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +44,9 @@ class _Label:
 
 
 def parse_answer(text: str, finish_reason: str) -> list[ParsedItem]:
-    """The items of an answer to `prompts.list_prompt`, one at least; the prompt ends in the first one's label.
+    """The items of an answer to `alpaca.list_prompt`, at least one; the prompt ends in the first one's label.
 
-    The last item is incomplete when the answer ran into its token limit (`finish_reason` "length").
+    The last item is incomplete when the answer was cut at its token limit (`finish_reason` "length").
     """
     labels = [_Label("instruction", "", 0, 0, False), *_labels(text)]
     starts = [label for label in labels if label.start == 0 == label.end or _starts_item(label, text)]
@@ -71,11 +57,6 @@ def parse_answer(text: str, finish_reason: str) -> list[ParsedItem]:
         body = _without_separators(text[:end], start.start)
         items.append(_parse_item(body, own, last=following is None, cut=finish_reason == "length"))
     return items
-
-
-def is_no_input(text: str) -> bool:
-    """Whether an input only says that there is none: `<noinput>`, "N/A", "None.", "no input required", "-"."""
-    return _NO_INPUT.fullmatch(text) is not None
 
 
 def _labels(text: str) -> list[_Label]:
@@ -96,7 +77,7 @@ def _starts_item(label: _Label, text: str) -> bool:
 
 
 def _without_separators(text: str, start: int) -> str:
-    """The item's text without the separator lines that part it from the next one; offsets are kept."""
+    """The text up to the separator lines before the next item; offsets stay valid."""
     while True:
         text = text.rstrip()
         above, newline, last_line = text.rpartition("\n")

@@ -1,20 +1,28 @@
 """`generate`: how the base model writes tasks, and which of them are kept."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from pacos.config.section import Count, Fraction, NotNegative, Positive, Section
+from pacos.extensions import FILTER_PRESETS, PRESETS, load
+
+if TYPE_CHECKING:
+    PresetName = str
+    FilterPresetName = str
+else:
+    PresetName = Literal[tuple(PRESETS)]
+    FilterPresetName = Literal[tuple(FILTER_PRESETS)]
 
 
 class SamplingConfig(Section):
-    """How tokens are drawn; everything is sent with every request, so that no server decides for us."""
+    """How tokens are sampled. All values are sent with every request, so that no server default applies."""
 
     temperature: NotNegative = Field(1.0, description="Softmax temperature; 0 is greedy.")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Nucleus: smallest set of this probability.")
     max_tokens: Count = Field(3072, description="Most tokens of an answer.")
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = Field(
-        0.0, description="Taken off the logit of every token that the answer has already."
+        0.0, description="Subtracted from the logit of every token that the answer already has."
     )
     seed: int | None = Field(None, description="Seed sent with request i is seed + i; slow on GPUs.")
 
@@ -32,12 +40,12 @@ class InstancesConfig(SamplingConfig):
     temperature: NotNegative = Field(0.0, description="Softmax temperature; 0 is greedy.")
     max_tokens: Count = Field(300, description="Most tokens of an answer.")
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = Field(
-        1.5, description="Taken off the logit of every token that the answer has already."
+        1.5, description="Subtracted from the logit of every token that the answer already has."
     )
 
 
 class LimitsConfig(Section):
-    """Words; what has fewer or more is rejected. The published rules are the defaults."""
+    """Length limits in words; shorter and longer texts are rejected. The defaults are the published rules."""
 
     min_instruction: Count = Field(4, description="Fewest words of an instruction.")
     max_instruction: Count = Field(150, description="Most words of an instruction.")
@@ -48,8 +56,8 @@ class LimitsConfig(Section):
 class FiltersConfig(Section):
     """Which tasks are kept."""
 
-    preset: Literal["alpaca", "self-instruct"] = Field("alpaca", description="Whose published rules apply.")
-    defects: bool = Field(True, description="Also reject what generate/defects.py finds faulty.")
+    preset: FilterPresetName = Field("alpaca", description="Whose published rules apply.")
+    defects: bool = Field(True, description="Also reject known kinds of faulty tasks (generate/filtering/defects.py).")
     limits: LimitsConfig = LimitsConfig()
     novelty: Fraction = Field(0.7, description="A task above this ROUGE-L to any task of the pool is rejected.")
     tokenizer: Literal["rouge", "unicode"] = Field("rouge", description="unicode: words of any script, in all rules.")
@@ -58,31 +66,19 @@ class FiltersConfig(Section):
 class BudgetConfig(Section):
     """Generation stops at the first of these that is reached, or at `generate.target`."""
 
-    requests: Count | None = Field(None, description="Most requests; with self-instruct, of all phases.")
+    requests: Count | None = Field(None, description="Most requests, follow-up requests included.")
     tokens: Count | None = Field(None, description="Most tokens, prompts and answers together.")
     seconds: Positive | None = Field(None, description="Most seconds with the engine up, over all sessions.")
     money: Positive | None = Field(None, description="Most money, at the prices of `engine`.")
     min_acceptance: Fraction = Field(0.02, description="Floor on accepted/items over the last 2,000 items.")
 
 
-# What preset self-instruct changes of the defaults below: paper 2212.10560, table 4 and section 2.2.
-# Greedy is temperature 0; the paper's top_p 0 says the same, and vLLM refuses it.
-SELF_INSTRUCT: dict[str, Any] = {
-    "tasks_per_request": 7,
-    "seeds_per_request": 6,
-    "machine_per_request": 2,
-    "window": 128,
-    "sampling": {"temperature": 0.7, "top_p": 0.5, "max_tokens": 1024, "presence_penalty": 2.0},
-    "filters": {"preset": "self-instruct"},
-}
-
-
 class GenerateConfig(Section):
-    """`sampling` is that of the lists; `classify` and `instances` are the later phases of preset self-instruct."""
+    """Generation of a dataset. `sampling` is used for lists of new items, `classify` and `instances` for follow-ups."""
 
-    preset: Literal["alpaca", "alpaca-original", "self-instruct"] = Field(
+    preset: PresetName = Field(
         "alpaca",
-        description="alpaca: whole tasks, `tasks_per_request` new ones a list. alpaca-original: examples count among "
+        description="alpaca: lists of `tasks_per_request` new whole tasks. alpaca-original: the examples count towards "
         "them, as published. self-instruct: the paper's three phases, with its decoding.",
     )
     seeds: str | None = Field(None, description="Seed tasks (JSONL); pacos's own 175 unless given.")
@@ -93,10 +89,11 @@ class GenerateConfig(Section):
     tasks_per_request: Count = Field(20, description="Tasks asked for in one answer; 7 with preset self-instruct.")
     seeds_per_request: Count = Field(3, description="Seed tasks shown in a prompt; 6 with preset self-instruct.")
     machine_per_request: Annotated[int, Field(ge=0)] = Field(
-        0, description="Examples out of the accepted tasks; seeds stand in while there are too few."
+        0, description="Examples drawn from the accepted tasks; seeds are used while there are too few."
     )
     window: Count = Field(
-        512, description="How many requests may run ahead of the last committed one; eight times those in flight."
+        512,
+        description="How many requests may be ahead of the last committed one; eight times those in flight is enough.",
     )
     sampling: SamplingConfig = SamplingConfig()
     classify: ClassifyConfig = ClassifyConfig()
@@ -107,16 +104,18 @@ class GenerateConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _preset_before_defaults(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("preset") != "self-instruct":
+        """Fill in the preset's own defaults where `values` have none."""
+        if not isinstance(values, dict) or values.get("preset") not in list(PRESETS):
             return values
-        published = {key: values.get(key, default) for key, default in SELF_INSTRUCT.items()}
-        for key, default in SELF_INSTRUCT.items():
-            if isinstance(default, dict) and isinstance(published[key], dict):
-                published[key] = default | published[key]
-        return values | published
+        filled = dict(values)
+        for key, default in load(PRESETS, values["preset"]).defaults.items():
+            given = filled.setdefault(key, default)
+            if isinstance(default, dict) and isinstance(given, dict):
+                filled[key] = default | given
+        return filled
 
     @model_validator(mode="after")
     def _examples_leave_room(self) -> "GenerateConfig":
-        if self.preset == "alpaca-original" and self.seeds_per_request >= self.tasks_per_request:
-            raise ValueError("alpaca-original counts its examples: seeds_per_request must be under tasks_per_request")
+        if self.seeds_per_request >= self.tasks_per_request and load(PRESETS, self.preset).counts_examples:
+            raise ValueError(f"{self.preset} counts its examples: seeds_per_request must be under tasks_per_request")
         return self

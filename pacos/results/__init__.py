@@ -7,6 +7,8 @@ A field's name is the file's key. Keys may be added: a field that an earlier ver
 key that this version does not know is passed over.
 """
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +27,18 @@ def write_result(path: Path, result: Any) -> None:
 
 def plain(result: Any) -> Any:
     """A result as JSON has it: mappings, lists, texts, numbers and null."""
-    return TypeAdapter(type(result)).dump_python(result, mode="json")
+    if is_dataclass(result):
+        return {field.name: plain(getattr(result, field.name)) for field in fields(result)}
+    if isinstance(result, Mapping):
+        return {key: plain(value) for key, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [plain(value) for value in result]
+    return result
+
+
+def extend(kind: type[Result], base: Any, **more: Any) -> Result:
+    """Return a `kind` that has the fields of `base`, an instance of one of its base classes, and `more`."""
+    return kind(**{field.name: getattr(base, field.name) for field in fields(base)}, **more)
 
 
 def read_result(path: Path, kind: type[Result], *, todo: str) -> Result:

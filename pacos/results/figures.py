@@ -37,3 +37,40 @@ class Difference:
     @property
     def is_clear(self) -> bool:
         return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindComparison:
+    """Blind comparisons of one model with another; a tie counts as half a win.
+
+    `win_rate` is None for n = 0. `standard_error` is that of the mean, in points, as AlpacaEval gives it; None for
+    fewer than two comparisons. `sign_test_p` is two-sided and leaves ties out.
+    """
+
+    n: int = 0
+    wins: int = 0
+    ties: int = 0
+    losses: int = 0
+    win_rate: Rate | None = None
+    standard_error: float | None = None
+    sign_test_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Agreement of two raters over the `n` items that both rated: the share of equal verdicts and Cohen's kappa.
+
+    `kappa` is None where it is undefined (both raters gave one and the same verdict throughout).
+    """
+
+    n: int = 0
+    agreement: Rate | None = None
+    kappa: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeAgreement(Agreement):
+    """Agreement on grades A to D. `kappa_binary` joins A with B and C with D; `spearman` is of the grades' order."""
+
+    kappa_binary: float | None = None
+    spearman: float | None = None

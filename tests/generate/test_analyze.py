@@ -10,6 +10,8 @@ from pacos.generate.filtering.defects import link_in_input, repeated_long_output
 from pacos.generate.verbs import verb_noun
 from pacos.records import Task, write_json, write_jsonl
 from pacos.report.render import render_analysis
+from pacos.results import plain
+from pacos.results.dataset import NoveltyStretch
 
 EVIL = "</script><b>bees</b>"
 
@@ -46,7 +48,7 @@ def test_distinct_counts_different_n_grams() -> None:
     assert distinct([""], 1) == 0.0
 
 
-def test_an_escape_outside_quotes_and_a_link_are_worth_a_look() -> None:
+def test_an_escape_outside_quotes_and_a_link_are_suspicious() -> None:
     assert stray_escape(Task("Name two.", "", "One\\nTwo"))
     assert stray_escape(Task("Name a dish.", "", "Cr\\u00eape"))
     assert not stray_escape(Task("Print a line.", "", 'printf("one\\n");'))
@@ -54,7 +56,7 @@ def test_an_escape_outside_quotes_and_a_link_are_worth_a_look() -> None:
     assert not link_in_input(Task("Sum up https://example.org."))
 
 
-def test_an_output_counts_as_repeated_from_the_second_time_on_if_it_is_long() -> None:
+def test_a_long_output_counts_as_repeated_from_its_second_occurrence_on() -> None:
     outputs = ["one two three four five six seven eight nine ten"] * 3 + ["Yes."] * 5
     assert repeated_long_outputs(Task("Do it.", "", output) for output in outputs) == 2
 
@@ -71,19 +73,20 @@ def test_an_analysis_counted_by_hand(tmp_path: Path) -> None:
     seed = {"id": "s", "instruction": "Name four blue birds.", "instances": [{"input": "", "output": "Jays."}]}
     write_jsonl(tmp_path / "seeds.jsonl", [seed])
     analysis = analyze(folder, folder, tmp_path / "seeds.jsonl")
-    assert json.loads((folder / "analysis.json").read_text(encoding="utf-8")) == analysis
-    assert (analysis["lengths"]["input"]["mean"], analysis["lengths"]["input"]["count"]) == (1.5, 2)
-    assert analysis["lengths"]["output"]["histogram"][0] == 3
+    assert json.loads((folder / "analysis.json").read_text(encoding="utf-8")) == plain(analysis)
+    assert (analysis.lengths["input"].mean, analysis.lengths["input"].count) == (1.5, 2)
+    assert analysis.lengths["output"].histogram[0] == 3
     # To the seed: LCS 2 of 4 and 4, 3 of 4 and 4, none.
-    assert analysis["nearest_seed"]["mean"] == pytest.approx((0.5 + 0.75) / 3, abs=1e-4)
+    assert analysis.nearest_seed.mean == pytest.approx((0.5 + 0.75) / 3, abs=1e-4)
     # To the earlier tasks: none, LCS 3 of 4 and 4, none.
-    assert analysis["novelty"]["over_time"] == [
-        {"tasks": 1, "mean": 0.0}, {"tasks": 2, "mean": 0.75}, {"tasks": 3, "mean": 0.0},
+    assert analysis.novelty.over_time == [
+        NoveltyStretch(1, 0.0), NoveltyStretch(2, 0.75), NoveltyStretch(3, 0.0),
     ]  # fmt: skip
-    assert analysis["defects"]["placeholder_input"] == 1
-    assert analysis["suspicions"]["one_word_output"] == 2
-    if analysis["verbs"]["extractor"].startswith("rules"):
-        assert analysis["verbs"]["top"] == {"name": {"bird": 1, "fruit": 1}}
+    assert analysis.defects["placeholder_input"] == 1
+    assert analysis.suspicions["one_word_output"] == 2
+    if analysis.verbs.extractor.startswith("rules"):
+        assert analysis.verbs.top == {"name": {"bird": 1, "fruit": 1}}
+    assert (analysis.funnel.items, analysis.funnel.accepted) == (9, 3)
     page = render_analysis(folder).read_text(encoding="utf-8")
     assert EVIL not in page
     assert "not published" in page and "51 %" in page

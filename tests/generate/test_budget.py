@@ -56,7 +56,7 @@ def test_a_low_yield_stops_the_run(tmp_path: Path, tiny_base: Path, seeds: Path)
     assert (stats["stopped_by"], stats["funnel"]["items"], stats["funnel"]["accepted"]) == ("min_acceptance", 2000, 1)
 
 
-def test_a_run_that_keeps_nothing_is_an_error_that_names_the_reasons(
+def test_a_run_that_accepts_nothing_is_an_error_that_names_the_reasons(
     tmp_path: Path, tiny_base: Path, seeds: Path
 ) -> None:
     with ScriptedServer(answer=lambda prompt, seed: ("gibberish", "stop")) as server:

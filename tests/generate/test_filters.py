@@ -8,20 +8,25 @@ import pytest
 
 from pacos.config import FiltersConfig, LimitsConfig
 from pacos.errors import DataError, RunError
+from pacos.extensions import FILTER_PRESETS, PRESETS, load
 from pacos.generate.curate import filter_file
+from pacos.generate.filtering import filters
 from pacos.generate.filtering.defects import DEFECTS
-from pacos.generate.filtering.filters import first_broken_rule, task_rules
+from pacos.generate.filtering.filters import task_rules
 from pacos.generate.filtering.reasons import Reason
-from pacos.records import Rejection, Task, read_records, read_tasks
+from pacos.generate.filtering.rule import Rule, first_broken_rule
+from pacos.records import Rejection, Task, read_records, read_tasks, write_json
+from pacos.results import read_result
+from pacos.results.dataset import DatasetStats
 
 PUBLISHED = {preset: FiltersConfig(preset=preset, defects=False) for preset in ("alpaca", "self-instruct")}
 
 
-def reason(instruction: str, preset: str = "alpaca", **parts: str) -> Reason | None:
+def reason(instruction: str, preset: str = "alpaca", **parts: str) -> str | None:
     return reason_under(PUBLISHED[preset], instruction, **parts)
 
 
-def reason_under(filters: FiltersConfig, instruction: str, **parts: str) -> Reason | None:
+def reason_under(filters: FiltersConfig, instruction: str, **parts: str) -> str | None:
     broken = first_broken_rule(Task(instruction, **{"output": "Yes.", **parts}), task_rules(filters))
     return broken.reason if broken else None
 
@@ -64,7 +69,7 @@ def test_rules_on_instances_belong_to_self_instruct_alone() -> None:
     assert reason("Correct this short sentence.", output=" ") is None
 
 
-def test_a_verdict_carries_what_was_measured() -> None:
+def test_a_broken_rule_has_what_was_measured() -> None:
     broken = first_broken_rule(Task("Draw a map of it.", "", "No."), task_rules(PUBLISHED["alpaca"]))
     assert broken is not None
     assert broken.figures == {"keyword": "draw"}
@@ -72,8 +77,20 @@ def test_a_verdict_carries_what_was_measured() -> None:
 
 def test_every_rule_of_every_preset_has_its_own_reason() -> None:
     for preset in PUBLISHED:
-        reasons = [reason for reason, _ in task_rules(FiltersConfig(preset=preset))]
+        reasons = [rule.reason for rule in task_rules(FiltersConfig(preset=preset))]
         assert len(set(reasons)) == len(reasons)
+
+
+@pytest.mark.parametrize("table", [PRESETS, FILTER_PRESETS])
+def test_every_preset_is_in_its_table_under_its_name(table: dict[str, str]) -> None:
+    assert [load(table, name).name for name in table] == list(table)
+
+
+def test_a_rule_of_ones_own_rejects_with_its_own_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_bees = Rule("bees", lambda task: {"at": task.instruction.index("bees")} if "bees" in task.instruction else None)
+    monkeypatch.setattr(filters, "DEFECTS", (*DEFECTS, no_bees))
+    tasks = write_tasks(tmp_path / "tasks.jsonl", ["Explain how bees see.", "Explain how owls hear."])
+    assert filter_file(tasks, tmp_path / "out", None, FiltersConfig()).funnel.rejected == {"bees": 1}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +123,7 @@ def test_defects(parts: dict[str, str], expected: Reason | None) -> None:
         assert reason("Tell me more about bees.", **parts) is None, "the published Alpaca rules let it pass"
 
 
-def test_limits_move_the_published_ones_and_add_others() -> None:
+def test_limits_replace_the_published_ones_and_add_others() -> None:
     limits = LimitsConfig(min_instruction=2, max_instruction=5, max_input=2, max_output=1)
     filters = FiltersConfig(limits=limits)
     assert reason_under(filters, "Explain bees") is None
@@ -116,7 +133,7 @@ def test_limits_move_the_published_ones_and_add_others() -> None:
     assert reason_under(filters, "Explain bees", output="They see") is Reason.OUTPUT_TOO_LONG
 
 
-def test_the_unicode_tokenizer_takes_instructions_in_any_script() -> None:
+def test_the_unicode_tokenizer_allows_instructions_in_any_script() -> None:
     assert reason("写一首关于春天的诗") is Reason.TOO_SHORT
     assert reason_under(FiltersConfig(tokenizer="unicode"), "写一首关于春天的诗") is None
     assert reason_under(FiltersConfig(tokenizer="unicode"), "写诗") is Reason.TOO_SHORT
@@ -125,15 +142,15 @@ def test_the_unicode_tokenizer_takes_instructions_in_any_script() -> None:
 def test_the_unicode_tokenizer_decides_novelty_too(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.jsonl", ["写一首关于春天的诗", "写一首关于秋天的诗"])
     stats = filter_file(tasks, tmp_path / "out", None, FiltersConfig(tokenizer="unicode"))
-    assert stats["funnel"]["rejected"] == {"novelty": 1}
+    assert stats.funnel.rejected == {"novelty": 1}
 
 
 def test_defects_of_the_released_alpaca_set(shared_data: Path) -> None:
     """Counts made apart from this code, on all 52,002 rows, with the detectors' published patterns."""
     with gzip.open(shared_data / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
         tasks = [Task(**json.loads(row)) for row in rows]
-    found = {reason: sum(rule(task) is not None for task in tasks) for reason, rule in DEFECTS}
-    counted = {
+    found = {rule.reason: sum(rule.check(task) is not None for task in tasks) for rule in DEFECTS}
+    counted: dict[str, int] = {
         Reason.NO_INPUT_MARK_IN_OUTPUT: 60,
         Reason.EMPTY_OUTPUT: 28,
         Reason.INPUT_IS_AN_IMAGE: 39,
@@ -164,7 +181,7 @@ def test_filter_keeps_the_first_of_near_copies_and_names_the_other(tmp_path: Pat
     # 5 of 6 words in common on both sides.
     assert (near.reason, near.nearest_id, near.nearest_rougeL) == ("novelty", "row-000001", pytest.approx(5 / 6))
     assert json.loads(near.raw)["instruction"] == "Name five kinds of red fruit."
-    assert stats["funnel"]["rejected"] == {"too_short": 1, "novelty": 1}
+    assert stats.funnel.rejected == {"too_short": 1, "novelty": 1}
 
 
 def test_filter_compares_with_the_seeds_where_given(tmp_path: Path) -> None:
@@ -172,7 +189,7 @@ def test_filter_compares_with_the_seeds_where_given(tmp_path: Path) -> None:
     seed = {"id": "s", "name": "n", "instruction": "Explain how bees see.", "is_classification": False}
     seeds.write_text(json.dumps(seed | {"instances": [{"input": "", "output": "Well."}]}) + "\n", encoding="utf-8")
     tasks = write_tasks(tmp_path / "tasks.jsonl", ["Explain how bees see."])
-    assert filter_file(tasks, tmp_path / "out", seeds, PUBLISHED["alpaca"])["funnel"]["accepted"] == 0
+    assert filter_file(tasks, tmp_path / "out", seeds, PUBLISHED["alpaca"]).funnel.accepted == 0
 
 
 def test_filter_never_writes_over_what_it_reads(tmp_path: Path) -> None:
@@ -196,4 +213,10 @@ def test_the_published_filter_keeps_its_own_output(shared_data: Path, tmp_path: 
     stats = filter_file(
         published, tmp_path / "out", shared_data / "self_instruct" / "seed_tasks.jsonl", PUBLISHED["alpaca"]
     )
-    assert stats["funnel"]["accepted"] == 6000
+    assert stats.funnel.accepted == 6000
+
+
+def test_stats_that_an_earlier_version_wrote_are_readable(tmp_path: Path) -> None:
+    write_json(tmp_path / "stats.json", {"funnel": {"requests": 2, "items": 40, "accepted": 9}, "stopped_by": "end"})
+    stats = read_result(tmp_path / "stats.json", DatasetStats, todo="generate again")
+    assert (stats.funnel.items, stats.funnel.instances, stats.tokens.prompt) == (40, 0, 0)

@@ -16,7 +16,8 @@ from pacos.generate.journal import read_responses
 from pacos.generate.prompting.alpaca import format_item
 from pacos.generate.seeds import load_seeds
 from pacos.records import DatasetRow, Rejection, read_records, read_tasks
-from pacos.runs import read_manifest
+from pacos.results import plain
+from pacos.results.manifest import read_manifest
 from tests.support.generated_run import experiment, generate, jitter, stats_of
 from tests.support.scripted_server import ScriptedServer, list_answer
 
@@ -39,8 +40,8 @@ def test_a_run_stops_at_its_target_and_accounts_for_every_item(tmp_path: Path, t
     journal = read_responses(folder / "responses.jsonl")
     assert stats["tokens"]["completion"] == sum(answer.completion_tokens for answer in journal.values())
     assert funnel["answered"] == len(journal)
-    manifest = read_manifest(config.run_dir)["stages"]["generate"]
-    assert (manifest["status"], manifest["tokens"]) == ("done", stats["tokens"])
+    manifest = read_manifest(config.run_dir).stages["generate"]
+    assert (manifest.status, manifest.tokens) == ("done", stats["tokens"])
     texts = json.loads((folder / "alpaca_data.json").read_text(encoding="ascii"))
     assert texts == [{"instruction": row.instruction, "input": row.input, "output": row.output} for row in rows]
 
@@ -63,7 +64,7 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, tiny_base: Path, seeds: 
         assert len(server.asked) == asked
 
 
-def test_a_higher_target_goes_on_from_the_same_answers(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+def test_a_higher_target_reuses_the_same_answers(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
     with ScriptedServer() as server:
         generate(experiment(tmp_path, tiny_base, server.url, seeds, target=40))
         longer = generate(experiment(tmp_path, tiny_base, server.url, seeds, target=120))
@@ -71,7 +72,7 @@ def test_a_higher_target_goes_on_from_the_same_answers(tmp_path: Path, tiny_base
     assert longer == direct
 
 
-def test_an_answer_gets_the_room_that_the_context_leaves(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+def test_an_answer_may_fill_the_rest_of_the_context(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
     with ScriptedServer(max_model_len=1600) as server:
         generate(experiment(tmp_path, tiny_base, server.url, seeds, target=10))
         assert server.bodies
@@ -95,7 +96,7 @@ def test_seeds_that_fit_are_drawn_when_others_do_not(tmp_path: Path, tiny_base: 
     assert len(shown) > 6
 
 
-def test_a_context_too_small_for_any_prompt_is_told_with_advice(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+def test_a_context_too_small_for_any_prompt_is_an_error(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
     with ScriptedServer(max_model_len=700) as server:
         with pytest.raises(ConfigError, match=r"generate\.seeds_per_request: the shortest of 200 prompts") as failure:
             generate(experiment(tmp_path, tiny_base, server.url, seeds))
@@ -119,7 +120,7 @@ def test_presets_count_their_examples_as_published(
     assert body["stop"] == [f"\n{stop}. Instruction:"]
 
 
-def test_a_seed_is_sent_per_request_only_where_asked_for(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+def test_a_sampling_seed_is_sent_only_if_configured(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
     with ScriptedServer() as server:
         generate(experiment(tmp_path, tiny_base, server.url, seeds, target=5))
         assert {body.get("seed") for body in server.bodies} == {None}
@@ -137,7 +138,7 @@ def test_another_experiment_seed_asks_other_prompts(tmp_path: Path, tiny_base: P
         assert set(server.asked) - first
 
 
-def test_tasks_of_a_known_dataset_are_not_novel_any_more(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+def test_tasks_of_a_known_dataset_are_not_novel(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
     with ScriptedServer() as server:
         first = experiment(tmp_path, tiny_base, server.url, seeds, name="first", target=30)
         generate(first)
@@ -164,17 +165,17 @@ def test_curate_repeats_a_runs_dataset_from_its_journal(tmp_path: Path, tiny_bas
     stats = curate(config.run_dir / "dataset" / "responses.jsonl", tmp_path / "again", config.generate)
     assert (tmp_path / "again" / "dataset.jsonl").read_bytes() == made["dataset.jsonl"]
     assert (tmp_path / "again" / "rejected.jsonl").read_bytes() == made["rejected.jsonl"]
-    assert stats["funnel"] == stats_of(config)["funnel"]
+    assert plain(stats.funnel) == stats_of(config)["funnel"]
 
 
-def test_curate_takes_answers_from_elsewhere(tmp_path: Path, seeds: Path, tiny_base: Path) -> None:
+def test_curate_accepts_answers_from_elsewhere(tmp_path: Path, seeds: Path, tiny_base: Path) -> None:
     text, _ = list_answer((1, 2, 3), None)
     journal = tmp_path / "answers.jsonl"
     journal.write_text(json.dumps({"request": 3, "text": text, "finish_reason": "stop"}) + "\n", encoding="utf-8")
     config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1", seeds)
     stats = curate(journal, tmp_path / "out", config.generate)
-    assert stats["funnel"]["items"] == 8
-    assert len(read_tasks(tmp_path / "out")) == stats["funnel"]["accepted"] > 0
+    assert stats.funnel.items == 8
+    assert len(read_tasks(tmp_path / "out")) == stats.funnel.accepted > 0
 
 
 def test_the_dataset_folder_loads_as_a_dataset(
@@ -204,7 +205,7 @@ def test_a_plan_names_seeds_and_estimates_and_starts_nothing(tmp_path: Path, tin
     assert not config.run_dir.exists()
 
 
-def test_the_official_seeds_drive_a_run(shared_data: Path, tmp_path: Path, tiny_base: Path) -> None:
+def test_a_run_with_the_official_seeds(shared_data: Path, tmp_path: Path, tiny_base: Path) -> None:
     official = shared_data / "self_instruct" / "seed_tasks.jsonl"
     with ScriptedServer(max_model_len=16_384) as server:
         config = experiment(tmp_path, tiny_base, server.url, official, target=60)
@@ -217,7 +218,7 @@ def test_the_official_seeds_drive_a_run(shared_data: Path, tmp_path: Path, tiny_
 def test_the_real_engine_is_journaled_and_accounted_for(
     tmp_path: Path, tiny_base: Path, seeds: Path, live_engine_config: EngineConfig
 ) -> None:
-    """Random weights write no task; what they wrote is in the journal and the ledger all the same."""
+    """Random weights write no task, but what they wrote is in the journal and in rejected.jsonl."""
     sampling = {"max_tokens": 64}
     config = experiment(tmp_path, tiny_base, "", seeds, budget={"requests": 24}, sampling=sampling)
     engine = live_engine_config.model_copy(update={"max_in_flight": 8})
@@ -237,7 +238,7 @@ def test_the_real_engine_is_journaled_and_accounted_for(
 def test_progress_shows_what_is_in_flight_before_anything_is_committed(
     tmp_path: Path, tiny_base: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Request 0 takes its time, and nothing can be committed before it."""
+    """Request 0 is slow, and nothing can be committed before it."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)  # a terminal's bar is drawn at once
     with ScriptedServer() as server:
         first = threading.Event()

@@ -13,7 +13,7 @@ from pacos.generate.journal import read_responses
 from pacos.generate.prompting.request import RequestMaker
 from pacos.generate.seeds import load_seeds
 from pacos.records import DatasetRow, JsonlWriter, Response, read_records
-from pacos.runs import read_manifest
+from pacos.results.manifest import read_manifest
 from tests.support.generated_run import derived, experiment, generate, jitter
 from tests.support.killed_run import ROOT, generate_command, run_until_arrival
 from tests.support.scripted_server import Prompt, ScriptedServer
@@ -77,7 +77,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("name", ["responses.jsonl", "dataset.jsonl", "rejected.jsonl"])
-def test_a_full_disk_is_told_and_costs_no_answer(
+def test_a_full_disk_is_reported_and_loses_no_answer(
     tmp_path: Path, tiny_base: Path, seeds: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = JsonlWriter.__init__
@@ -94,7 +94,7 @@ def test_a_full_disk_is_told_and_costs_no_answer(
             patch.setattr(JsonlWriter, "__init__", on_full_disk)
             generate(config)
         assert "make space" in str(failure.value)
-        assert read_manifest(config.run_dir)["stages"]["generate"]["status"] == "failed"
+        assert read_manifest(config.run_dir).stages["generate"].status == "failed"
         assert generate(config) == expected
 
 

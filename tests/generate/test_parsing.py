@@ -1,4 +1,4 @@
-"""The list parser on the slips that base models make; the upstream parser's yields on them are in research §2."""
+"""The list parser on formatting errors of base models; the upstream parser's yields on them are in research §2."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.prompting.alpaca import NO_INPUT, format_item, list_prompt
-from pacos.generate.prompting.parsing import _LABEL, is_no_input, parse_answer
+from pacos.generate.prompting.items import is_no_input
+from pacos.generate.prompting.parsing import _LABEL, parse_answer
 from pacos.records import Task
 
 TASKS = [
@@ -37,7 +38,7 @@ def test_the_answer_continues_the_prompt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slip", "change"),
+    ("error", "change"),
     [
         ("a repeated number", lambda text: text.replace("5. ", "4. ")),
         ("a skipped number", lambda text: text.replace("6. ", "9. ")),
@@ -58,7 +59,7 @@ def test_the_answer_continues_the_prompt() -> None:
         ("the stop string's separator", lambda text: text + "###"),
     ],
 )
-def test_slips_of_form_lose_nothing(slip: str, change) -> None:  # type: ignore[no-untyped-def]
+def test_formatting_errors_lose_nothing(error: str, change) -> None:  # type: ignore[no-untyped-def]
     expected = [(task.instruction, task.input, task.output.split()) for task in TASKS]
     tasks = [item for item in parsed(change(answer(TASKS))) if isinstance(item, Task)]
     assert [(task.instruction, task.input, task.output.split()) for task in tasks] == expected
@@ -84,7 +85,7 @@ def test_what_looks_like_the_format_inside_an_answer_stays_in_it(output: str) ->
     assert parsed(answer(tasks)) == tasks
 
 
-def test_two_items_are_never_read_as_one() -> None:
+def test_two_items_are_never_parsed_as_one() -> None:
     numbered = answer(TASKS).replace("5. Instruction: Write a haiku about rain.\n", "")
     assert parsed(numbered)[0] == TASKS[0]
     assert parsed(numbered)[1] is Reason.NO_INSTRUCTION
@@ -149,7 +150,7 @@ lines = st.lists(st.one_of(line, word, st.lists(word, max_size=4).map(" ".join))
 
 
 def stays_text(text: str) -> bool:
-    """Not a label, nor what is taken off an answer's edges on purpose."""
+    """Neither a label, nor what is stripped from an answer's edges on purpose."""
     return not (_LABEL.search(text) or text.startswith("**") or text.endswith("##") or is_no_input(text))
 
 
@@ -187,8 +188,8 @@ def test_any_text_is_parsed_into_items_that_are_tasks_or_have_a_reason(text: str
 
 
 @pytest.mark.parametrize("blanks", [" " * 100_000, "#### " + " \t" * 50_000, "**" + " " * 100_000])
-def test_long_runs_of_blanks_are_read_in_one_pass(blanks: str) -> None:
-    """A label pattern with two runs of blanks side by side would need hours here."""
+def test_long_runs_of_blanks_are_parsed_without_backtracking(blanks: str) -> None:
+    """A label pattern with two adjacent runs of blanks would need hours here."""
     assert parsed(answer(TASKS).replace("France", f"France\n{blanks}|")) == [
         Task(TASKS[0].instruction, f"France\n{blanks}|", "Paris"),
         *TASKS[1:],

@@ -1,4 +1,4 @@
-"""The scheduler by itself: who is asked when, and what is committed in which order."""
+"""The scheduler alone: when requests are sent, and in which order answers are committed."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The seed loader: what it takes, and what it says about what it does not take."""
+"""The seed loader: what it accepts, and its errors for what it does not."""
 
 import json
 from pathlib import Path

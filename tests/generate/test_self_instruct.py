@@ -1,4 +1,4 @@
-"""Preset self-instruct: its settings, prompts, parsers and preparation rules."""
+"""Preset self-instruct: its settings, prompts, parsers and rules on instances."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ import pytest
 from pacos.config import FiltersConfig, load_config, parse_config
 from pacos.generate import pipeline
 from pacos.generate.filtering.filters import task_rules
+from pacos.generate.filtering.instances import judge_instances
 from pacos.generate.filtering.reasons import Reason
-from pacos.generate.preparation import prepare
-from pacos.generate.prompting import classify, instances
+from pacos.generate.prompting import follow_ups
 from pacos.generate.prompting.instructions import instructions_prompt, instructions_stops, parse_instructions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,16 +38,16 @@ def test_the_preset_brings_the_papers_settings_and_the_file_overrides_them() -> 
 
 
 def test_the_shots_are_as_many_as_published() -> None:
-    answers = Counter(block.rpartition(" ")[2] for block in classify.SHOTS.blocks)
+    answers = Counter(shot.rpartition(" ")[2] for shot in follow_ups.CLASSIFY.shots)
     assert answers == {"Yes": 12, "No": 19}
-    assert (len(instances.OUTPUT_FIRST.blocks), len(instances.INPUT_FIRST.blocks)) == (16, 11)
+    assert (len(follow_ups.OUTPUT_FIRST.shots), len(follow_ups.INPUT_FIRST.shots)) == (16, 11)
 
 
 @pytest.mark.parametrize("kind", ["yes", "no"])
-def test_every_shot_reads_as_the_instances_it_shows(kind: Any) -> None:
-    for block in instances.shots_for(kind).blocks:
-        task, _, body = block.partition("\n")
-        verdicts = prepare(instances.parse_instances(task.removeprefix("Task: "), kind, body, "stop"), RULES)
+def test_every_shot_parses_as_the_instances_it_shows(kind: Any) -> None:
+    for shot in follow_ups.ask_for_instances(kind).shots:
+        task, _, body = shot.partition("\n")
+        verdicts = judge_instances(follow_ups.parse_instances(task.removeprefix("Task: "), kind, body, "stop"), RULES)
         assert [verdict.reason for verdict in verdicts] == [None] * max(
             1, body.count("Class label:"), body.count("Example ")
         )
@@ -59,7 +59,7 @@ def test_the_list_prompt_stops_inside_the_next_item() -> None:
     assert instructions_stops(15, chat=True) == ["\n16."]
 
 
-def test_instructions_are_read_over_line_breaks_and_keep_their_capitals() -> None:
+def test_instructions_may_span_lines_and_keep_their_capitals() -> None:
     text = " explain what Python\nis good for.\n10. 3 apples cost 16. What does one cost?\n**11.** Sort the list:\n12."
     items = parse_instructions(text, "stop")
     assert [item.task.instruction if item.task else item.reason for item in items] == [
@@ -75,38 +75,38 @@ def test_instructions_are_read_over_line_breaks_and_keep_their_capitals() -> Non
 @pytest.mark.parametrize(
     ("text", "kind"), [(" Yes\n", "yes"), ("**No.**", "no"), (" NO, it", "no"), ("Not", "unknown"), ("", "unknown")]
 )
-def test_the_answer_on_classification(text: str, kind: str) -> None:
-    assert classify.parse_kind(text) == kind
+def test_the_answer_to_is_it_classification(text: str, kind: str) -> None:
+    assert follow_ups.parse_classification(text) == kind
 
 
-def read(kind: Any, text: str, finish_reason: str = "stop") -> list[Any]:
-    """(input, output) of what is kept, else the reason."""
-    verdicts = prepare(instances.parse_instances("Do it with care.", kind, text, finish_reason), RULES)
+def judged(kind: Any, text: str, finish_reason: str = "stop") -> list[Any]:
+    """(input, output) of each instance, or the reason why it is rejected."""
+    verdicts = judge_instances(follow_ups.parse_instances("Do it with care.", kind, text, finish_reason), RULES)
     return [
         (parsed.task.input, parsed.task.output) if parsed.task and not reason else str(reason)
         for parsed, reason in verdicts
     ]
 
 
-def test_instances_are_read_and_judged_by_the_papers_rules() -> None:
-    assert read("no", "Output: An Example of\nExample 7 stays.") == [("", "An Example of\nExample 7 stays.")]
-    assert read("no", "Example 1\nInput: a\nOutput: b\nInput: c\nOutput: d") == [("a", "b")]
-    assert read("no", "Example 1\nA: x\nOutput: y\nExample 2\nA: z\nOutput: cu", "length") == [
+def test_instances_are_parsed_and_judged_by_the_papers_rules() -> None:
+    assert judged("no", "Output: An Example of\nExample 7 stays.") == [("", "An Example of\nExample 7 stays.")]
+    assert judged("no", "Example 1\nInput: a\nOutput: b\nInput: c\nOutput: d") == [("a", "b")]
+    assert judged("no", "Example 1\nA: x\nOutput: y\nExample 2\nA: z\nOutput: cu", "length") == [
         ("A: x", "y"),
         "incomplete",
     ]
-    assert read("no", "nothing here") == ["no_instance"]
-    assert read("no", "Example 1\nA: x\nOutput:\nExample 2\nsame\nOutput: same\nExample 3\nA:\nOutput: y") == [
+    assert judged("no", "nothing here") == ["no_instance"]
+    assert judged("no", "Example 1\nA: x\nOutput:\nExample 2\nsame\nOutput: same\nExample 3\nA:\nOutput: y") == [
         "empty_output", "output_copies_input", "ends_with_colon",
     ]  # fmt: skip
-    assert read("yes", "Class label: up\nWord: rise\nClass label: down") == [("Word: rise", "up"), ("", "down")]
+    assert judged("yes", "Class label: up\nWord: rise\nClass label: down") == [("Word: rise", "up"), ("", "down")]
 
 
-def test_one_input_with_two_outputs_condemns_all_and_a_repeated_one_itself() -> None:
-    assert read("yes", "Class label: a\nx\nClass label: b\nx\nClass label: c\nz") == ["contradictory"] * 3
-    assert read("yes", "Class label: a\nClass label: b\nClass label: a") == [("", "a"), ("", "b"), "duplicate"]
+def test_one_input_with_two_outputs_rejects_all_and_a_repeated_instance_only_itself() -> None:
+    assert judged("yes", "Class label: a\nx\nClass label: b\nx\nClass label: c\nz") == ["contradictory"] * 3
+    assert judged("yes", "Class label: a\nClass label: b\nClass label: a") == [("", "a"), ("", "b"), "duplicate"]
     many = "".join(f"Class label: {number}\nword {number}\n" for number in range(7))
-    assert read("yes", many)[5:] == ["past_five"] * 2
+    assert judged("yes", many)[5:] == ["past_five"] * 2
 
 
 @pytest.mark.parametrize("name", ["alpaca", "self-instruct"])

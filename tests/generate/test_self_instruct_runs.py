@@ -1,4 +1,4 @@
-"""Preset self-instruct, whole runs: its three phases against a scripted server, and against the real vLLM."""
+"""Runs with preset self-instruct: its three phases against a scripted server, and against the real vLLM."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def test_curate_repeats_the_run_and_lists_what_was_never_asked_as_pending(tmp_pa
         row for row in read_records(tmp_path / "pending" / "rejected.jsonl", Rejection) if row.reason == "pending"
     ]
     assert [f"{row.request:06d}-{row.item:02d}" for row in pending] == [json.loads(gone)["key"]]
-    assert stats["funnel"]["rejected"]["pending"] == 1
+    assert stats.funnel.rejected["pending"] == 1
 
 
 @pytest.mark.parametrize(("limit", "reason"), [({"requests": 90}, "requests"), ({"tokens": 60_000}, "tokens")])
@@ -118,7 +118,7 @@ def test_kill_9_and_the_same_command_give_the_same_bytes(tmp_path: Path, tiny_ba
 
 
 @pytest.mark.parametrize(("limit", "reason"), [({"seconds": 2}, "seconds"), ({"money": 8}, "money")])
-def test_time_and_money_stop_a_run_that_a_larger_budget_goes_on_with(
+def test_time_and_money_stop_a_run_that_a_larger_budget_resumes(
     tmp_path: Path, tiny_base: Path, limit: dict[str, float], reason: str
 ) -> None:
     with ScriptedServer(answer=Teacher(tiny_base), delay=jitter) as server:
@@ -139,7 +139,7 @@ def test_time_and_money_stop_a_run_that_a_larger_budget_goes_on_with(
 def test_the_real_engine_is_asked_in_every_phase(
     tmp_path: Path, tiny_base: Path, seeds: Path, live_engine_config: EngineConfig
 ) -> None:
-    """Random weights write no instances, but some of their text passes for an instruction, and is asked about."""
+    """Random weights write no instances, but some of their text is accepted as an instruction and followed up."""
     config = experiment(
         tmp_path, tiny_base, "", seeds=seeds, budget={"requests": 60},
         sampling={"temperature": 1.0, "top_p": 1.0, "max_tokens": 256, "seed": 0}, instances={"max_tokens": 16},
@@ -157,7 +157,7 @@ def test_the_real_engine_is_asked_in_every_phase(
     assert stats["funnel"]["instructions"] == stats["funnel"]["rejected"]["no_instance"] > 0
 
 
-def test_a_chat_model_is_shown_the_prompt_and_opens_with_the_next_label(tmp_path: Path, tiny_base: Path) -> None:
+def test_a_chat_model_answer_begins_with_the_next_label(tmp_path: Path, tiny_base: Path) -> None:
     config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1")
     config = config.model_copy(update={"model": config.model.model_copy(update={"chat": True})})
     tokenizer = load_tokenizer(str(tiny_base), config.model)

@@ -25,19 +25,19 @@ texts = st.one_of(sentences, st.text(max_size=40))
 
 
 @given(text=st.text(), stemmer=st.booleans())
-def test_tokens_are_rouge_scores(text: str, stemmer: bool) -> None:
+def test_tokens_equal_rouge_scores(text: str, stemmer: bool) -> None:
     assert tokenize(text, stemmer=stemmer) == ORACLES[stemmer]._tokenizer.tokenize(text)
 
 
 @pytest.mark.parametrize(
     "text", ["İstanbul", "\u212aelvin ﬁne", "naïve café", "日本語", "a\x00b\x1cc", "x_y", "\ud800z"]
 )
-def test_tokens_of_awkward_characters_are_rouge_scores(text: str) -> None:
+def test_tokens_of_awkward_characters_equal_rouge_scores(text: str) -> None:
     assert tokenize(text, stemmer=False) == tokenizers.DefaultTokenizer().tokenize(text)
 
 
 @given(prediction=texts, reference=texts, stemmer=st.booleans())
-def test_scores_have_the_bits_of_rouge_score(prediction: str, reference: str, stemmer: bool) -> None:
+def test_scores_are_bit_identical_to_rouge_scores(prediction: str, reference: str, stemmer: bool) -> None:
     assert rouge_l(prediction, reference, stemmer=stemmer) == oracle(prediction, reference, stemmer)
 
 
@@ -68,7 +68,7 @@ def boundary_pairs(tenths: int, longest: int) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("tenths", [5, 6, 7, 8])
-def test_exact_ties_with_the_threshold_are_decided_as_rouge_scores_floats_decide_them(tenths: int) -> None:
+def test_exact_ties_with_the_threshold_follow_rouge_scores_floats(tenths: int) -> None:
     decisions = set()
     for m, n, common in boundary_pairs(tenths, 30):
         candidate, member = pair_with(m, n, common)
@@ -116,8 +116,8 @@ def test_a_threshold_outside_0_to_1_is_refused() -> None:
         NoveltyIndex(70)
 
 
-def test_decisions_outlast_the_indexs_growth() -> None:
-    """The order of rarity is renewed when the index doubles, at 1,024 and 2,048 texts."""
+def test_decisions_survive_the_indexs_growth() -> None:
+    """Tokens are ranked by rarity again when the index doubles, at 1,024 and 2,048 texts."""
     draw = random.Random(3)
     pool = [" ".join(f"w{int(draw.paretovariate(0.4)) % 300}" for _ in range(draw.randint(3, 9))) for _ in range(2500)]
     index = NoveltyIndex(0.5)
