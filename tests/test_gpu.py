@@ -10,17 +10,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pacos.train.attention.dispatch import DOCUMENTS, FLEX, VARLEN, attention_arguments
-from pacos.train.attention.segments import document_attention
+from pacos.train.attention.dispatch import FLEX, SEGMENTS, VARLEN, attention_arguments
+from pacos.train.attention.segments import segment_attention
 from pacos.train.attention.varlen import varlen_attention
 from pacos.train.isolation import check_isolation
 from pacos.train.model.compilation import compile_pointwise
 from pacos.train.model.rounding import relative_error
 from pacos.train.model.structure import trainable_parameters
-from pacos.train.optimization.losses import token_losses
+from pacos.train.optimization.cross_entropy import token_losses
 from pacos.train.packing.batch import collate
-from pacos.train.packing.bins import Room, lay_out
-from pacos.train.packing.plan import piece
+from pacos.train.packing.bins import Bin, pack
+from pacos.train.packing.plan import item_of
 from tests.conftest import ROOT
 from tests.support.small_training import train_here, training_config, write_tasks
 from tests.train.test_batch import one_at_a_time, random_examples, tiny_model, worst
@@ -42,9 +42,9 @@ def expected() -> tuple[float, list[torch.Tensor]]:
 
 
 def packed_on_gpu(model) -> tuple[float, list[torch.Tensor]]:
-    layout = lay_out([piece((example,)) for example in ROWS], Room(1024, static=True))
+    layout = pack([item_of((example,)) for example in ROWS], Bin(1024, static=True))
     total = 0.0
-    for part in layout.passes[0]:
+    for part in layout.micro_batches[0]:
         batch = collate([[ROWS[index] for index in row] for row in part], layout.width, 0)
         loss = token_losses(model, batch.to(torch.device("cuda"))).sum()
         loss.backward()
@@ -52,7 +52,7 @@ def packed_on_gpu(model) -> tuple[float, list[torch.Tensor]]:
     return total, [parameter.grad.double().cpu() for parameter in trainable_parameters(model).values()]
 
 
-@pytest.mark.parametrize("attention", [DOCUMENTS, FLEX])
+@pytest.mark.parametrize("attention", [SEGMENTS, FLEX])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_packs_on_a_gpu_give_the_losses_and_gradients_of_single_examples_on_a_cpu(expected, attention, compiled):
     model = tiny_model().to("cuda", torch.float32)
@@ -65,14 +65,14 @@ def test_packs_on_a_gpu_give_the_losses_and_gradients_of_single_examples_on_a_cp
     assert check_isolation(model, ROWS, pad_id=0) < 1e-5
 
 
-def test_flash_attention_of_sequences_attends_as_documents_do_with_all_gradients():
+def test_flash_attention_equals_segment_attention_with_all_gradients():
     batch = collate([ROWS], 2432, 0)
     draw = torch.Generator().manual_seed(0)
     given = [torch.randn(1, heads, 2432, 32, generator=draw) for heads in (4, 2, 2)]
     upstream = torch.randn(1, 2432, 4, 32, generator=draw)
     outcomes = []
-    for device, dtype, implementation in (("cpu", torch.float64, DOCUMENTS), ("cuda", torch.bfloat16, VARLEN)):
-        attend = {DOCUMENTS: document_attention, VARLEN: varlen_attention}[implementation]
+    for device, dtype, implementation in (("cpu", torch.float64, SEGMENTS), ("cuda", torch.bfloat16, VARLEN)):
+        attend = {SEGMENTS: segment_attention, VARLEN: varlen_attention}[implementation]
         inputs = [tensor.to(device, dtype).requires_grad_() for tensor in given]
         arguments = attention_arguments(batch.to(torch.device(device)), implementation)
         mask = arguments.pop("attention_mask")
@@ -93,9 +93,9 @@ def test_flash_attention_of_sequences_attends_as_documents_do_with_all_gradients
         ("bfloat16", {"method": "full", "learning_rate": 1e-3}),
         ("bfloat16", {"method": "qlora"}),
     ],
-    ids=["documents", "sequences", "flex", "flex-recomputed", "full", "qlora"],
+    ids=["segments", "varlen", "flex", "flex-recomputed", "full", "qlora"],
 )
-def test_a_run_on_a_gpu_learns_and_ends_whole(tmp_path, tiny_base, tasks, dtype, settings):
+def test_a_run_on_a_gpu_trains_and_exports(tmp_path, tiny_base, tasks, dtype, settings):
     config = training_config(tmp_path, tiny_base, tasks, batch_size=32, epochs=3, **settings)
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
     metrics = train_here(config)
@@ -104,7 +104,7 @@ def test_a_run_on_a_gpu_learns_and_ends_whole(tmp_path, tiny_base, tasks, dtype,
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
-def test_a_model_shared_out_over_one_gpu_computes_what_the_whole_one_does(tmp_path, tiny_base, tasks, method):
+def test_a_model_sharded_over_one_gpu_computes_what_the_full_model_does(tmp_path, tiny_base, tasks, method):
     file = tmp_path / "config.json"
     file.write_text(json.dumps(training_config(tmp_path, tiny_base, tasks, method=method).model_dump(mode="json")))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "1", "--master_port", "0"]

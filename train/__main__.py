@@ -1,4 +1,4 @@
-"""`python -m pacos.train` and `train.py`: the process that `accelerate launch` starts, once per device."""
+"""`python -m pacos.train` and `train.py`: the process that `accelerate launch` starts once per device."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ On several GPUs:  accelerate launch --config_file configs/accelerate/ddp.yaml tr
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 0, or 2 for an error that the user can mend, printed without a traceback."""
+    """Train; returns exit code 0, or 2 for an error that the user can fix, printed without a traceback."""
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE + "\n" + shipped_configs())
         return 0
@@ -36,17 +36,17 @@ def main(arguments: Sequence[str]) -> int:
     try:
         config = parse_arguments([word for word in arguments if word != "--dry-run"])
         if "--dry-run" not in arguments:
-            train(config, process)
+            train_process(config, process)
         elif process == 0:
             print("\n".join(launch.plan(config)))
     except PacosError as error:
-        report(error, process)
+        report_error(error, process)
         return 2
     return 0
 
 
-def train(config: Config, process: int) -> None:
-    """The main process holds the run directory; the others only compute."""
+def train_process(config: Config, process: int) -> None:
+    """Train; the main process opens the run directory, the others only compute."""
     if process > 0:
         pipeline.main(config, None)
         return
@@ -54,8 +54,8 @@ def train(config: Config, process: int) -> None:
         pipeline.main(config, run)
 
 
-def report(error: PacosError, process: int) -> None:
-    """Hand the error to `pacos train`, which prints it last, below what accelerate and torch say of the exit."""
+def report_error(error: PacosError, process: int) -> None:
+    """Print the error, or pass it to `pacos train`, which prints it last, after the output of accelerate and torch."""
     if process > 0:
         print(f"pacos: process {process}: {error.what}", file=sys.stderr)
     elif file := os.environ.get(ERROR_FILE):
@@ -65,6 +65,7 @@ def report(error: PacosError, process: int) -> None:
 
 
 def shipped_configs() -> str:
+    """The names of the configs in this folder, for the usage message."""
     found = sorted(Path("configs").glob("*.yaml"))
     return "\n".join(["Configs here:", *(f"  {path}" for path in found)]) if found else "No configs/ here."
 

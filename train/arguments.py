@@ -1,6 +1,6 @@
-"""The command line of `train.py`: `--config FILE key=value …`, and the names Hugging Face's scripts have taught.
+"""Parses the command line of `train.py`: `--config FILE key=value …`, and the flags of Hugging Face's scripts.
 
---config FILE               an experiment; needless where a model and data are named
+--config FILE               an experiment; not needed where a model and data are named
 key=value                   any key of docs/configuration.md, as train.lora.r=8
 --model_name_or_path MODEL  --data_path FILE  --output_dir DIR  (the adapter: DIR/train/adapter)
 """
@@ -37,7 +37,10 @@ ALIASES = {
 
 
 def parse_arguments(arguments: Sequence[str]) -> Config:
-    """Raises ConfigError: an unknown flag (naming the nearest), a flag without value, or what load_config raises."""
+    """The configuration of a command line.
+
+    Raises ConfigError: an unknown flag (naming the nearest), a flag without a value, or what load_config raises.
+    """
     file: Path | None = None
     overrides: list[str] = []
     for flag, value in read_flags(arguments):
@@ -57,7 +60,7 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
 
 
 def as_overrides(flag: str, value: str) -> list[str]:
-    """A Hugging Face flag as key=value; JSON is YAML, whatever the text holds."""
+    """A Hugging Face flag as key=value; values are quoted as JSON, which is valid YAML for any text."""
     if flag == "data_path":
         return [f"train.data={json.dumps([{'path': value}])}"]
     if flag == "output_dir":
@@ -67,7 +70,7 @@ def as_overrides(flag: str, value: str) -> list[str]:
 
 
 def read_flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """("name", value) of `--name value` and `--name=value`; ("", word) of anything else."""
+    """("name", value) for `--name value` and `--name=value`; ("", word) for anything else."""
     words = iter(arguments)
     for word in words:
         if not word.startswith("--"):

@@ -1,45 +1,50 @@
-"""From a dataset, of tasks or of preferences, to an adapter: what runs inside each process that accelerate launches.
+"""Trains a run's adapter or model: what runs inside each process that accelerate launches.
 
-dataset/ ─▶ token ids (data) ─▶ packed steps (plan) ─▶ LoRA on the base (model, loop) ─▶ adapter/ (export)
+dataset/ ─▶ token ids (data) ─▶ packed steps (packing) ─▶ weights (model, optimization) ─▶ adapter/ or model/ (export)
 """
 
 import contextlib
 import logging
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import ModelError
-from pacos.models import load_tokenizer, model_sha256
-from pacos.records import read_jsonl, write_json
+from pacos.files import read_jsonl
+from pacos.models import ModelRef, load_tokenizer, model_sha256
+from pacos.results import plain, write_result
+from pacos.results.training import Provenance, StopProbe
 from pacos.runs import Run, Stage
 from pacos.templates import template
 from pacos.train.attention.dispatch import FLEX, attention_for
 from pacos.train.data.examples import Dataset
-from pacos.train.data.sources import hub_revisions, source_files
+from pacos.train.data.sources import NamedRow, hub_revisions, read_training_rows, source_files
 from pacos.train.data.tokenized import load_dataset, tokenizer_sha256
 from pacos.train.distributed import open_accelerator
-from pacos.train.export.adapter import export_trained
+from pacos.train.export.adapter import TrainedWeights, export_trained
+from pacos.train.export.card import model_card
 from pacos.train.export.hub import check_token, push
-from pacos.train.export.probe import StopProbe, probe_stops
+from pacos.train.export.probe import probe_stops, stop_probe_prompts
+from pacos.train.interfaces import method_of, objective_of
 from pacos.train.isolation import check_isolation
-from pacos.train.model.fsdp import gather, is_sharded, reshard, shard, sharding_asked
+from pacos.train.model.fsdp import fsdp_enabled, full_tensors, is_sharded, reshard, shard
 from pacos.train.model.load import load_model, meta_model
-from pacos.train.model.memory import Memory, fit, free_memory, reckon
-from pacos.train.model.precision import computing_dtype, precision
-from pacos.train.model.start import check_start, start_sha256
+from pacos.train.model.memory import MemoryEstimate, estimate_memory, fit_memory, free_memory
+from pacos.train.model.precision import computing_dtype, precision_name
+from pacos.train.model.start import resolve_start
 from pacos.train.model.structure import causal_model, trainable_parameters
-from pacos.train.optimization.loop import train_loop
+from pacos.train.optimization.loop import Trainer
 from pacos.train.optimization.reference import with_reference
-from pacos.train.packing.plan import Plan, plan_run
+from pacos.train.optimization.runtime import Runtime
+from pacos.train.packing.plan import TrainingPlan, plan_run
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 log = logging.getLogger("pacos")
 
-# What speeds a run up or watches it, and changes nothing that is learnt beyond rounding.
+# Keys that affect speed or monitoring, and change the result by rounding at most.
 NOT_DECISIVE = {
     "processes",
     "accelerate",
@@ -55,125 +60,157 @@ NOT_DECISIVE = {
 }
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run is trained on: its rows, and their token ids by `tokenizer`."""
+
+    tokenizer: Any
+    rows: list[NamedRow]
+    dataset: Dataset
+
+    @classmethod
+    def load(cls, config: Config, *, keep: bool = False) -> "TrainingData":
+        """Read and tokenise the rows; with `keep`, cache the token ids. Raises as `load_dataset`."""
+        tokenizer, rows = load_tokenizer(config.student, config.model), read_training_rows(config)
+        return cls(tokenizer, rows, load_dataset(config, tokenizer, rows, keep=keep))
+
+
 def main(config: Config, run: Run | None) -> None:
-    """Train the run's adapter. Every process calls this; `run` is the main process's, None in the others.
+    """Train the run's adapter or model. Every process calls this; `run` is None in all but the main one.
 
     Raises DataError, ModelError, RunError, TrainingError: see the modules named above.
     """
     from accelerate.utils import broadcast_object_list
 
-    check_start(config)
+    start = resolve_start(config)
     if config.train.push_to_hub:
         check_token()
-    done = [run is not None and is_done(config, run)]
-    begun = run.stage("train", *decisions(config), inputs=input_paths(config)) if run and not done[0] else None
-    with begun or contextlib.nullcontext() as stage:
-        if stage:
-            load_dataset(config, load_tokenizer(config.student, config.model), keep=True)
+    decides = decisions(config, start.sha256) if run else ()
+    done = [run is not None and run.is_done("train", *decides)]
+    work = run.stage("train", *decides, inputs=input_paths(config)) if run and not done[0] else None
+    with work or contextlib.nullcontext() as stage:
+        # Before joining the other processes, so that none of them waits in a collective.
+        data = TrainingData.load(config, keep=True) if stage else None
         accelerator = open_accelerator(config, tracked=recipe(config))
         broadcast_object_list(done)
         if not done[0]:
-            train(config, accelerator, stage)
+            train(config, start, data or TrainingData.load(config), accelerator, stage)
         elif run:
             log.info("train: done already, nothing has changed: %s", run.trained)
         accelerator.end_training()
 
 
-def train(config: Config, accelerator: "Accelerator", stage: Stage | None) -> None:
-    tokenizer = load_tokenizer(config.student, config.model)
-    dataset = load_dataset(config, tokenizer)
-    config, memory = reckon_memory(config, dataset, accelerator)
-    model = place_model(config, accelerator)
-    check_vocabulary(model, tokenizer)
-    pad_id = tokenizer.eos_token_id
+def train(config: Config, start: ModelRef, data: TrainingData, accelerator: "Accelerator", stage: Stage | None) -> None:
+    """Train and export; `stage` is None in all but the main process."""
+    memory = decide_memory(config, data.dataset, accelerator)
+    model = place_model(config, accelerator, checkpointing=memory.checkpointing)
+    check_vocabulary(model, data.tokenizer)
     static = attention_for(config, accelerator.device) == FLEX
-    plan = plan_run(dataset.examples, config, processes=accelerator.num_processes, static=static)
-    error = check_isolation(model, plan.examples, pad_id)
+    runtime = Runtime(accelerator, data.tokenizer.eos_token_id, static)
+    plan = plan_examples(data.dataset.examples, config, runtime)
+    error = check_isolation(model, plan.examples, runtime.pad_id)
     reshard(model)
-    provenance = describe_origin(config, dataset, tokenizer)
-    if config.train.objective == "dpo":
-        examples = with_reference(model, dataset, config, accelerator, pad_id, provenance, static=static)
-        plan = plan_run(examples, config, processes=accelerator.num_processes, static=static)
+    provenance = describe_origin(config, start, data)
+    if objective_of(config.train).has_reference:
+        examples = with_reference(model, data.dataset.examples, config, runtime, provenance)
+        plan = plan_examples(examples, config, runtime)
     if stage:
         log.info("train: memory: %s", memory)
-        announce(config, dataset, plan, model, accelerator, error)
-    folder = config.run_dir / "train"
-    train_loop(model, pad_id, plan, config, accelerator, folder, recipe(config) | provenance)
-    trained = gather(trainable_parameters(model), keep=stage is not None)
-    probe = probe_stops(model, tokenizer, config) if stage or is_sharded(model) else None
-    if stage and probe:
-        report_probe(probe, folder / "probe.json")
-        result = folder / config.train.result
-        export_trained(model, trained, tokenizer, config, dataset, provenance, probe, result)
-        stage.outputs += [result, folder / "metrics.jsonl", folder / "probe.json"]
-        steps = [values for _, values in read_jsonl(folder / "metrics.jsonl")]
-        stage.tokens["completion"] = sum(values["response_tokens"] for values in steps)
-        stage.tokens["prompt"] = sum(values["tokens"] for values in steps) - stage.tokens["completion"]
-        if config.train.push_to_hub:
-            push(result, config.train.push_to_hub)
+        log.info("train: %s", data.dataset)
+        log.info("train: %s", plan)
+        log.info("train: %s", setup_summary(config, model, len(plan.steps), accelerator, error))
+    Trainer(model, config, runtime).run(plan, config.run_dir / "train", recipe(config) | plain(provenance))
+    finish(model, config, data, provenance, stage)
     accelerator.wait_for_everyone()
 
 
-def describe_origin(config: Config, dataset: Dataset, tokenizer: Any) -> dict[str, str]:
-    """What `pacos.json` holds: all that the weights were made from."""
-    return {
-        "base": config.student,
-        "base_sha256": model_sha256(config.student, config.model),
-        "start_sha256": start_sha256(config),
-        "template": config.train.template,
-        "template_sha256": template(config.train.template).sha256,
-        "tokenizer_sha256": tokenizer_sha256(tokenizer),
-        "dataset_sha256": dataset.sha256,
-    }
+def finish(model: Any, config: Config, data: TrainingData, provenance: Provenance, stage: Stage | None) -> None:
+    """Check that the model stops, export it, and record the outputs. Every process takes part in gathering."""
+    folder, result = config.run_dir / "train", config.run_dir / "train" / config.train.result
+    weights = full_tensors(trainable_parameters(model), keep=stage is not None)
+    if stage is None and not is_sharded(model):
+        return
+    prompts = stop_probe_prompts(data.rows, data.tokenizer, config)
+    probe = probe_stops(model, prompts, data.tokenizer.eos_token_id)
+    if stage is None:
+        return
+    report_probe(probe, folder / "probe.json")
+    card = model_card(config, data.dataset, provenance, probe)
+    export_trained(TrainedWeights(model, weights), data.tokenizer, config, provenance, card, result)
+    stage.outputs += [result, folder / "metrics.jsonl", folder / "probe.json"]
+    steps = [values for _, values in read_jsonl(folder / "metrics.jsonl")]
+    stage.tokens["completion"] = sum(values["response_tokens"] for values in steps)
+    stage.tokens["prompt"] = sum(values["tokens"] for values in steps) - stage.tokens["completion"]
+    if config.train.push_to_hub:
+        push(result, config.train.push_to_hub)
+
+
+def plan_examples(examples: list[Any], config: Config, runtime: Runtime) -> TrainingPlan:
+    """The plan of these examples for all processes."""
+    return plan_run(examples, config.train, config.seed, processes=runtime.processes, static=runtime.static)
+
+
+def describe_origin(config: Config, start: ModelRef, data: TrainingData) -> Provenance:
+    """Hashes of all that the weights will be made from."""
+    return Provenance(
+        base=start.base,
+        base_sha256=start.sha256,
+        start_sha256=start.adapter_sha256,
+        template=config.train.template,
+        template_sha256=template(config.train.template).sha256,
+        tokenizer_sha256=tokenizer_sha256(data.tokenizer),
+        dataset_sha256=data.dataset.sha256,
+    )
 
 
 def report_probe(probe: StopProbe, path: Path) -> None:
+    """Log and write the stop probe, with a warning where most answers run on."""
     log.info("train: %s", probe)
     if 2 * probe.stopped < probe.prompts:
         log.warning("the tuned model rarely stops by itself: train for longer, and see train.append_eos")
-    write_json(path, asdict(probe))
+    write_result(path, probe)
 
 
-def reckon_memory(config: Config, dataset: Dataset, accelerator: "Accelerator") -> tuple[Config, Memory]:
-    """The configuration with `train.checkpointing` decided, alike on all processes. Raises TrainingError: see `fit`."""
+def decide_memory(config: Config, dataset: Dataset, accelerator: "Accelerator") -> MemoryEstimate:
+    """Decide on checkpointing, the same on all processes. Raises TrainingError as `fit_memory`."""
     from accelerate.utils import gather_object
 
     longest = sorted((len(example.ids) for example in dataset.examples), reverse=True)
-    examples = config.train.batch_size * (2 if config.train.objective == "dpo" else 1)
+    examples = config.train.batch_size * objective_of(config.train).examples_per_unit
     tokens = min(config.train.pack_tokens, sum(longest[:examples]))
-    shares = accelerator.num_processes if sharding_asked() else 1
-    memory = reckon(meta_model(config), config, computing_dtype(config), tokens, shares)
-    memory = fit(memory, config, min(gather_object([free_memory(accelerator.device)])))
-    train = config.train.model_copy(update={"checkpointing": memory.checkpointing})
-    return config.model_copy(update={"train": train}), memory
+    shares = accelerator.num_processes if fsdp_enabled() else 1
+    memory = estimate_memory(meta_model(config), config.train, computing_dtype(config), tokens, shares)
+    return fit_memory(memory, config.train, min(gather_object([free_memory(accelerator.device)])))
 
 
-def place_model(config: Config, accelerator: "Accelerator") -> Any:
-    """The model on this process's device; where FSDP is asked for, loaded on the CPU and then sharded."""
+def place_model(config: Config, accelerator: "Accelerator", *, checkpointing: bool) -> Any:
+    """The model on this process's device; with FSDP, loaded on the CPU and then sharded."""
     attention = attention_for(config, accelerator.device)
-    if not sharding_asked():
-        return load_model(config, accelerator.device, attention)
-    model = load_model(config, "cpu", attention)
-    dtype = computing_dtype(config) if config.train.method == "full" else None
+    if not fsdp_enabled():
+        return load_model(config, accelerator.device, attention, checkpointing=checkpointing)
+    model = load_model(config, "cpu", attention, checkpointing=checkpointing)
+    dtype = computing_dtype(config) if method_of(config.train).trains_base else None
     shard(model, causal_model(model), accelerator.device, accelerator.num_processes, dtype)
     return model
 
 
 def input_paths(config: Config) -> list[Path]:
+    """Files that decide the result: rows, and the adapter to start from."""
     return source_files(config) + ([Path(config.train.adapter)] if config.train.adapter else [])
 
 
 def is_done(config: Config, run: Run) -> bool:
-    return run.is_done("train", *decisions(config))
+    """Whether the run has been trained with this configuration, base and data."""
+    return run.is_done("train", *decisions(config, model_sha256(config.student, config.model)))
 
 
-def decisions(config: Config) -> tuple[object, ...]:
-    """All that decides the result and is no file: the manifest holds the files' hashes."""
-    return recipe(config), model_sha256(config.student, config.model), hub_revisions(config)
+def decisions(config: Config, base_sha256: str) -> tuple[object, ...]:
+    """All that decides the result and is not a file; the manifest has the files' hashes."""
+    return recipe(config), base_sha256, hub_revisions(config)
 
 
 def recipe(config: Config) -> dict[str, Any]:
-    """The configuration that decides what is learnt: a checkpoint or adapter of another recipe is another run's."""
+    """The configuration that decides the result; a checkpoint or adapter of another recipe belongs to another run."""
     train = {name: value for name, value in config.train.model_dump(mode="json").items() if name not in NOT_DECISIVE}
     return {"seed": config.seed, "revision": config.model.revision, "dtype": config.model.dtype} | train
 
@@ -189,19 +226,10 @@ def check_vocabulary(model: Any, tokenizer: Any) -> None:
         )
 
 
-def announce(
-    config: Config, dataset: Dataset, plan: Plan, model: Any, accelerator: "Accelerator", error: float
-) -> None:
+def setup_summary(config: Config, model: Any, steps: int, accelerator: "Accelerator", error: float) -> str:
+    """Model, precision, size and devices in one line for the log."""
     trainable = sum(weight.numel() for weight in trainable_parameters(model).values())
-    log.info("train: %s", dataset)
-    log.info("train: %s", plan)
-    log.info(
-        "train: %s computed in %s, %s trainable weights; %d steps on %d × %s; packed = alone to %.1e",
-        config.student,
-        precision(config),
-        f"{trainable:,}",
-        len(plan.steps),
-        accelerator.num_processes,
-        accelerator.device.type,
-        error,
+    return (
+        f"{config.student} computed in {precision_name(config)}, {trainable:,} trainable weights; {steps} steps on "
+        f"{accelerator.num_processes} × {accelerator.device.type}; packed = alone to {error:.1e}"
     )

@@ -1,10 +1,20 @@
 """`train`: which model is tuned, on which data, and how."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from pacos.config.section import Count, Fraction, NotNegative, Positive, Section
+from pacos.extensions import METHODS, OBJECTIVES, TEMPLATES, load
+
+if TYPE_CHECKING:
+    TemplateName = str
+    MethodName = str
+    ObjectiveName = str
+else:
+    TemplateName = Literal[tuple(TEMPLATES)]
+    MethodName = Literal[tuple(METHODS)]
+    ObjectiveName = Literal[tuple(OBJECTIVES)]
 
 
 class LoraConfig(Section):
@@ -12,7 +22,7 @@ class LoraConfig(Section):
 
     r: Count = Field(16, description="Rank.")
     alpha: Count = Field(32, description="Updates are scaled by alpha / r.")
-    dropout: Fraction = Field(0.0, description="Dropout before the adapter; above 0 it ends prefix sharing.")
+    dropout: Fraction = Field(0.0, description="Dropout before the adapter; above 0 it disables prefix sharing.")
     targets: Literal["all-linear"] | list[str] = Field(
         "all-linear", description="Modules with an adapter: all linear layers but the head, or their names."
     )
@@ -23,26 +33,26 @@ class LoraConfig(Section):
 class DpoConfig(Section):
     """Direct preference optimisation (2305.18290) against the model that training starts from."""
 
-    beta: Positive = Field(0.1, description="Strength of the pull towards the reference.")
+    beta: Positive = Field(0.1, description="Strength of the penalty for moving away from the reference.")
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        0.0, description="Share of the preferences that is taken to be the wrong way round (conservative DPO)."
+        0.0, description="Share of the preferences assumed to be reversed (conservative DPO)."
     )
 
 
 class DataSource(Section):
     """One of `path`, `hub` and `superni`; several sources are a mixture.
 
-    With objective dpo a row holds `chosen` and `rejected`, and `instruction` and `input`, or the whole `prompt`.
+    With objective dpo a row has `chosen` and `rejected`, and either `instruction` and `input` or a complete `prompt`.
     """
 
     path: str | None = Field(None, description="Alpaca-format .json or .jsonl, or a pacos dataset folder.")
     hub: str | None = Field(None, description="Id of a dataset with Alpaca's columns on the hub.")
     revision: str | None = Field(None, description="Revision of `hub`.")
     split: str = Field("train", description="Split of `hub`.")
-    superni: str | None = Field(None, description="A SuperNI folder, of which the training split is taken.")
-    per_task: Count | None = Field(None, description="First instances of each task of `superni`; 100 at most.")
-    limit: Count | None = Field(None, description="First rows that are taken.")
-    weight: Positive = Field(1.0, description="How often an epoch takes each row; 0.5 takes a drawn half.")
+    superni: str | None = Field(None, description="A SuperNI folder; its training split is used.")
+    per_task: Count | None = Field(None, description="Use only the first instances of each SuperNI task; 100 at most.")
+    limit: Count | None = Field(None, description="Use only the first rows.")
+    weight: Positive = Field(1.0, description="How often an epoch has each row; 0.5 is a random half.")
 
     @model_validator(mode="after")
     def _one_place(self) -> "DataSource":
@@ -62,18 +72,18 @@ class TrainConfig(Section):
 
     model: str | None = Field(None, description="The model to tune; `model.base` unless given.")
     data: list[DataSource] = Field(default_factory=list, description="The run's own dataset unless given.")
-    template: Literal["alpaca", "self-instruct"] = Field(
+    template: TemplateName = Field(
         "alpaca", description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13."
     )
-    method: Literal["lora", "qlora", "full"] = Field(
+    method: MethodName = Field(
         "lora", description="qlora: the frozen base in 4 bits, CUDA only; full: every weight of the base, in float32."
     )
-    objective: Literal["sft", "dpo"] = Field("sft", description="sft: cross-entropy of responses; dpo: preferences.")
-    adapter: str | None = Field(None, description="Folder of an adapter to go on from; `lora` must be that of it.")
+    objective: ObjectiveName = Field("sft", description="sft: cross-entropy of responses; dpo: preferences.")
+    adapter: str | None = Field(None, description="Folder of an adapter to start from; `lora` must match it.")
     lora: LoraConfig = LoraConfig()
     dpo: DpoConfig = DpoConfig()
     epochs: Positive = Field(3.0, description="Passes over the data.")
-    max_steps: Count | None = Field(None, description="Optimizer steps at which training ends, if before its epochs.")
+    max_steps: Count | None = Field(None, description="Optimizer steps after which training ends, at the latest.")
     learning_rate: Positive = Field(2e-4, description="Peak learning rate of AdamW.")
     warmup_ratio: Fraction = Field(0.03, description="Share of the steps over which the rate rises to its peak.")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls afterwards.")
@@ -81,55 +91,55 @@ class TrainConfig(Section):
     weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this global norm.")
     batch_size: Count = Field(128, description="Examples (dpo: pairs) per optimizer step, over all processes.")
-    max_length: Count = Field(512, description="Tokens per example; longer responses are cut, and counted.")
+    max_length: Count = Field(512, description="Tokens per example; longer responses are truncated, and counted.")
     pack_tokens: Count = Field(
-        8192, description="Most tokens in one forward pass, padding included; with flex_attention, whole 128s."
+        8192, description="Most tokens in a micro-batch, padding included; with flex_attention, multiples of 128."
     )
-    mask_prompt: bool = Field(True, description="Learn responses alone; false learns prompts as well.")
-    append_eos: bool = Field(True, description="Teach to stop; false repeats alpaca-lora's default, which runs on.")
+    mask_prompt: bool = Field(True, description="Train on responses only; false trains on prompts as well.")
+    append_eos: bool = Field(True, description="Train on EOS; false repeats alpaca-lora's default, which never stops.")
     attention: Literal["sdpa", "flex_attention"] = Field(
-        "sdpa", description="sdpa: example by example, on GPUs all at once. flex_attention: by blocks, GPUs only."
+        "sdpa", description="sdpa: one example at a time, on GPUs in one kernel. flex_attention: block mask, GPUs only."
     )
-    fused_lora: bool = Field(True, description="Plain LoRA layers as one function; false computes them as PEFT does.")
+    fused_lora: bool = Field(True, description="Fused kernels for plain LoRA layers; false computes them as PEFT does.")
     compile: bool | Literal["auto"] = Field(
-        "auto", description="Norms, gates and rotary positions as one kernel each; auto: on GPUs, without FSDP."
+        "auto", description="Compile norms, gates and rotary embeddings; auto: on GPUs, without FSDP."
     )
     checkpointing: bool | Literal["auto"] = Field(
-        "auto", description="Recompute activations in the backward pass; auto: where memory would not hold them."
+        "auto", description="Recompute activations in the backward pass; auto: where they would not fit in memory."
     )
     neftune_alpha: NotNegative = Field(
-        0.0, description="Noise on the embeddings while training (NEFTune, 2310.05914: 5); ends prefix sharing."
+        0.0, description="Noise on the embeddings while training (NEFTune, 2310.05914: 5); disables prefix sharing."
     )
     eval_examples: int = Field(0, ge=0, description="Examples held out; their loss is measured with each checkpoint.")
     save_steps: Count = Field(200, description="Optimizer steps between checkpoints.")
-    keep: Count = Field(2, description="Checkpoints that are kept, the newest.")
+    keep: Count = Field(2, description="Number of newest checkpoints to keep.")
     processes: Count | Literal["auto"] = Field("auto", description="auto: one per GPU, or one on a CPU.")
-    accelerate: str | None = Field(None, description="A file of accelerate's own, as configs/accelerate/ddp.yaml.")
+    accelerate: str | None = Field(None, description="accelerate's configuration file, as configs/accelerate/ddp.yaml.")
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
-        "none", description="Tracker that gets the metrics as well; it must be installed."
+        "none", description="Tracker that also receives the metrics; it must be installed."
     )
     push_to_hub: str | None = Field(None, description="Repository on the hub to upload the result to; private if new.")
 
     @model_validator(mode="after")
-    def _dpo_learns_answers(self) -> "TrainConfig":
-        if self.objective == "dpo" and not self.mask_prompt:
-            raise ValueError("dpo compares answers to one prompt: mask_prompt must be true")
-        if self.objective == "dpo" and any(source.superni for source in self.data):
-            raise ValueError("dpo needs pairs of answers, and superni has none")
-        if self.method == "full" and self.adapter:
-            raise ValueError("full tuning takes no adapter: `pacos merge` it, and name the merged model")
+    def _choices_fit(self) -> "TrainConfig":
+        # The defaults fit, and are built while pacos.config, which these objects import, is still being imported.
+        if self.model_fields_set:
+            load(OBJECTIVES, self.objective).check(self)
+            load(METHODS, self.method).check(self)
         return self
 
     @property
     def result(self) -> Literal["adapter", "model"]:
         """What training leaves in train/."""
-        return "model" if self.method == "full" else "adapter"
+        result: Literal["adapter", "model"] = load(METHODS, self.method).result
+        return result
 
     @property
     def dropout(self) -> float:
-        return 0.0 if self.method == "full" else self.lora.dropout
+        """Dropout while training; 0.0 where the method has none."""
+        return float(load(METHODS, self.method).dropout(self))
 
     @property
     def row_tokens(self) -> int:
-        """The most tokens that must lie in one row: an example, or both answers of a pair."""
-        return self.max_length * (2 if self.objective == "dpo" else 1)
+        """The most tokens that must be packed into one row: an example, or both answers of a pair."""
+        return self.max_length * int(load(OBJECTIVES, self.objective).examples_per_unit)

@@ -9,23 +9,23 @@ from pacos.config import Config, LoraConfig, ModelConfig, TrainConfig
 from pacos.errors import TrainingError
 from pacos.train.attention import dispatch as attention
 from pacos.train.attention.dispatch import block_mask
-from pacos.train.attention.segments import arrange, document_attention
-from pacos.train.attention.varlen import line_up
+from pacos.train.attention.segments import group_segments, segment_attention
+from pacos.train.attention.varlen import varlen_sequences
 from pacos.train.data.examples import Example
 from pacos.train.isolation import check_isolation
 from pacos.train.model.lora import add_lora
 from pacos.train.model.structure import trainable_parameters
-from pacos.train.optimization import frozen_head, losses
-from pacos.train.optimization.losses import token_losses
-from pacos.train.packing.batch import Batch, Span, collate
-from pacos.train.packing.bins import Room, lay_out
-from pacos.train.packing.plan import piece
+from pacos.train.optimization import cross_entropy, frozen_head
+from pacos.train.optimization.cross_entropy import token_losses
+from pacos.train.packing.batch import Batch, Segment, collate
+from pacos.train.packing.bins import Bin, pack
+from pacos.train.packing.plan import item_of
 
 CPU = torch.device("cpu")
 
 
-def shown(batch: Batch) -> torch.Tensor:
-    """[rows, width, width], 1 where a query may look."""
+def attended(batch: Batch) -> torch.Tensor:
+    """[rows, width, width], 1 where a query attends a key."""
     from torch.nn.attention.flex_attention import create_mask
 
     rows, width = batch.ids.shape
@@ -33,37 +33,37 @@ def shown(batch: Batch) -> torch.Tensor:
 
 
 def examples(*rows: tuple[list[int], int]) -> list[Example]:
-    return [Example(f"rows:{number}", ids, learnt) for number, (ids, learnt) in enumerate(rows, 1)]
+    return [Example(f"rows:{number}", ids, prompt_length) for number, (ids, prompt_length) in enumerate(rows, 1)]
 
 
-def test_a_row_carries_true_positions_and_targets():
+def test_a_row_carries_true_positions_and_labels():
     first, second = examples(([1, 5, 6, 2], 2), ([1, 7, 2], 1))
     batch = collate([[first, second]], 8, pad_id=9)
     assert batch.ids.tolist() == [[1, 5, 6, 2, 1, 7, 2, 9]]
     assert batch.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2, 0]]
-    assert batch.documents.tolist() == batch.seen.tolist() == [[0, 0, 0, 0, 1, 1, 1, -1]]
-    assert batch.learnt.tolist() == [1, 2, 4, 5]
-    assert batch.targets.tolist() == [6, 2, 7, 2]
+    assert batch.segment_ids.tolist() == batch.prefix_ids.tolist() == [[0, 0, 0, 0, 1, 1, 1, -1]]
+    assert batch.label_positions.tolist() == [1, 2, 4, 5]
+    assert batch.labels.tolist() == [6, 2, 7, 2]
 
 
-def test_a_shared_prefix_is_laid_once_and_its_end_predicts_for_each():
-    first, second = (replace(one, shared=2) for one in examples(([1, 5, 6, 2], 2), ([1, 5, 7, 8, 2], 3)))
+def test_a_shared_prefix_is_stored_once_and_its_end_predicts_for_each_example():
+    first, second = (replace(one, prefix_length=2) for one in examples(([1, 5, 6, 2], 2), ([1, 5, 7, 8, 2], 3)))
     batch = collate([[first, second]], 8, pad_id=9)
     assert batch.ids.tolist() == [[1, 5, 6, 2, 7, 8, 2, 9]]
     assert batch.positions.tolist() == [[0, 1, 2, 3, 2, 3, 4, 0]]
-    assert batch.documents.tolist() == [[0, 0, 1, 1, 2, 2, 2, -1]]
-    assert batch.seen.tolist() == [[0, 0, 0, 0, 0, 0, 0, -1]]
-    assert batch.learnt.tolist() == [1, 2, 4, 5]
-    assert batch.targets.tolist() == [6, 2, 8, 2]
-    mask = shown(batch)[0].tolist()
+    assert batch.segment_ids.tolist() == [[0, 0, 1, 1, 2, 2, 2, -1]]
+    assert batch.prefix_ids.tolist() == [[0, 0, 0, 0, 0, 0, 0, -1]]
+    assert batch.label_positions.tolist() == [1, 2, 4, 5]
+    assert batch.labels.tolist() == [6, 2, 8, 2]
+    mask = attended(batch)[0].tolist()
     assert mask[3] == [1, 1, 1, 1, 0, 0, 0, 0]
     assert mask[5] == [1, 1, 0, 0, 1, 1, 0, 0]
     assert mask[7] == [0, 0, 0, 0, 0, 0, 0, 1]
 
 
-def test_the_mask_lets_each_token_see_its_own_example_up_to_itself():
+def test_each_token_attends_its_own_example_up_to_itself():
     first, second = examples(([1, 2], 1), ([1, 2], 1))
-    mask = shown(collate([[first, second]], 5, pad_id=0))
+    mask = attended(collate([[first, second]], 5, pad_id=0))
     assert mask[0].tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -83,7 +83,7 @@ def tiny_model(kind: str = "llama", **options):
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     base = model_class(config_class(vocab_size=64, num_key_value_heads=1, initializer_range=0.2, **sizes, **options))
     attention.register_attention()
-    base.set_attn_implementation(attention.DOCUMENTS)
+    base.set_attn_implementation(attention.SEGMENTS)
     model = add_lora(base, LoraConfig(r=4, alpha=8)).double()
     for parameter in trainable_parameters(model).values():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -91,40 +91,40 @@ def tiny_model(kind: str = "llama", **options):
 
 
 def random_examples(count: int, longest: int = 20) -> list[Example]:
-    """Half of them share a prefix of 5 ids, a quarter one of 3; learnt spans begin anywhere, also inside a prefix."""
+    """Half of them share a prefix of 5 ids, a quarter one of 3; labels begin anywhere, also inside a prefix."""
     draw = random.Random(1)
     prefixes = [[3, 1, 4, 1, 5], [2, 7, 1], [3, 1, 4, 1, 5], []]
     made = []
     for number in range(count):
         prefix = prefixes[number % 4]
         ids = prefix + [draw.randrange(64) for _ in range(draw.randint(3, longest))]
-        made.append(Example(f"rows:{number}", ids, draw.randint(1, len(ids) - 1), shared=len(prefix)))
+        made.append(Example(f"rows:{number}", ids, draw.randint(1, len(ids) - 1), prefix_length=len(prefix)))
     return made
 
 
-def loss_and_gradients(model, packs: list[Batch]) -> tuple[float, list[torch.Tensor]]:
+def loss_and_gradients(model, batches: list[Batch]) -> tuple[float, list[torch.Tensor]]:
     model.zero_grad()
-    loss = sum((token_losses(model, batch).sum() for batch in packs), torch.zeros((), dtype=torch.float64))
+    loss = sum((token_losses(model, batch).sum() for batch in batches), torch.zeros((), dtype=torch.float64))
     loss.backward()
     return loss.item(), [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
 
 
 def one_at_a_time(model, rows: list[Example]) -> tuple[float, list[torch.Tensor]]:
-    """Independent of collate, masks and losses.py: one example alone, with the model's own causal attention."""
+    """Independent of collate, masks and cross_entropy.py: one example alone, with the model's own causal attention."""
     model.zero_grad()
     total = 0.0
     for example in rows:
         logits = model(input_ids=torch.tensor([example.ids]), use_cache=False).logits[0]
         predicted = logits.log_softmax(-1)
-        loss = -sum(predicted[t - 1, example.ids[t]] for t in range(example.learnt, len(example.ids)))
+        loss = -sum(predicted[t - 1, example.ids[t]] for t in range(example.prompt_length, len(example.ids)))
         loss.backward()
         total += loss.item()
     return total, [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
 
 
 def packed(rows: list[Example], pack_tokens: int) -> list[Batch]:
-    layout = lay_out([piece((example,)) for example in rows], Room(pack_tokens))
-    return [collate([[rows[i] for i in row] for row in part], layout.width, 0) for part in layout.passes[0]]
+    layout = pack([item_of((example,)) for example in rows], Bin(pack_tokens))
+    return [collate([[rows[i] for i in row] for row in part], layout.width, 0) for part in layout.micro_batches[0]]
 
 
 def worst(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
@@ -160,14 +160,14 @@ def test_the_stock_model_packs_to_the_precision_of_its_norm():
     assert worst(packed_gradients, gradients) < 1e-7
 
 
-@pytest.mark.parametrize("learns", [False, True])
-def test_chunks_of_the_head_give_the_same_loss_and_gradients(exact_model, monkeypatch, learns):
-    exact_model.get_output_embeddings().weight.requires_grad_(learns)
-    whole, gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
-    monkeypatch.setattr(losses, "CHUNK", 64 * 7)
-    monkeypatch.setattr(frozen_head, "CHUNK", 64 * 7)
+@pytest.mark.parametrize("trained", [False, True])
+def test_chunks_of_the_head_give_the_same_loss_and_gradients(exact_model, monkeypatch, trained):
+    exact_model.get_output_embeddings().weight.requires_grad_(trained)
+    expected, gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
+    monkeypatch.setattr(cross_entropy, "CHUNK_LOGITS", 64 * 7)
+    monkeypatch.setattr(frozen_head, "CHUNK_LOGITS", 64 * 7)
     parts, part_gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
-    assert parts == pytest.approx(whole, rel=1e-12)
+    assert parts == pytest.approx(expected, rel=1e-12)
     assert worst(part_gradients, gradients) < 1e-12
 
 
@@ -188,32 +188,32 @@ def test_packed_examples_are_isolated_on_the_real_attention():
     assert check_isolation(tiny_model(), random_examples(9), pad_id=0) < 1e-6
 
 
-def plain(spans: list[Span], positions: int, device: torch.device):
-    return arrange([Span(0, positions)], positions, device)
+def unsegmented(segments: list[Segment], positions: int, device: torch.device):
+    return group_segments([Segment(0, positions)], positions, device)
 
 
-def beside_the_prefix(spans: list[Span], positions: int, device: torch.device):
-    """Who shares a prefix sees who shares it too: a leak that examples without one do not show."""
-    leaking = [Span(s.start, s.end, (s.prefix[0], s.start) if s.prefix[1] else (0, 0)) for s in spans]
-    return arrange(leaking, positions, device)
+def beside_the_prefix(segments: list[Segment], positions: int, device: torch.device):
+    """Examples that share a prefix attend one another: a leak that examples without a prefix do not show."""
+    leaking = [Segment(s.start, s.end, (s.prefix[0], s.start) if s.prefix[1] else (0, 0)) for s in segments]
+    return group_segments(leaking, positions, device)
 
 
-def without_the_prefix(spans: list[Span], positions: int, device: torch.device):
-    return arrange([Span(span.start, span.end) for span in spans], positions, device)
+def without_the_prefix(segments: list[Segment], positions: int, device: torch.device):
+    return group_segments([Segment(s.start, s.end) for s in segments], positions, device)
 
 
-@pytest.mark.parametrize("wrong", [plain, beside_the_prefix, without_the_prefix])
-def test_documents_that_see_too_much_or_too_little_are_caught(monkeypatch, wrong):
-    monkeypatch.setattr("pacos.train.attention.segments.arrange", wrong)
-    with pytest.raises(TrainingError, match="see one another"):
+@pytest.mark.parametrize("wrong", [unsegmented, beside_the_prefix, without_the_prefix])
+def test_segments_that_attend_too_much_or_too_little_are_caught(monkeypatch, wrong):
+    monkeypatch.setattr("pacos.train.attention.segments.group_segments", wrong)
+    with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
 
 def test_in_bfloat16_a_leak_is_still_more_than_rounding(monkeypatch):
     model = tiny_model().bfloat16()
     assert 1e-4 < check_isolation(model, random_examples(9), pad_id=0) < 0.05
-    monkeypatch.setattr("pacos.train.attention.segments.arrange", beside_the_prefix)
-    with pytest.raises(TrainingError, match="see one another"):
+    monkeypatch.setattr("pacos.train.attention.segments.group_segments", beside_the_prefix)
+    with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(model, random_examples(9), pad_id=0)
 
 
@@ -223,13 +223,13 @@ def run_on(batch: Batch) -> Batch:
 
 def one_too_far(batch: Batch) -> Batch:
     """Examples begin a position late behind their prefix."""
-    return replace(batch, positions=batch.positions + (batch.seen != batch.documents).long())
+    return replace(batch, positions=batch.positions + (batch.prefix_ids != batch.segment_ids).long())
 
 
 @pytest.mark.parametrize("shift", [run_on, one_too_far])
 def test_wrong_positions_are_caught(monkeypatch, shift):
     monkeypatch.setattr("pacos.train.isolation.collate", lambda *given: shift(collate(*given)))
-    with pytest.raises(TrainingError, match="see one another"):
+    with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
 
@@ -242,16 +242,16 @@ def leave_cache_on(model) -> None:
 def test_a_cache_left_on_is_caught_where_transformers_keeps_examples_apart(monkeypatch):
     """By itself it does so by positions that start anew, and with a cache no more."""
     monkeypatch.setattr("pacos.train.isolation.attention_arguments", lambda *_: {})
-    monkeypatch.setattr("pacos.train.optimization.losses.attention_arguments", lambda *_: {})
-    rows = [replace(example, shared=0) for example in random_examples(9)]
+    monkeypatch.setattr("pacos.train.optimization.cross_entropy.attention_arguments", lambda *_: {})
+    rows = [replace(example, prefix_length=0) for example in random_examples(9)]
     model = tiny_model()
     assert check_isolation(model, rows, pad_id=0) < 1e-6
     leave_cache_on(model)
-    with pytest.raises(TrainingError, match="see one another"):
+    with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(model, rows, pad_id=0)
 
 
-def test_a_cache_left_on_lets_no_document_see_another(exact_model):
+def test_with_a_cache_left_on_no_segment_attends_another(exact_model):
     rows = random_examples(12)
     expected, gradients = one_at_a_time(exact_model, rows)
     leave_cache_on(exact_model)
@@ -262,50 +262,52 @@ def test_a_cache_left_on_lets_no_document_see_another(exact_model):
 
 def test_a_sliding_window_shorter_than_the_examples_is_caught():
     check_isolation(tiny_model("mistral", sliding_window=64), random_examples(9), pad_id=0)
-    with pytest.raises(TrainingError, match="see one another"):
+    with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(tiny_model("mistral", sliding_window=8), random_examples(9, longest=40), pad_id=0)
 
 
-def test_documents_see_what_the_mask_of_flex_attention_shows():
+def test_segments_attend_what_the_mask_of_flex_attention_allows():
     batch = packed(random_examples(12), 130)[0]
-    documents, found = arrange(batch.spans, batch.ids.numel(), CPU), torch.zeros_like(shown(batch)[0])
-    copies, at = documents.copies, 0
-    for count, length in documents.sizes:
-        for document in copies.taken[at : at + count * length].view(count, length):
-            for place, query in enumerate(document):
-                if copies.own[query] == at + place:
-                    found[query, document[: place + 1]] = 1
+    groups, found = group_segments(batch.segments, batch.ids.numel(), CPU), torch.zeros_like(attended(batch)[0])
+    index, at = groups.index, 0
+    for count, length in groups.sizes:
+        for segment in index.gathered[at : at + count * length].view(count, length):
+            for place, query in enumerate(segment):
+                if index.own[query] == at + place:
+                    found[query, segment[: place + 1]] = 1
             at += length
-    assert torch.equal(found, shown(batch)[0])
+    assert torch.equal(found, attended(batch)[0])
 
 
-def test_sequences_see_what_the_mask_of_flex_attention_shows():
+def test_varlen_sequences_attend_what_the_mask_of_flex_attention_allows():
     """As FlashAttention reads them: query and key sequences end alike, and the causal mask with them."""
     batch = collate([random_examples(12)], 200, pad_id=0)
-    sequences, found = line_up(batch.spans, batch.ids.numel(), CPU), torch.zeros_like(shown(batch)[0])
-    bounds = zip(*(itertools.pairwise(ends.tolist()) for ends in (sequences.queries, sequences.keys)), strict=True)
+    sequences, found = varlen_sequences(batch.segments, batch.ids.numel(), CPU), torch.zeros_like(attended(batch)[0])
+    bounds = zip(
+        *(itertools.pairwise(ends.tolist()) for ends in (sequences.query_starts, sequences.key_starts)), strict=True
+    )
     for (query, query_end), (key, key_end) in bounds:
         for place in range(query, query_end):
-            found[place, sequences.copies.taken[key : key_end - (query_end - 1 - place)]] = 1
-    assert torch.equal(found, shown(batch)[0])
+            found[place, sequences.index.gathered[key : key_end - (query_end - 1 - place)]] = 1
+    assert torch.equal(found, attended(batch)[0])
 
 
-def test_documents_in_bfloat16_attend_as_in_float32_to_rounding():
+def test_segments_in_bfloat16_attend_as_in_float32_to_rounding():
     from types import SimpleNamespace
 
     torch.manual_seed(0)
     batch = packed(random_examples(12), 400)[0]
     width = batch.ids.numel()
     module = SimpleNamespace(num_key_value_groups=2)
-    documents = arrange(batch.spans, width, CPU)
+    segments = group_segments(batch.segments, width, CPU)
     query, key, value = (torch.randn(1, heads, width, 16) for heads in (4, 2, 2))
-    expected, _ = document_attention(module, query, key, value, None, documents=documents)
+    expected, _ = segment_attention(module, query, key, value, None, segments=segments)
     rounded = [tensor.bfloat16() for tensor in (query, key, value)]
-    found, _ = document_attention(module, *rounded, None, documents=documents)
+    found, _ = segment_attention(module, *rounded, None, segments=segments)
     torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 
-def test_flex_attention_gives_the_losses_and_gradients_of_attention_by_documents(exact_model, monkeypatch):
+def test_flex_attention_gives_the_losses_and_gradients_of_segment_attention(exact_model, monkeypatch):
     """On a CPU torch has no kernel for its backward pass and refuses; what defines it runs without the refusal."""
     monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
     batch = packed(random_examples(12), 400)

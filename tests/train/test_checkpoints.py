@@ -36,7 +36,7 @@ def losses(config) -> list[float]:
     return [line["loss"] for line in read_metrics(config)]
 
 
-def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(tmp_path, tiny_base, tasks):
+def test_a_run_killed_at_any_moment_resumes_bit_for_bit(tmp_path, tiny_base, tasks):
     settings = {"epochs": 8, "save_steps": 3, "lora": {"r": 8, "alpha": 16, "dropout": 0.1}}
     whole = training_config(tmp_path, tiny_base, tasks, "whole", **settings)
     train_here(whole)
@@ -62,7 +62,7 @@ def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(tmp_path, tiny_base, tas
 
 
 @pytest.mark.parametrize("damage", ["no COMPLETE", "no optimizer", "torn adapter"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, tiny_base, tasks, damage, caplog):
+def test_a_damaged_checkpoint_is_ignored_for_the_one_before(tmp_path, tiny_base, tasks, damage, caplog):
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4, keep=3)
     train_here(config)
     finished, curve = adapter_bytes(config), losses(config)
@@ -77,8 +77,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, tiny_b
         torn.write_bytes(torn.read_bytes()[:-100])
     with caplog.at_level("INFO", logger="pacos"):
         train_here(config)
-    assert f"passing over {last}" in caplog.text
-    assert "going on after step 4" in caplog.text
+    assert f"ignoring the damaged checkpoint {last}" in caplog.text
+    assert "resuming after step 4" in caplog.text
     assert adapter_bytes(config) == finished and losses(config) == curve
 
 
@@ -99,7 +99,7 @@ def test_a_checkpoint_holds_the_adapter_and_not_the_base(tmp_path, tiny_base, ta
     assert all("lora_" in name for name in load_file(folder / "state" / "optimizer.safetensors"))
 
 
-def test_going_on_with_other_data_is_refused(tmp_path, tiny_base):
+def test_resuming_with_other_data_is_refused(tmp_path, tiny_base):
     tasks = write_tasks(tmp_path / "tasks.jsonl", 40)
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4)
     train_here(config)
@@ -113,7 +113,7 @@ def test_going_on_with_other_data_is_refused(tmp_path, tiny_base):
     ("change", "named"),
     [({"learning_rate": 0.02}, "learning_rate"), ({"epochs": 3}, "epochs"), ({"lora": {"r": 4}}, "lora")],
 )
-def test_going_on_with_another_recipe_is_refused(tmp_path, tiny_base, tasks, change, named):
+def test_resuming_with_another_recipe_is_refused(tmp_path, tiny_base, tasks, change, named):
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4)
     train_here(config)
     unfinished(config)
@@ -121,7 +121,7 @@ def test_going_on_with_another_recipe_is_refused(tmp_path, tiny_base, tasks, cha
         train_here(training_config(tmp_path, tiny_base, tasks, save_steps=4, **change))
 
 
-def test_going_on_with_another_base_of_the_same_name_is_refused(tmp_path, tasks):
+def test_resuming_with_another_base_of_the_same_name_is_refused(tmp_path, tasks):
     base = build_tiny_llama(tmp_path / "base")
     config = training_config(tmp_path, base, tasks, save_steps=4)
     train_here(config)
@@ -131,7 +131,7 @@ def test_going_on_with_another_base_of_the_same_name_is_refused(tmp_path, tasks)
         train_here(config)
 
 
-def test_what_only_speeds_a_run_up_may_change_between_its_parts(tmp_path, tiny_base, tasks):
+def test_settings_that_only_affect_speed_may_change_on_resume(tmp_path, tiny_base, tasks):
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4)
     train_here(config)
     curve = losses(config)

@@ -11,17 +11,16 @@ from safetensors.torch import load_file, save_file
 from pacos.config import ModelConfig
 from pacos.errors import RunError, TrainingError
 from pacos.models import load_tokenizer, read_adapter_config
+from pacos.results.training import Provenance
 from pacos.templates import ALPACA, alpaca_prompt, encode_prompts
-from pacos.train.data.examples import Dataset, Example
-from pacos.train.export.adapter import check_equal, check_trained, export_trained, serve_command, with_chat_template
-from pacos.train.export.probe import StopProbe
-from pacos.train.model.fsdp import gather
+from pacos.train.export.adapter import TrainedWeights, check_equal, check_trained, export_trained, with_chat_template
+from pacos.train.interfaces import method_of
+from pacos.train.model.fsdp import full_tensors
 from pacos.train.model.load import load_model
 from pacos.train.model.structure import trainable_parameters
 from tests.support.small_training import train_here, training_config, write_tasks
 
-PROVENANCE = {"dataset_sha256": "0" * 64, "template_sha256": ALPACA.sha256}
-PROBE = StopProbe(32, 30, 256, 17)
+PROVENANCE = Provenance("base", "", "", "alpaca", ALPACA.sha256, "", "0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,9 @@ def test_the_folder_holds_what_peft_vllm_and_a_reader_need(trained, tiny_base):
     assert provenance["template_sha256"] == ALPACA.sha256
     assert provenance.pop("start_sha256") == "", "it started at the base"
     assert all(len(value) == 64 for name, value in provenance.items() if name.endswith("sha256"))
-    assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")], "nothing left aside"
+    assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")], (
+        "no temporary folder is left"
+    )
 
 
 def test_the_model_card_says_what_was_done(trained, tiny_base):
@@ -102,18 +103,18 @@ def test_no_template_is_better_than_one_that_renders_another_prompt(tiny_base, c
 
 def test_the_serve_command_is_exact(trained, tiny_base):
     folder = Path("runs/fruit/train/adapter")
-    assert serve_command(trained, folder) == (
+    assert method_of(trained.train).serve_command(trained, folder) == (
         f"vllm serve {tiny_base} --enable-lora --max-lora-rank 8 --lora-modules fruit={folder}"
     )
     odd = training_config(folder, tiny_base, folder, "fruit", lora={"r": 12})
-    assert "--max-lora-rank 16" in serve_command(odd, folder)
+    assert "--max-lora-rank 16" in method_of(odd.train).serve_command(odd, folder)
 
 
 def pair(up: float = 1.0) -> dict[str, torch.Tensor]:
     return {"q.lora_A.weight": torch.ones(2, 4), "q.lora_B.weight": torch.full((4, 2), up)}
 
 
-def test_an_adapter_that_learnt_nothing_is_refused():
+def test_an_untrained_adapter_is_refused():
     check_trained(pair(), {}, where="x")
     for weights, message in [
         ({}, "empty"),
@@ -131,21 +132,21 @@ def test_an_adapter_equal_to_the_one_it_started_from_is_refused():
         check_trained(pair(), pair(), where="x")
 
 
-def test_weights_that_read_back_otherwise_are_refused():
+def test_weights_that_read_back_differently_are_refused():
     check_equal(pair(), pair(), where="x")
     with pytest.raises(RunError, match="lacks or adds"):
         check_equal({}, pair(), where="x")
-    with pytest.raises(RunError, match="reads back other"):
+    with pytest.raises(RunError, match="reads back differently"):
         check_equal(pair(up=2.0), pair(), where="x")
-    with pytest.raises(RunError, match="reads back other"):
+    with pytest.raises(RunError, match="reads back differently"):
         check_equal({name: weight.half() for name, weight in pair().items()}, pair(), where="x")
 
 
 def export_to(folder: Path, config, model, tiny_base: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_base), config.model)
-    dataset = Dataset([Example("rows:1", [1, 5, 2], 1)], rows=1)
-    weights = gather(trainable_parameters(model), keep=True)
-    export_trained(model, weights, tokenizer, config, dataset, PROVENANCE, PROBE, folder)
+    weights = full_tensors(trainable_parameters(model), keep=True)
+    trained = TrainedWeights(model, weights)
+    export_trained(trained, tokenizer, config, PROVENANCE, "", folder)
 
 
 def test_an_untrained_adapter_is_not_exported_and_the_old_one_stays(trained, tiny_base, tmp_path):

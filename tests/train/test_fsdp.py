@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 
 from pacos.config import Config
 from pacos.errors import TrainingError
-from pacos.train.distributed import check_world
-from pacos.train.model.fsdp import SUPPORTED, check_settings, shard
+from pacos.train.distributed import check_processes
+from pacos.train.model.fsdp import SUPPORTED, check_fsdp_settings, shard
 from tests.conftest import ROOT
 from tests.support.small_training import read_metrics, train_here, training_config, write_tasks
 from tests.train.test_train_launch import world
 from tests.train.test_train_loop import broken_at
 
-# Batches of 13 and a last one of 1, in several passes: one process has nothing to learn from in the last step.
+# Batches of 13 and a last one of 1, in several micro-batches: one process has no example in the last step.
 SETTINGS = {"batch_size": 13, "pack_tokens": 256, "save_steps": 4}
 
 
@@ -32,7 +32,7 @@ def tasks(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, tiny_base, tasks) -> Config:
-    """A finished run of one process, whose base is nobody's share."""
+    """A finished run of one process, whose base is not sharded."""
     config = training_config(tmp_path_factory.mktemp("alone"), tiny_base, tasks, "alone", **SETTINGS)
     train_here(config)
     return config
@@ -73,7 +73,7 @@ def check_same_result(config: Config, alone: Config) -> None:
         assert all(torch.allclose(found[name], wanted[name], rtol=0, atol=1e-5) for name in wanted)
 
 
-def test_two_shares_learn_what_one_process_learns_and_one_process_goes_on_from_them(tmp_path, tiny_base, tasks, alone):
+def test_two_shards_train_as_one_process_does_and_one_process_resumes_from_them(tmp_path, tiny_base, tasks, alone):
     config = training_config(tmp_path, tiny_base, tasks, "shared", **SETTINGS)
     ended = train_sharded(config)
     assert ended.returncode == 0, ended.stderr
@@ -84,17 +84,17 @@ def test_two_shares_learn_what_one_process_learns_and_one_process_goes_on_from_t
     check_same_result(config, alone)
 
 
-def test_shares_go_on_from_a_checkpoint_of_one_process(tmp_path, tiny_base, tasks, alone):
+def test_shards_resume_from_a_checkpoint_of_one_process(tmp_path, tiny_base, tasks, alone):
     config = training_config(tmp_path, tiny_base, tasks, **SETTINGS)
     train_here(config)
     unfinished(config)
-    # Recomputed layers fetch their weights a second time, in the backward pass.
+    # Recomputed layers gather their weights a second time, in the backward pass.
     ended = train_sharded(training_config(tmp_path, tiny_base, tasks, **SETTINGS, checkpointing=True))
-    assert "going on after step 4" in ended.stderr, ended.stderr
+    assert "resuming after step 4" in ended.stderr, ended.stderr
     check_same_result(config, alone)
 
 
-def test_two_shares_of_a_base_in_four_bits_learn_what_one_process_learns(tmp_path, tiny_base, tasks, monkeypatch):
+def test_two_shards_of_a_base_in_four_bits_train_as_one_process_does(tmp_path, tiny_base, tasks, monkeypatch):
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
     monkeypatch.setattr("pacos.train.model.quantization.check_four_bits", lambda: None)
     alone, shared = (
@@ -107,7 +107,7 @@ def test_two_shares_of_a_base_in_four_bits_learn_what_one_process_learns(tmp_pat
 
 
 @pytest.mark.parametrize(("method", "dtype"), [("lora", "bfloat16"), ("qlora", "float32")])
-def test_every_process_holds_its_share_of_the_base_and_gives_the_gradients_of_the_whole(
+def test_every_process_holds_its_shard_of_the_base_and_gives_the_gradients_of_the_full_model(
     tmp_path, tiny_base, tasks, method, dtype
 ):
     if method == "qlora":
@@ -125,14 +125,14 @@ def test_every_process_holds_its_share_of_the_base_and_gives_the_gradients_of_th
         assert held["losses"][0] == pytest.approx(held["losses"][1], rel=1e-5)
     # Two layers of seven linear modules, two halves each; only the main process keeps what all gather.
     main, other = sorted(map(json.loads, lines), key=lambda held: -held["gathered"])
-    for name, (shape, share) in main["shares"].items():
-        assert share == [math.ceil(shape[0] / 2), *shape[1:]]
-        assert other["shares"][name] == [shape, [shape[0] // 2, *shape[1:]]]
+    for name, (shape, shard_shape) in main["shards"].items():
+        assert shard_shape == [math.ceil(shape[0] / 2), *shape[1:]]
+        assert other["shards"][name] == [shape, [shape[0] // 2, *shape[1:]]]
     assert (main["gathered"], other["gathered"]) == (28, 0)
     assert main["worst gradient"] < 1e-5
 
 
-def test_shares_find_the_row_that_is_not_finite_and_stop(tmp_path, tiny_base):
+def test_sharded_processes_find_the_row_that_is_not_finite_and_stop(tmp_path, tiny_base):
     tasks = write_tasks(tmp_path / "tasks.jsonl", 24)
     lines = tasks.read_text().splitlines()
     lines[16] = json.dumps({"instruction": "Say it to a lazy dog and a fox.", "output": "~ the quick brown fox"})
@@ -160,28 +160,28 @@ def test_shares_find_the_row_that_is_not_finite_and_stop(tmp_path, tiny_base):
         ("dynamo_backend", "INDUCTOR"),
     ],
 )
-def test_a_setting_that_would_not_be_honoured_is_refused_by_name(monkeypatch, key, value):
+def test_an_unsupported_setting_is_refused_by_name(monkeypatch, key, value):
     monkeypatch.setenv("FSDP_VERSION", "2")
-    check_settings()
+    check_fsdp_settings()
     if value is None:
         monkeypatch.delenv(SUPPORTED[key][0])
     else:
         monkeypatch.setenv(SUPPORTED[key][0], value)
     with pytest.raises(TrainingError, match=f"{key}: {value or 1}"):
-        check_settings()
+        check_fsdp_settings()
 
 
-def test_one_process_has_nobody_to_share_with(tmp_path, tiny_base, tasks, monkeypatch):
+def test_one_process_cannot_shard(tmp_path, tiny_base, tasks, monkeypatch):
     config = training_config(tmp_path, tiny_base, tasks)
     with pytest.raises(TrainingError, match="FSDP is not supported"):
-        check_world(config, world(2, "FSDP"))
+        check_processes(config.train, world(2, "FSDP"))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    check_world(config, world(2, "FSDP"))
-    check_world(config, world(2, "MULTI_CPU"))
+    check_processes(config.train, world(2, "FSDP"))
+    check_processes(config.train, world(2, "MULTI_CPU"))
     with pytest.raises(TrainingError, match="started one process"):
-        check_world(config, world(1))
-    with pytest.raises(TrainingError, match="4 processes were asked for and accelerate started 2"):
-        check_world(training_config(tmp_path, tiny_base, tasks, processes=4), world(2, "MULTI_CPU"))
+        check_processes(config.train, world(1))
+    with pytest.raises(TrainingError, match="4 processes are configured and accelerate started 2"):
+        check_processes(training_config(tmp_path, tiny_base, tasks, processes=4).train, world(2, "MULTI_CPU"))
 
 
 def test_a_model_without_known_layers_is_refused():

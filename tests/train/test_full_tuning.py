@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from pacos.config import Config, EvaluateConfig
 from pacos.errors import ConfigError, TrainingError
 from pacos.evaluate import pipeline as evaluation
-from pacos.evaluate.models import contestants
+from pacos.evaluate.models import models_under_evaluation
 from pacos.train import launch
 from pacos.train.export.full_model import share_moved
 from pacos.train.model.load import load_model
@@ -61,15 +61,15 @@ def test_the_model_folder_loads_in_transformers_and_is_evaluated_as_a_model_of_i
     card = (folder / "README.md").read_text()
     assert "library_name: transformers" in card and "Full fine-tune of" in card and "every weight tuned" in card
     assert not (tuned.run_dir / "train" / "adapter").exists()
-    base, own = contestants(tuned, folder)
-    assert (own.name, own.base, own.adapter) == ("tuned", str(folder), None)
-    assert own.base_sha256 != base.base_sha256
+    base, own = models_under_evaluation(tuned, folder)
+    assert (own.name, own.model.base, own.model.adapter) == ("tuned", str(folder), None)
+    assert own.model.sha256 != base.model.sha256
     suites = [{"name": "demo", "path": str(ROOT / "demo" / "suite"), "limit": 1}]
     config = tuned.model_copy(update={"evaluate": EvaluateConfig.model_validate({"suites": suites})})
     assert f"tuned: {folder}" in evaluation.plan(config)
 
 
-def test_a_full_tuning_goes_on_bit_for_bit(tuned):
+def test_full_tuning_resumes_bit_for_bit(tuned):
     before, curve = saved(tuned), read_metrics(tuned)
     shutil.rmtree(tuned.run_dir / "train" / "model")
     shutil.rmtree(checkpoint_folders(tuned.run_dir / "train" / "checkpoints")[0])
@@ -80,7 +80,7 @@ def test_a_full_tuning_goes_on_bit_for_bit(tuned):
 
 
 def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(tmp_path, tiny_base, tasks, monkeypatch):
-    monkeypatch.setattr("pacos.train.model.load.has_amx", lambda: True)
+    monkeypatch.setattr("pacos.train.model.precision.has_amx", lambda: True)
     config = training_config(tmp_path, tiny_base, tasks, **SETTINGS | {"max_steps": 2})
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
     model = load_model(config, torch.device("cpu"))
@@ -91,14 +91,14 @@ def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(tmp_path, ti
     assert json.loads((config.run_dir / "train" / "model" / "config.json").read_text())["dtype"] == "bfloat16"
 
 
-def test_a_model_that_is_its_base_still_is_refused(tuned, tiny_base):
+def test_a_model_that_equals_its_base_is_refused(tuned, tiny_base):
     base = dict(load_model(tuned, "cpu").named_parameters())
-    with pytest.raises(TrainingError, match="every weight is the base's own"):
+    with pytest.raises(TrainingError, match="every weight still equals the base's"):
         share_moved(base, tuned)
     assert share_moved(saved(tuned), tuned) > 0.5
 
 
-def test_two_processes_that_share_all_weights_learn_what_one_learns(tmp_path, tiny_base, tasks, tuned):
+def test_two_processes_with_sharded_weights_train_as_one_does(tmp_path, tiny_base, tasks, tuned):
     config = training_config(tmp_path, tiny_base, tasks, "shared", **SETTINGS)
     ended = train_sharded(config)
     assert ended.returncode == 0, ended.stderr

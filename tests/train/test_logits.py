@@ -1,4 +1,4 @@
-"""Models that change their logits behind the head: the losses must be those of what they serve."""
+"""Models that transform their logits after the head: training must compute the losses of what they serve."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_the_losses_are_those_of_capped_and_scaled_logits(kind):
     torch.manual_seed(0)
     attention.register_attention()
     base = capped(kind)
-    base.set_attn_implementation(attention.DOCUMENTS)
+    base.set_attn_implementation(attention.SEGMENTS)
     model = add_lora(base, LoraConfig()).train()
     rows = [Example(f"rows:{n}", [1, *range(5, 8 + n), 2], 2) for n in range(4)]
     assert check_isolation(model, rows, 2) < 1e-3
@@ -44,12 +44,12 @@ def test_the_losses_are_those_of_capped_and_scaled_logits(kind):
     assert settings.get("final_logit_softcapping") == 0.5 or settings.get("logits_scaling") == 0.1, "put back"
 
 
-def test_a_model_that_changes_its_logits_behind_the_head_is_refused():
+def test_a_model_that_transforms_its_logits_in_another_way_is_refused():
     from transformers import CohereConfig, CohereForCausalLM
 
     attention.register_attention()
     base = CohereForCausalLM(CohereConfig(**SIZES, logit_scale=0.5))
-    base.set_attn_implementation(attention.DOCUMENTS)
+    base.set_attn_implementation(attention.SEGMENTS)
     model = add_lora(base, LoraConfig(r=4, alpha=8)).double()
     rows = [Example(f"rows:{n}", [1, *range(5, 8 + n), 2], 2) for n in range(4)]
     with pytest.raises(TrainingError, match="not those of the model's logits"):
@@ -60,5 +60,5 @@ def test_attention_that_sdpa_would_change_is_refused_before_anything_is_loaded(t
     from transformers import Gemma2Config
 
     Gemma2Config(**SIZES, head_dim=16).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="caps its attention's logits"):
+    with pytest.raises(ModelError, match="caps its attention logits"):
         meta_model(training_config(tmp_path, tmp_path, tmp_path))

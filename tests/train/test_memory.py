@@ -6,17 +6,17 @@ import torch
 from pacos.errors import TrainingError
 from pacos.train import launch, pipeline
 from pacos.train.model.load import load_model, meta_model
-from pacos.train.model.memory import GIB, Memory, fit, kept_bytes, reckon
+from pacos.train.model.memory import GIB, MemoryEstimate, estimate_memory, fit_memory, kept_bytes
 from pacos.train.model.precision import training_dtype
 from tests.support.small_training import train_here, training_config, write_tasks
 
 # 10 GiB of weights, 1 trained, 1 logits; 1 MiB a token kept, a tenth recomputed.
-MEMORY = Memory(10 * GIB, GIB, 2**20, 2**20 // 10, GIB, tokens=8192)
+MEMORY = MemoryEstimate(10 * GIB, GIB, 2**20, 2**20 // 10, GIB, tokens=8192)
 
 
 def test_weights_optimizer_and_logits_are_those_counted_by_hand(tmp_path, tiny_base):
     config = training_config(tmp_path, tiny_base, tmp_path)
-    found = reckon(meta_model(config), config, training_dtype(config), tokens=100)
+    found = estimate_memory(meta_model(config), config.train, training_dtype(config), tokens=100)
     # Per layer q, o: 64→64; k, v: 64→32; gate, up: 64→128; down: 128→64; two norms. Tied embeddings of 300 or so.
     vocabulary = load_model(config, "cpu").config.vocab_size
     layer = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128 + 2 * 64
@@ -25,13 +25,13 @@ def test_weights_optimizer_and_logits_are_those_counted_by_hand(tmp_path, tiny_b
     assert found.trained == 16 * adapters
     assert found.logits == 100 * vocabulary * 16
     whole = training_config(tmp_path, tiny_base, tmp_path, method="full")
-    full = reckon(meta_model(whole), whole, training_dtype(whole), tokens=100)
+    full = estimate_memory(meta_model(whole), whole.train, training_dtype(whole), tokens=100)
     assert full.weights == 0 and full.trained == 5 * found.weights
 
 
 def test_activations_are_those_that_a_real_forward_pass_keeps(tmp_path, tiny_base):
     config = training_config(tmp_path, tiny_base, tmp_path)
-    per_token = reckon(meta_model(config), config, torch.float32, tokens=1).per_token
+    per_token = estimate_memory(meta_model(config), config.train, torch.float32, tokens=1).per_token
     model = load_model(config, "cpu")
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept = {}
@@ -52,16 +52,16 @@ def test_activations_are_those_that_a_real_forward_pass_keeps(tmp_path, tiny_bas
 
 def test_activations_are_recomputed_only_where_memory_would_not_hold_them(tmp_path, tiny_base):
     config = training_config(tmp_path, tiny_base, tmp_path)
-    assert not fit(MEMORY, config, free=24 * GIB).checkpointing
-    assert fit(MEMORY, config, free=16 * GIB).checkpointing
+    assert not fit_memory(MEMORY, config.train, free=24 * GIB).checkpointing
+    assert fit_memory(MEMORY, config.train, free=16 * GIB).checkpointing
     asked = training_config(tmp_path, tiny_base, tmp_path, checkpointing=True)
-    assert fit(MEMORY, asked, free=24 * GIB).checkpointing
+    assert fit_memory(MEMORY, asked.train, free=24 * GIB).checkpointing
 
 
 def test_what_does_not_fit_is_refused_by_the_keys_to_change(tmp_path, tiny_base):
     def refused(free: int, **train) -> str:
         with pytest.raises(TrainingError) as failure:
-            fit(MEMORY, training_config(tmp_path, tiny_base, tmp_path, **train), free * GIB)
+            fit_memory(MEMORY, training_config(tmp_path, tiny_base, tmp_path, **train).train, free * GIB)
         return str(failure.value)
 
     message = refused(18, checkpointing=False)
@@ -79,7 +79,7 @@ def test_a_run_decides_by_the_memory_of_its_device(tmp_path, tiny_base, monkeypa
     caplog.set_level("INFO", logger="pacos")
     train_here(config)
     assert "train: memory: " in caplog.text and "recomputed" not in caplog.text
-    memory = reckon(meta_model(config), config, torch.float32, tokens=512)
+    memory = estimate_memory(meta_model(config), config.train, torch.float32, tokens=512)
     free = int(replace(memory, checkpointing=True).total * 1.2)
     config = training_config(tmp_path, tiny_base, tmp_path / "tasks.jsonl", "tight", epochs=1)
     train_here(config)

@@ -56,12 +56,12 @@ def test_an_adapter_of_another_base_is_not_merged(trained, tmp_path):
     assert not (tmp_path / "merged").exists()
 
 
-def test_a_folder_that_is_there_is_left_alone(trained, tmp_path):
-    with pytest.raises(RunError, match="is there already"):
+def test_an_existing_folder_is_left_alone(trained, tmp_path):
+    with pytest.raises(RunError, match="already exists"):
         merge(trained, tmp_path)
 
 
-def test_a_model_that_reads_back_otherwise_is_refused(trained, tmp_path, monkeypatch):
+def test_a_model_that_reads_back_differently_is_refused(trained, tmp_path, monkeypatch):
     from transformers import LlamaForCausalLM
 
     save = LlamaForCausalLM.save_pretrained
@@ -72,7 +72,7 @@ def test_a_model_that_reads_back_otherwise_is_refused(trained, tmp_path, monkeyp
         save_file(weights | {"model.norm.weight": weights["model.norm.weight"] * 2}, Path(folder) / "model.safetensors")
 
     monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", save_damaged)
-    with pytest.raises(RunError, match="reads back other"):
+    with pytest.raises(RunError, match="reads back differently"):
         merge(trained, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 

@@ -7,7 +7,7 @@ from pacos.config import TrainConfig
 from pacos.train.data.examples import Example
 from pacos.train.model.neftune import noise
 from pacos.train.optimization.checkpoints import checkpoint_folders
-from pacos.train.optimization.losses import token_losses
+from pacos.train.optimization.cross_entropy import token_losses
 from pacos.train.packing.batch import collate
 from pacos.train.packing.prefixes import share_prefixes
 from tests.support.small_training import read_metrics, train_here, training_config, write_tasks
@@ -40,13 +40,13 @@ def test_there_is_noise_in_training_alone_and_the_seed_repeats_it():
     assert torch.equal(losses(5.0), plain)
 
 
-def test_noise_ends_the_sharing_of_prefixes():
+def test_noise_disables_the_sharing_of_prefixes():
     rows = [Example("x", [1, 2, 3, 4, 5, 10 + row], 5) for row in range(20)]
-    assert any(example.shared for example in share_prefixes(rows, TrainConfig()))
-    assert not any(example.shared for example in share_prefixes(rows, TrainConfig(neftune_alpha=5)))
+    assert any(example.prefix_length for example in share_prefixes(rows, TrainConfig()))
+    assert not any(example.prefix_length for example in share_prefixes(rows, TrainConfig(neftune_alpha=5)))
 
 
-def test_a_noisy_run_goes_on_bit_for_bit(tmp_path: Path, tiny_base: Path):
+def test_a_noisy_run_resumes_bit_for_bit(tmp_path: Path, tiny_base: Path):
     import shutil
 
     tasks = write_tasks(tmp_path / "tasks.jsonl", 24)

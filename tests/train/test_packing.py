@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacos.config import LoraConfig, TrainConfig, parse_config
+from pacos.config import LoraConfig, TrainConfig
 from pacos.errors import ConfigError
 from pacos.train.data.examples import Example
-from pacos.train.packing.bins import Piece, Room, lay_out, row_load, static_widths
-from pacos.train.packing.plan import plan_run, step_examples, steps_per_epoch, total_steps
+from pacos.train.packing.bins import Bin, Item, pack, row_load, static_widths
+from pacos.train.packing.plan import plan_run, step_indices, steps_per_epoch, total_steps
 from pacos.train.packing.prefixes import find_prefixes, share_prefixes
 
 
@@ -22,35 +22,35 @@ def test_alpaca_takes_the_published_number_of_steps():
 
 def test_every_epoch_takes_each_example_once_in_another_order():
     config = TrainConfig(batch_size=4)
-    epochs = [[step_examples(10, config, 7, epoch * 3 + place) for place in range(3)] for epoch in range(2)]
+    epochs = [[step_indices(10, config, 7, epoch * 3 + place) for place in range(3)] for epoch in range(2)]
     assert [[len(step) for step in epoch] for epoch in epochs] == [[4, 4, 2]] * 2
     first, second = ([index for step in epoch for index in step] for epoch in epochs)
     assert sorted(first) == sorted(second) == list(range(10)) and first != second
-    assert step_examples(10, config, 8, 0) != epochs[0][0]
+    assert step_indices(10, config, 8, 0) != epochs[0][0]
 
 
-pieces = st.builds(Piece, st.integers(1, 60), st.sampled_from([(), (1, 2, 3), (1, 5)]))
+items = st.builds(Item, st.integers(1, 60), st.sampled_from([(), (1, 2, 3), (1, 5)]))
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(pieces, min_size=1, max_size=60), st.integers(64, 300), st.integers(1, 5), st.booleans())
-def test_a_layout_holds_each_example_once_in_equal_passes(pieces, tokens, processes, static):
-    layout = lay_out(pieces, Room(tokens, processes, static))
-    rows = [row for process in layout.passes for rows in process for row in rows]
-    assert sorted(index for row in rows for index in row) == list(range(len(pieces)))
-    assert len(layout.passes) == processes
-    assert len({tuple(len(rows) for rows in process) for process in layout.passes}) == 1, (
+@given(st.lists(items, min_size=1, max_size=60), st.integers(64, 300), st.integers(1, 5), st.booleans())
+def test_a_layout_holds_each_item_once_in_equally_many_micro_batches(items, tokens, processes, static):
+    layout = pack(items, Bin(tokens, static), processes)
+    rows = [row for process in layout.micro_batches for rows in process for row in rows]
+    assert sorted(index for row in rows for index in row) == list(range(len(items)))
+    assert len(layout.micro_batches) == processes
+    assert len({tuple(len(rows) for rows in process) for process in layout.micro_batches}) == 1, (
         "as many rows on every process"
     )
-    loads = [row_load(row, pieces) for row in rows]
+    loads = [row_load(row, items) for row in rows]
     assert layout.width == (-(-max(loads) // 128) * 128 if static else max(loads))
     assert layout.width < tokens + 128 if static else layout.width <= tokens
     assert layout.fill == sum(loads) / (layout.width * len(rows))
-    assert all(len(rows) == 1 for process in layout.passes for rows in process)
+    assert all(len(rows) == 1 for process in layout.micro_batches for rows in process)
 
 
 def test_a_row_counts_a_prefix_once():
-    shared = [Piece(10, (1, 2, 3)), Piece(5, (1, 2, 3)), Piece(7, (4,)), Piece(2)]
+    shared = [Item(10, (1, 2, 3)), Item(5, (1, 2, 3)), Item(7, (4,)), Item(2)]
     assert row_load([0, 1], shared) == 18
     assert row_load([0, 1, 2, 3], shared) == 28
 
@@ -66,14 +66,14 @@ def alpaca_like(count: int) -> list[Example]:
     return made
 
 
-def config(**train):
-    return parse_config({"name": "x", "model": {"base": "m"}, "train": {"epochs": 2, **train}}, where="test")
+def config(**train) -> TrainConfig:
+    return TrainConfig(**{"epochs": 2, **train})
 
 
 @pytest.mark.parametrize("processes", [1, 4])
 @pytest.mark.parametrize("static", [False, True])
 def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes, static):
-    plan = plan_run(alpaca_like(128 * 12), config(), processes=processes, static=static)
+    plan = plan_run(alpaca_like(128 * 12), config(), 42, processes=processes, static=static)
     assert len(plan.steps) == 24
     assert plan.fill >= 0.95
     # 26 % of Alpaca's tokens are template; each row computes them once.
@@ -84,10 +84,10 @@ def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes, 
 
 def test_holding_out_everything_is_refused():
     with pytest.raises(ConfigError, match=r"train\.eval_examples: 4 of 4"):
-        plan_run(alpaca_like(4), config(eval_examples=4))
+        plan_run(alpaca_like(4), config(eval_examples=4), 42)
 
 
-def test_widths_that_cost_least_to_do_without_are_rounded_up():
+def test_the_widths_dropped_are_those_that_add_least_padding():
     assert static_widths({128: 1, 256: 50, 384: 1, 512: 9}, limit=2) == [256, 512]
     assert static_widths({128: 1, 1024: 1}) == [128, 1024]
 
@@ -100,13 +100,13 @@ def test_each_template_variant_has_its_longest_common_prefix():
     assert find_prefixes(sequences, together=2) == [3] * 20
 
 
-def test_an_id_at_least_stays_an_examples_own():
+def test_at_least_one_id_stays_outside_the_prefix():
     assert find_prefixes([[1, 2, 3], [1, 2, 3], [1, 2, 3, 4]], together=3) == [2, 2, 2]
     assert find_prefixes([[1, 2], [3, 4]], together=2) == [0, 0]
 
 
 def test_nothing_is_shared_where_dropout_would_make_it_differ():
     rows = alpaca_like(16)
-    assert {example.shared for example in share_prefixes(rows, TrainConfig())} == {28, 38}
+    assert {example.prefix_length for example in share_prefixes(rows, TrainConfig())} == {28, 38}
     dropping = share_prefixes(rows, TrainConfig(lora=LoraConfig(dropout=0.05)))
-    assert {example.shared for example in dropping} == {0}
+    assert {example.prefix_length for example in dropping} == {0}

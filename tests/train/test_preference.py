@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,18 @@ from safetensors.torch import load_file
 from pacos.config import Config, ModelConfig, TrainConfig
 from pacos.errors import ConfigError, DataError, ModelError
 from pacos.models import load_tokenizer
+from pacos.results.training import Provenance
 from pacos.train import launch
 from pacos.train.attention.dispatch import attention_for
 from pacos.train.data.examples import Example
 from pacos.train.data.pairs import encode_pairs, parse_pair
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.model.load import load_model
-from pacos.train.model.start import check_start
+from pacos.train.model.start import resolve_start
 from pacos.train.optimization import reference
-from pacos.train.optimization.objectives import Preference
+from pacos.train.optimization.losses import DPOLoss
 from pacos.train.packing.batch import collate
-from pacos.train.packing.plan import step_examples
+from pacos.train.packing.plan import step_indices
 from tests.support.small_training import read_metrics, train_here, training_config, write_pairs, write_tasks
 from tests.support.tiny_llama import build_tiny_llama
 
@@ -37,7 +39,7 @@ def pairs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory, tiny_base) -> Path:
-    """M_1: an adapter that has learnt something, from which preference training starts."""
+    """M_1: a trained adapter, from which preference training starts."""
     folder = tmp_path_factory.mktemp("tuned")
     config = training_config(folder, tiny_base, write_tasks(folder / "tasks.jsonl", 16), "tuned", epochs=1)
     train_here(config)
@@ -59,12 +61,12 @@ def trl_curve(config: Config, folder: Path) -> list[dict]:
     tokenizer.pad_token = tokenizer.eos_token
     examples = load_dataset(config, tokenizer).examples
     count = len(examples) // 2
-    order = [index for step in range(9) for index in step_examples(count, config.train, config.seed, step)]
+    order = [index for step in range(9) for index in step_indices(count, config.train, config.seed, step)]
     rows = [
         {
-            "prompt_ids": examples[2 * index].ids[: examples[2 * index].learnt],
-            "chosen_ids": examples[2 * index].ids[examples[2 * index].learnt :],
-            "rejected_ids": examples[2 * index + 1].ids[examples[2 * index + 1].learnt :],
+            "prompt_ids": examples[2 * index].ids[: examples[2 * index].prompt_length],
+            "chosen_ids": examples[2 * index].ids[examples[2 * index].prompt_length :],
+            "rejected_ids": examples[2 * index + 1].ids[examples[2 * index + 1].prompt_length :],
         }
         for index in order
     ]
@@ -117,7 +119,10 @@ def test_the_loss_follows_the_published_formula_with_smoothed_labels(tiny_base, 
     config = dpo_config(tmp_path, tiny_base, pairs, tuned)
     cpu = torch.device("cpu")
     model = load_model(config, cpu, attention_for(config, cpu))
-    pair = [Example("p:1", [1, 40, 41, 42, 2], 2, reference=-9.0), Example("p:1", [1, 40, 50, 2], 2, reference=-8.0)]
+    pair = [
+        Example("p:1", [1, 40, 41, 42, 2], 2, reference_logp=-9.0),
+        Example("p:1", [1, 40, 50, 2], 2, reference_logp=-8.0),
+    ]
     logps = []
     for example in pair:
         predicted = model(input_ids=torch.tensor([example.ids])).logits[0].log_softmax(-1)
@@ -125,12 +130,12 @@ def test_the_loss_follows_the_published_formula_with_smoothed_labels(tiny_base, 
     margin = 0.3 * ((logps[0] + 9.0) - (logps[1] + 8.0))
     expected = 0.9 * math.log1p(math.exp(-margin)) + 0.1 * math.log1p(math.exp(margin))
     batch = collate([pair], 128, pad_id=2)
-    loss, figures = Preference(0.3, 0.1).sums(model, batch, pair)
+    loss, figures = DPOLoss(0.3, 0.1).sums(model, batch, pair)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     assert figures[2].item() == pytest.approx(margin, rel=1e-4)
 
 
-def test_a_run_that_goes_on_keeps_the_reference_of_its_start(tmp_path, tiny_base, pairs, tuned, monkeypatch):
+def test_a_resumed_run_keeps_its_reference(tmp_path, tiny_base, pairs, tuned, monkeypatch):
     config = dpo_config(
         tmp_path, tiny_base, pairs, tuned, save_steps=4, keep=9, lora={"r": 8, "alpha": 16, "dropout": 0.1}
     )
@@ -142,16 +147,17 @@ def test_a_run_that_goes_on_keeps_the_reference_of_its_start(tmp_path, tiny_base
     asked = []
     monkeypatch.setattr(reference, "reference_logps", lambda *_: asked.append(1))
     train_here(config)
-    assert not asked, "it was kept"
+    assert not asked, "it was cached"
     assert [line["loss"] for line in read_metrics(config)] == [line["loss"] for line in whole]
     assert (train / "adapter" / "adapter_model.safetensors").read_bytes() == weights
 
 
-def test_the_reference_is_kept_by_the_weights_and_answers_it_was_made_from(tmp_path, tiny_base, pairs, tuned):
+def test_the_reference_is_cached_by_the_weights_and_responses_it_was_made_from(tmp_path, tiny_base, pairs, tuned):
     config = dpo_config(tmp_path, tiny_base, pairs, tuned)
-    origin = {"dataset_sha256": "a", "base_sha256": "b", "start_sha256": "c"}
+    origin = Provenance("base", "b", "c", "alpaca", "", "", "a")
+    hashes = ("dataset_sha256", "base_sha256", "start_sha256")
     one = reference.reference_sha256(config, origin)
-    assert all(reference.reference_sha256(config, origin | {name: "x"}) != one for name in origin)
+    assert all(reference.reference_sha256(config, replace(origin, **{name: "x"})) != one for name in hashes)
 
 
 def test_packs_shared_prompts_and_processes_do_not_change_the_loss(tmp_path, tiny_base, pairs, tuned, monkeypatch):
@@ -173,10 +179,10 @@ def test_an_adapter_that_does_not_fit_the_run_is_refused_by_the_key_to_change(tm
     def refused(error: type[Exception], message: str, base: Path = tiny_base, **changes) -> None:
         config = dpo_config(tmp_path, base, pairs, tuned, **changes)
         with pytest.raises(error, match=message):
-            check_start(config)
+            resolve_start(config)
             load_model(config, "cpu")
 
-    refused(ConfigError, r"train\.lora\.r: 4 is not what .*\n.*set it to 8", lora={"r": 4, "alpha": 16})
+    refused(ConfigError, r"train\.lora\.r: 4 does not match .*\n.*set it to 8", lora={"r": 4, "alpha": 16})
     refused(ConfigError, r"train\.lora\.alpha", lora={"r": 8, "alpha": 8})
     refused(ConfigError, r"train\.lora\.targets", lora={"r": 8, "alpha": 16, "targets": ["q_proj"]})
     refused(ModelError, r"set train\.template=alpaca", template="self-instruct")
@@ -184,7 +190,7 @@ def test_an_adapter_that_does_not_fit_the_run_is_refused_by_the_key_to_change(tm
     refused(ModelError, "holds no adapter", adapter=str(tmp_path))
 
 
-def test_what_preferences_cannot_be_trained_with_is_said_at_once(tmp_path, tiny_base, pairs, tuned):
+def test_settings_that_contradict_preferences_are_refused_at_once(tmp_path, tiny_base, pairs, tuned):
     with pytest.raises(ConfigError, match="mask_prompt must be true"):
         dpo_config(tmp_path, tiny_base, pairs, tuned, mask_prompt=False)
     with pytest.raises(ConfigError, match="superni has none"):
@@ -199,16 +205,16 @@ def test_what_preferences_cannot_be_trained_with_is_said_at_once(tmp_path, tiny_
     [
         ({"instruction": "Go.", "chosen": "a"}, "`rejected` is missing"),
         ({"instruction": "Go.", "chosen": "a", "rejected": [{"role": "assistant"}]}, "`rejected` must be text"),
-        ({"chosen": "a", "rejected": "b"}, "a pair has either an `instruction` or a whole `prompt`"),
+        ({"chosen": "a", "rejected": "b"}, "a pair has either an `instruction` or a complete `prompt`"),
         ({"instruction": "Go.", "prompt": "Go", "chosen": "a", "rejected": "b"}, "a pair has either"),
     ],
 )
-def test_a_row_that_is_no_pair_is_named(row, complaint):
+def test_a_row_that_is_not_a_pair_is_named(row, complaint):
     with pytest.raises(DataError, match=f"pairs:7: {complaint}"):
         parse_pair(row, where="pairs:7")
 
 
-def test_a_pair_is_left_out_whole_and_counted(tiny_base):
+def test_a_pair_is_dropped_as_a_whole_and_counted(tiny_base):
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
     rows = [
         {"prompt": "One", "chosen": "a", "rejected": "b"},
@@ -219,15 +225,17 @@ def test_a_pair_is_left_out_whole_and_counted(tiny_base):
     named = [(f"pairs:{number}", parse_pair(row, where="")) for number, row in enumerate(rows)]
     dataset = encode_pairs(named, tokenizer, TrainConfig(objective="dpo", max_length=32))
     assert [example.row for example in dataset.examples] == ["pairs:0"] * 2 + ["pairs:3"] * 2
-    assert (dataset.rows, dataset.alike, dataset.dropped, dataset.truncated) == (4, 1, 1, 1)
+    assert (dataset.rows, dataset.identical, dataset.dropped, dataset.truncated) == (4, 1, 1, 1)
     prompt = tokenizer("One")["input_ids"]
-    assert all(example.ids[: example.learnt] == prompt for example in dataset.examples), "a whole prompt stays as it is"
+    assert all(example.ids[: example.prompt_length] == prompt for example in dataset.examples), (
+        "a complete prompt stays as it is"
+    )
 
 
-def test_the_adapter_it_started_from_is_on_record(tmp_path, tiny_base, pairs, tuned):
+def test_the_adapter_it_started_from_is_recorded(tmp_path, tiny_base, pairs, tuned):
     config = dpo_config(tmp_path, tiny_base, pairs, tuned, max_steps=2)
     plan = "\n".join(launch.plan(config))
-    assert f"going on from the adapter {tuned}" in plan and "steps of 8 pairs" in plan
+    assert f"starting from the adapter {tuned}" in plan and "steps of 8 pairs" in plan
     train_here(config)
     adapter = config.run_dir / "train" / "adapter"
     assert len(json.loads((adapter / "pacos.json").read_text())["start_sha256"]) == 64

@@ -6,7 +6,8 @@ import torch
 
 from pacos.config import ModelConfig
 from pacos.models import load_tokenizer
-from pacos.train.export.probe import LIMIT, PROMPTS, answer_lengths, probe_prompts
+from pacos.train.data.sources import read_training_rows
+from pacos.train.export.probe import LIMIT, PROMPTS, answer_lengths, stop_probe_prompts
 from tests.support.small_training import train_here, training_config, write_tasks
 
 
@@ -20,7 +21,7 @@ def one_answer_tasks(path, count: int = 24):
 
 
 @pytest.mark.parametrize("eos", [True, False])
-def test_the_probe_tells_a_model_that_learnt_to_stop_from_one_that_did_not(tmp_path, tiny_base, eos, caplog):
+def test_the_probe_tells_a_model_that_learned_to_stop_from_one_that_did_not(tmp_path, tiny_base, eos, caplog):
     tasks = one_answer_tasks(tmp_path / "tasks.jsonl")
     config = training_config(tmp_path, tiny_base, tasks, append_eos=eos, epochs=8)
     train_here(config)
@@ -54,5 +55,6 @@ def test_batched_answers_end_where_transformers_generate_ends_them(tiny_base):
 
 def test_prompts_are_drawn_from_the_whole_of_the_data(tmp_path, tiny_base):
     config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 500))
-    prompts = probe_prompts(load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base))), config)
+    tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
+    prompts = stop_probe_prompts(read_training_rows(config), tokenizer, config)
     assert len(prompts) == PROMPTS == len({tuple(prompt) for prompt in prompts})

@@ -41,11 +41,11 @@ def encode(tokenizer, *tasks: Task, max_length: int = 512, **options) -> Dataset
     return encode_tasks(named, tokenizer, TrainConfig(max_length=max_length, **options))
 
 
-def test_a_row_is_the_prompt_as_served_then_the_learnt_response_and_eos(tokenizer):
+def test_a_row_is_the_prompt_as_served_then_the_response_and_eos_as_labels(tokenizer):
     [example] = encode(tokenizer, Task("Name a fruit.", "", " An apple.")).examples
     prompt = tokenizer(alpaca_prompt("Name a fruit."))["input_ids"]
-    assert example.ids[: example.learnt] == prompt
-    assert tokenizer.decode(example.ids[example.learnt :]) == " An apple.</s>"
+    assert example.ids[: example.prompt_length] == prompt
+    assert tokenizer.decode(example.ids[example.prompt_length :]) == " An apple.</s>"
     assert example.ids.count(tokenizer.bos_token_id) == 1 and example.ids[0] == tokenizer.bos_token_id
 
 
@@ -54,8 +54,8 @@ def test_a_response_that_would_merge_with_the_prompt_keeps_its_first_piece():
     [example] = encode(tokenizer, Task("Quote.", "", '"Hi"')).examples
     merged = tokenizer(alpaca_prompt("Quote.") + '"Hi"')["input_ids"]
     assert merged != example.ids[:-1], "the trap this test is about: the whole text has a token that straddles"
-    assert tokenizer.decode(example.ids[example.learnt :]) == '"Hi"</s>'
-    assert example.ids[: example.learnt] == tokenizer(alpaca_prompt("Quote."))["input_ids"]
+    assert tokenizer.decode(example.ids[example.prompt_length :]) == '"Hi"</s>'
+    assert example.ids[: example.prompt_length] == tokenizer(alpaca_prompt("Quote."))["input_ids"]
 
 
 def test_text_that_spells_a_special_token_stays_text(tokenizer):
@@ -63,13 +63,13 @@ def test_text_that_spells_a_special_token_stays_text(tokenizer):
     check_examples(dataset.examples, tokenizer)
     [example] = dataset.examples
     assert example.ids.count(tokenizer.eos_token_id) == 1
-    assert tokenizer.decode(example.ids[example.learnt :]) == "It is </s> in HTML.</s>"
+    assert tokenizer.decode(example.ids[example.prompt_length :]) == "It is </s> in HTML.</s>"
 
 
-def test_eos_is_learnt_though_it_is_what_rows_are_padded_with():
+def test_eos_is_a_label_though_rows_are_padded_with_it():
     batch = collate([[Example("a", [1, 5, 2], 2), Example("b", [1, 2], 1)]], 8, pad_id=2)
     assert batch.ids.tolist() == [[1, 5, 2, 1, 2, 2, 2, 2]]
-    assert batch.learnt.tolist() == [1, 3] and batch.targets.tolist() == [2, 2]
+    assert batch.label_positions.tolist() == [1, 3] and batch.labels.tolist() == [2, 2]
 
 
 def test_a_long_response_is_cut_without_eos_and_counted(tokenizer):
@@ -84,7 +84,7 @@ def test_a_long_response_is_cut_without_eos_and_counted(tokenizer):
     check_examples(cut.examples, tokenizer)
 
 
-def test_a_prompt_that_leaves_no_room_is_left_out_and_counted(tokenizer):
+def test_a_prompt_that_leaves_no_room_is_dropped_and_counted(tokenizer):
     short = len(tokenizer(alpaca_prompt("Go."))["input_ids"])
     dataset = encode(tokenizer, Task("Go.", "", "x"), Task("Go far away.", "", "x"), max_length=short + 2)
     assert [example.row for example in dataset.examples] == ["rows:1"] and dataset.dropped == 1
@@ -96,7 +96,7 @@ def test_an_empty_output_teaches_to_stop_and_is_counted(tokenizer):
     assert dataset.empty == 1 and dataset.response_tokens == 1
 
 
-def test_without_the_prompt_mask_all_but_the_first_token_is_learnt(tokenizer):
+def test_without_the_prompt_mask_all_but_the_first_token_are_labels(tokenizer):
     [example] = encode(tokenizer, Task("Go.", "", "Gone."), mask_prompt=False).examples
     assert example.response_tokens == len(example.ids) - 1
 
@@ -116,19 +116,19 @@ def test_a_tokenizer_without_eos_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("ids", "learnt", "message"),
+    ("ids", "prompt_length", "message"),
     [
         ([1, 7, 8, 9], 2, "does not end in EOS"),
-        ([1, 1, 7, 8, 2], 2, "BOS stands inside"),
+        ([1, 1, 7, 8, 2], 2, "BOS appears inside"),
         ([7, 8, 2], 2, "does not start with"),
-        ([1, 7, 2, 8, 2], 2, "EOS stands inside"),
+        ([1, 7, 2, 8, 2], 2, "EOS appears inside"),
         ([1, 7, 8, 2], 4, "no token of this row"),
     ],
 )
-def test_a_row_that_breaks_a_rule_is_refused_by_name(tokenizer, ids, learnt, message):
+def test_a_row_that_breaks_a_rule_is_refused_by_name(tokenizer, ids, prompt_length, message):
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
     with pytest.raises(DataError, match=message) as refused:
-        check_examples([Example("good:1", [1, 7, 8, 2], 2), Example("bad:2", ids, learnt)], tokenizer)
+        check_examples([Example("good:1", [1, 7, 8, 2], 2), Example("bad:2", ids, prompt_length)], tokenizer)
     assert refused.value.where == "bad:2"
 
 
@@ -184,7 +184,7 @@ def test_the_runs_own_dataset_is_the_default(tmp_path, tiny_base, tokenizer):
     assert load_dataset(config, tokenizer).rows == 1
 
 
-def test_an_example_must_fit_in_a_pass(tmp_path, tiny_base, tokenizer):
+def test_an_example_must_fit_in_a_micro_batch(tmp_path, tiny_base, tokenizer):
     data = write_tasks(tmp_path / "data.jsonl", 3)
     with pytest.raises(ConfigError, match=r"train\.pack_tokens"):
         load_dataset(training_config(tmp_path, tiny_base, data, max_length=600), tokenizer)

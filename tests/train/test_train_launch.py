@@ -13,7 +13,7 @@ from pacos.errors import ConfigError, DataError, ModelError, TrainingError
 from pacos.train import launch
 from pacos.train.__main__ import main
 from pacos.train.arguments import parse_arguments
-from pacos.train.distributed import check_world
+from pacos.train.distributed import check_processes
 from tests.conftest import ROOT
 from tests.support.small_training import read_metrics, train_here, training_config, write_tasks
 
@@ -68,11 +68,11 @@ def test_the_command_asks_accelerate_for_every_process(tmp_path, tiny_base, task
 def test_an_accelerate_file_decides_the_number_of_processes(tmp_path, tiny_base, tasks, on_cpu):
     file = str(ROOT / "configs" / "accelerate" / "ddp.yaml")
     config = training_config(tmp_path, tiny_base, tasks, accelerate=file)
-    assert launch.process_count(config) == 8
+    assert launch.process_count(config.train) == 8
     assert f"--config_file {file} --num_processes 8" in " ".join(launch.launch_command(config, 8))
-    assert launch.process_count(training_config(tmp_path, tiny_base, tasks, accelerate=file, processes=2)) == 2
+    assert launch.process_count(training_config(tmp_path, tiny_base, tasks, accelerate=file, processes=2).train) == 2
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
-        launch.process_count(training_config(tmp_path, tiny_base, tasks, accelerate="nowhere.yaml"))
+        launch.process_count(training_config(tmp_path, tiny_base, tasks, accelerate="nowhere.yaml").train)
 
 
 @pytest.mark.parametrize("name", ["single", "ddp", "fsdp2"])
@@ -91,23 +91,23 @@ def world(processes: int, kind: str = "NO") -> SimpleNamespace:
     return SimpleNamespace(num_processes=processes, distributed_type=SimpleNamespace(value=kind))
 
 
-def test_another_number_of_processes_than_asked_for_is_refused(tmp_path, tiny_base, tasks, monkeypatch):
-    with pytest.raises(TrainingError, match="2 processes were asked for and accelerate started 1"):
-        check_world(training_config(tmp_path, tiny_base, tasks, processes=2), world(1))
+def test_another_number_of_processes_than_configured_is_refused(tmp_path, tiny_base, tasks, monkeypatch):
+    with pytest.raises(TrainingError, match="2 processes are configured and accelerate started 1"):
+        check_processes(training_config(tmp_path, tiny_base, tasks, processes=2).train, world(1))
     automatic = training_config(tmp_path, tiny_base, tasks)
-    check_world(automatic, world(1))
+    check_processes(automatic.train, world(1))
     monkeypatch.setenv("PACOS_TRAIN_PROCESSES", "2")
     with pytest.raises(TrainingError, match="2 processes"):
-        check_world(automatic, world(1))
+        check_processes(automatic.train, world(1))
 
 
 def test_deepspeed_is_refused_even_where_accelerate_drops_it(tmp_path, tiny_base, tasks, monkeypatch):
     config = training_config(tmp_path, tiny_base, tasks)
     with pytest.raises(TrainingError, match="DEEPSPEED is not supported"):
-        check_world(config, world(2, "DEEPSPEED"))
+        check_processes(config.train, world(2, "DEEPSPEED"))
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(TrainingError, match="DEEPSPEED is not supported"):
-        check_world(config, world(2, "MULTI_CPU"))
+        check_processes(config.train, world(2, "MULTI_CPU"))
 
 
 @pytest.mark.filterwarnings("ignore:.log_with=wandb. was passed")

@@ -13,7 +13,7 @@ from pacos.models import load_tokenizer
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.model.load import load_model
 from pacos.train.optimization.loop import learning_rate
-from pacos.train.packing.plan import plan_run, step_examples, total_steps
+from pacos.train.packing.plan import plan_run, step_indices, total_steps
 from tests.conftest import ROOT
 from tests.support.small_training import train_here, training_config, write_tasks
 
@@ -55,9 +55,12 @@ def trainer_curve(config: Config, folder: Path) -> list[dict]:
     tokenizer = load_tokenizer(config.model.base, config.model)
     examples = load_dataset(config, tokenizer).examples
     steps = total_steps(len(examples), config.train)
-    order = [index for step in range(steps) for index in step_examples(len(examples), config.train, config.seed, step)]
+    order = [index for step in range(steps) for index in step_indices(len(examples), config.train, config.seed, step)]
     rows = [
-        {"ids": examples[i].ids, "labels": [-100] * examples[i].learnt + examples[i].ids[examples[i].learnt :]}
+        {
+            "ids": examples[i].ids,
+            "labels": [-100] * examples[i].prompt_length + examples[i].ids[examples[i].prompt_length :],
+        }
         for i in order
     ]
 
@@ -141,24 +144,24 @@ def test_metrics_count_examples_and_real_tokens(tmp_path, tiny_base, tasks):
     assert sum(stage["tokens"].values()) == dataset.tokens
 
 
-def test_the_held_out_loss_is_a_mean_over_tokens_of_examples_that_are_not_learnt(tmp_path, tiny_base, tasks):
+def test_the_held_out_loss_is_a_mean_over_tokens_of_examples_that_are_not_trained_on(tmp_path, tiny_base, tasks):
     config = training_config(tmp_path, tiny_base, tasks, epochs=1, eval_examples=9, save_steps=3)
     metrics = train_here(config)
     assert sum(line["examples"] for line in metrics) == 40 - 9
     assert [bool(line["eval_loss"]) for line in metrics] == [False, False, True, True]
-    # The finished adapter on every example alone: those that were learnt are told apart by the plan.
+    # The finished adapter on every example alone: the plan tells which were trained on.
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), config.run_dir / "train/adapter")
     examples = load_dataset(config, load_tokenizer(str(tiny_base), config.model)).examples
-    learnt = {example.row for step in plan_run(examples, config).steps for example in step.examples}
-    held_out = [example for example in examples if example.row not in learnt]
+    trained = {example.row for step in plan_run(examples, config.train, config.seed).steps for example in step.examples}
+    held_out = [example for example in examples if example.row not in trained]
     losses = []
     for example in held_out:
         with torch.no_grad():
             predicted = model(input_ids=torch.tensor([example.ids])).logits[0].log_softmax(-1)
-        losses += [-predicted[t - 1, example.ids[t]].item() for t in range(example.learnt, len(example.ids))]
+        losses += [-predicted[t - 1, example.ids[t]].item() for t in range(example.prompt_length, len(example.ids))]
     assert len(held_out) == 9
     assert metrics[-1]["eval_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
@@ -197,7 +200,7 @@ def test_too_little_memory_is_an_error_with_a_way_out(tmp_path, tiny_base, tasks
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("pacos.train.optimization.objectives.token_losses", fail)
+    monkeypatch.setattr("pacos.train.optimization.losses.token_losses", fail)
     with pytest.raises(TrainingError, match=r"train\.pack_tokens=256 or train\.checkpointing=true"):
         train_here(training_config(tmp_path, tiny_base, tasks))
 

@@ -8,13 +8,13 @@ from pacos.config import LoraConfig, load_config
 from pacos.errors import ConfigError, ModelError, TrainingError
 from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch
-from pacos.train.export.adapter import serve_command
+from pacos.train.interfaces import method_of
 from pacos.train.launch import warnings
-from pacos.train.model.compilation import check_compiled, compile_pointwise, compiles
+from pacos.train.model.compilation import check_compiled, compile_pointwise
 from pacos.train.model.fused_lora import FusedForward, FusedLora, check_fused, fuse_lora
-from pacos.train.model.load import load_model
+from pacos.train.model.load import load_model, should_compile
 from pacos.train.model.lora import add_lora
-from pacos.train.model.precision import precision
+from pacos.train.model.precision import precision_name
 from tests.conftest import ROOT
 from tests.support.small_training import train_here, training_config, write_tasks
 
@@ -34,14 +34,14 @@ def test_any_other_option_of_peft_passes_through_and_its_cost_is_said_first(tmp_
     tasks = write_tasks(tmp_path / "tasks.jsonl", 16)
     lora = {"r": 8, "alpha": 16, "rslora": True, "extra": {"use_dora": True, "alpha_pattern": {"q_proj": 4}}}
     config = training_config(tmp_path, tiny_base, tasks, lora=lora)
-    [warning] = warnings(config)
+    [warning] = warnings(config.train)
     assert "vLLM will refuse this adapter (use_dora: DoRA rescales" in warning
     train_here(config)
     adapter = config.run_dir / "train" / "adapter"
     settings = json.loads((adapter / "adapter_config.json").read_text())
     assert settings["use_dora"] and settings["use_rslora"] and settings["alpha_pattern"] == {"q_proj": 4}
     assert "rsLoRA, rank 8, alpha 16, dropout 0.0, use_dora True" in (adapter / "README.md").read_text()
-    assert serve_command(config, adapter).startswith(f"pacos merge {adapter} ")
+    assert method_of(config.train).serve_command(config, adapter).startswith(f"pacos merge {adapter} ")
     with pytest.raises(ModelError, match="vLLM refuses it: use_dora"):
         served_lora_rank([adapter])
 
@@ -73,12 +73,14 @@ def test_what_is_called_refused_is_what_vllm_refuses(option):
 )
 def test_an_option_that_peft_has_not_or_that_is_ours_is_refused(tmp_path, extra, complaint):
     with pytest.raises(ConfigError, match=complaint):
-        warnings(training_config(tmp_path, tmp_path, tmp_path, lora={"extra": extra}))
+        warnings(training_config(tmp_path, tmp_path, tmp_path, lora={"extra": extra}).train)
 
 
 def test_a_run_that_does_not_teach_eos_is_warned_of(tmp_path):
-    assert "will not learn to stop" in warnings(training_config(tmp_path, tmp_path, tmp_path, append_eos=False))[0]
-    assert not warnings(training_config(tmp_path, tmp_path, tmp_path))
+    assert (
+        "will not learn to stop" in warnings(training_config(tmp_path, tmp_path, tmp_path, append_eos=False).train)[0]
+    )
+    assert not warnings(training_config(tmp_path, tmp_path, tmp_path).train)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -93,13 +95,13 @@ def test_qlora_without_a_gpu_is_a_clear_error(tmp_path, tiny_base):
 def test_a_bfloat16_base_is_computed_in_float32_where_the_cpu_has_no_amx(
     tmp_path, tiny_base, monkeypatch, arithmetic, computed
 ):
-    monkeypatch.setattr("pacos.train.model.load.has_amx", lambda: arithmetic)
+    monkeypatch.setattr("pacos.train.model.precision.has_amx", lambda: arithmetic)
     config = training_config(tmp_path, tiny_base, tmp_path)
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
     model = load_model(config, "cpu")
     weight = model.get_input_embeddings().weight
     assert weight.dtype == computed and model(input_ids=torch.tensor([[1, 5]])).logits.dtype == computed
-    assert ("slower in bfloat16" in precision(config)) is not arithmetic
+    assert ("slower in bfloat16" in precision_name(config)) is not arithmetic
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
@@ -132,8 +134,8 @@ def outcome(model) -> tuple[torch.Tensor, list[torch.Tensor]]:
     hidden = model.get_input_embeddings()(ids).detach().requires_grad_()
     logits = model(inputs_embeds=hidden).logits
     logits.sin().sum().backward()
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return logits.detach(), [hidden.grad, *(parameter.grad for parameter in learnt)]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return logits.detach(), [hidden.grad, *(parameter.grad for parameter in trained)]
 
 
 def test_fused_lora_equals_pefts_layer_with_biases_and_rslora():
@@ -167,21 +169,21 @@ def test_fused_layers_pass_their_check_whatever_the_adapters_are(dtype):
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-def unscaled(x, weight, scales, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, scales, bias, a, b, 1.0)
+def unscaled(x, weight, state, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, state, bias, a, b, 1.0)
 
 
-def without_bias(x, weight, scales, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, scales, None, a, b, scaling)
+def without_bias(x, weight, state, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, state, None, a, b, scaling)
 
 
-def input_gradient_of_the_base_alone(x, weight, scales, bias, a, b, scaling):
-    update = FusedLora.apply(x.detach(), torch.zeros_like(weight), scales, None, a, b, scaling)
+def input_gradient_of_the_base_alone(x, weight, state, bias, a, b, scaling):
+    update = FusedLora.apply(x.detach(), torch.zeros_like(weight), state, None, a, b, scaling)
     return torch.nn.functional.linear(x, weight, bias) + update
 
 
-def b_that_does_not_learn(x, weight, scales, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, scales, bias, a, b.detach() + 0 * b, scaling)
+def b_that_is_not_trained(x, weight, state, bias, a, b, scaling):
+    return FusedLora.apply(x, weight, state, bias, a, b.detach() + 0 * b, scaling)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def b_that_does_not_learn(x, weight, scales, bias, a, b, scaling):
         (unscaled, "output"),
         (without_bias, "output"),
         (input_gradient_of_the_base_alone, "gradient of input"),
-        (b_that_does_not_learn, "gradient of B"),
+        (b_that_is_not_trained, "gradient of B"),
     ],
 )
 def test_a_fused_layer_that_computes_something_else_is_refused_before_training(monkeypatch, fault, named):
@@ -250,7 +252,7 @@ def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled):
     halved = type("HalvedMLP", (mlp_class,), {"forward": lambda mlp, hidden: mlp_class.forward(mlp, hidden) / 2})
     model.get_base_model().model.layers[1].mlp.__class__ = halved
     compile_pointwise(model)
-    with pytest.raises(TrainingError, match=r"compiled module .*layers\.1\.mlp gives another output"):
+    with pytest.raises(TrainingError, match=r"compiled module .*layers\.1\.mlp gives a different output"):
         check_compiled(model)
 
 
@@ -265,7 +267,7 @@ def test_rotary_positions_that_are_compiled_wrongly_are_refused_before_training(
         return plain(query, key, cos, sin, unsqueeze_dim)[0], plain(query, key, cos, -sin, unsqueeze_dim)[1]
 
     modeling_llama.apply_rotary_pos_emb.compiled = keys_turned_back
-    with pytest.raises(TrainingError, match="rotary positions gives another key than"):
+    with pytest.raises(TrainingError, match="rotary embedding gives a different key than"):
         check_compiled(model)
 
 
@@ -273,6 +275,6 @@ def test_rotary_positions_that_are_compiled_wrongly_are_refused_before_training(
     ("asked", "gpu", "compiled"), [("auto", False, False), ("auto", True, True), (True, False, True)]
 )
 def test_norms_are_compiled_on_gpus_unless_asked_otherwise(monkeypatch, tmp_path, tiny_base, asked, gpu, compiled):
-    monkeypatch.setattr("pacos.train.model.compilation.has_gpu", lambda: gpu)
+    monkeypatch.setattr("pacos.train.model.load.has_gpu", lambda: gpu)
     config = training_config(tmp_path, tiny_base, tmp_path / "none.jsonl", compile=asked)
-    assert compiles(config) is compiled
+    assert should_compile(config.train) is compiled

@@ -10,9 +10,9 @@ from pacos.models import load_tokenizer
 from pacos.records import Task
 from pacos.runs import Run
 from pacos.templates import ALPACA, SELF_INSTRUCT, alpaca_prompt
-from pacos.train.data import tokenized as prepare
+from pacos.train import objectives
 from pacos.train.data.examples import check_examples, encode_tasks
-from pacos.train.data.sources import hub_revisions, load_tasks
+from pacos.train.data.sources import hub_revisions, read_training_rows
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.pipeline import is_done
 from tests.support.small_training import train_here, training_config, write_tasks
@@ -25,7 +25,7 @@ def tokenizer(tiny_base: Path):
 
 def names(folder: Path, *sources: dict) -> list[str]:
     config = training_config(folder, Path("base"), folder, data=list(sources))
-    return [name for name, _ in load_tasks(config)]
+    return [name for name, _ in read_training_rows(config)]
 
 
 def training_split(folder: Path, counts: dict[str, int], listed: list[str]) -> Path:
@@ -53,7 +53,7 @@ def test_a_weight_takes_rows_whole_times_and_the_rest_by_the_seed(tmp_path):
 def test_the_training_split_of_superni_is_taken_task_by_task(tmp_path, caplog):
     folder = training_split(tmp_path / "ni", {"task1_a": 3, "task2_b": 150}, ["task1_a", "task2_b", "task3_c"])
     config = training_config(tmp_path, tmp_path, tmp_path, data=[{"superni": str(folder), "per_task": 2}])
-    assert load_tasks(config) == [
+    assert read_training_rows(config) == [
         (f"task{task}:task{task}-{n}", Task("Do it.", f"in {n}", f"out {n}")) for task in ("1_a", "2_b") for n in (0, 1)
     ]
     assert "2 of the 3 tasks" in caplog.text
@@ -66,7 +66,7 @@ def test_self_instruct_and_superni_make_the_papers_third_variant(tmp_path, share
     own = write_tasks(tmp_path / "own.jsonl", 20)
     superni = {"superni": str(shared_data / "superni" / "tasks_train_sample"), "per_task": 5}
     config = training_config(tmp_path, Path("base"), own, data=[{"path": str(own)}, superni], template="self-instruct")
-    rows = load_tasks(config)
+    rows = read_training_rows(config)
     assert len(rows) == 20 + 80 * 5
     dataset = encode_tasks(rows, tokenizer, config.train)
     check_examples(dataset.examples, tokenizer)
@@ -83,7 +83,10 @@ def test_a_dataset_of_the_hub_is_read_by_its_columns(tmp_path, monkeypatch):
     Dataset.from_dict(table).to_parquet(folder / "train.parquet")
     source = {"hub": str(folder)}
     config = training_config(tmp_path, tmp_path, tmp_path, data=[source])
-    assert [task for _, task in load_tasks(config)] == [Task("Go.", "", "Gone."), Task("Stay.", "here", "Stayed.")]
+    assert [task for _, task in read_training_rows(config)] == [
+        Task("Go.", "", "Gone."),
+        Task("Stay.", "here", "Stayed."),
+    ]
     with pytest.raises(ConfigError, match="nowhere"):
         names(tmp_path, source | {"split": "nowhere"})
     Dataset.from_dict({"question": ["?"], "output": ["!"]}).to_parquet(folder / "train.parquet")
@@ -91,7 +94,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_columns(tmp_path, monkeypatch):
         names(tmp_path, source)
 
 
-def test_a_hub_out_of_reach_is_said(tmp_path, monkeypatch):
+def test_an_unreachable_hub_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubOutOfReach):
@@ -126,11 +129,11 @@ def test_without_eos_a_response_ends_in_its_own_last_token(tokenizer):
     named = [("rows:1", Task("Go.", "", "the fox")), ("rows:2", Task("Go.", "", ""))]
     dataset = encode_tasks(named, tokenizer, TrainConfig(append_eos=False))
     check_examples(dataset.examples, tokenizer, ends_in_eos=False)
-    assert [tokenizer.decode(example.ids[example.learnt :]) for example in dataset.examples] == ["the fox"]
-    assert dataset.dropped == 1, "a row without a response has nothing to learn"
+    assert [tokenizer.decode(example.ids[example.prompt_length :]) for example in dataset.examples] == ["the fox"]
+    assert dataset.dropped == 1, "a row without a response has no labels"
 
 
-def test_tokenised_data_is_kept_and_read_again_until_its_content_changes(tmp_path, tiny_base, tokenizer, monkeypatch):
+def test_tokenised_data_is_cached_until_its_content_changes(tmp_path, tiny_base, tokenizer, monkeypatch):
     tasks = write_tasks(tmp_path / "tasks.jsonl", 12)
     config = training_config(tmp_path, tiny_base, tasks, max_length=60)
     kept = config.run_dir / "train" / "tokenized"
@@ -139,11 +142,11 @@ def test_tokenised_data_is_kept_and_read_again_until_its_content_changes(tmp_pat
     [file] = kept.iterdir()
 
     calls = []
-    monkeypatch.setattr(prepare, "encode_tasks", lambda *arguments: calls.append(1) or encode_tasks(*arguments))
+    monkeypatch.setattr(objectives, "encode_tasks", lambda *arguments: calls.append(1) or encode_tasks(*arguments))
     assert load_dataset(config, tokenizer) == first and not calls
     for change in ({"max_length": 50}, {"mask_prompt": False}, {"template": "self-instruct"}, {"append_eos": False}):
         load_dataset(training_config(tmp_path, tiny_base, tasks, **({"max_length": 60} | change)), tokenizer)
-    assert len(calls) == 4 and [*kept.iterdir()] == [file], "only who asks for it keeps"
+    assert len(calls) == 4 and [*kept.iterdir()] == [file], "the cache is written only with keep"
 
     written, first_ids = file.read_bytes(), first.examples[0].ids
     file.write_bytes(written[:-40])

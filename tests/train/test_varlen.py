@@ -1,13 +1,15 @@
-"""How packs are laid out for FlashAttention's kernel, whose own part is played by plain torch here: the kernel needs a
-GPU (test_gpu.py). What stands in for it takes nothing that the kernel would refuse."""
+"""Packed rows as FlashAttention's kernel takes them.
+
+The kernel needs a GPU (test_gpu.py); here plain torch replaces it, which accepts nothing that the kernel would refuse.
+"""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from pacos.train.attention.dispatch import DOCUMENTS, VARLEN, attention_arguments
-from pacos.train.attention.segments import document_attention
+from pacos.train.attention.dispatch import SEGMENTS, VARLEN, attention_arguments
+from pacos.train.attention.segments import segment_attention
 from pacos.train.attention.varlen import varlen_attention
 from pacos.train.packing.batch import collate
 from tests.support.small_training import train_here, training_config, write_tasks
@@ -15,7 +17,7 @@ from tests.train.test_batch import random_examples
 
 
 def kernel(query, key, value, begins, key_begins, longest, longest_key, dropout, causal, debug, *, scale):
-    """[positions, heads, size] each; sequence i of the queries sees sequence i of the keys, both ending together."""
+    """[positions, heads, size] each; sequence i of the queries attends sequence i of the keys, both ending together."""
     assert query.dtype == key.dtype == value.dtype
     assert begins.dtype == key_begins.dtype == torch.int32
     assert (longest, longest_key) == (begins.diff().max(), key_begins.diff().max())
@@ -32,16 +34,16 @@ def kernel(query, key, value, begins, key_begins, longest, longest_key, dropout,
 @pytest.fixture
 def on_cpu(monkeypatch):
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", kernel)
-    monkeypatch.setattr("pacos.train.attention.varlen.runs_on", lambda device, dtype: True)
+    monkeypatch.setattr("pacos.train.attention.varlen.kernel_available", lambda device, dtype: True)
 
 
-def test_sequences_attend_as_documents_do_with_all_gradients(on_cpu):
+def test_varlen_attention_equals_segment_attention_with_all_gradients(on_cpu):
     batch = collate([random_examples(40, longest=120)], 2432, 0)
     draw = torch.Generator().manual_seed(0)
     given = [torch.randn(1, heads, 2432, 32, generator=draw, dtype=torch.float64) for heads in (4, 2, 2)]
     upstream = torch.randn(1, 2432, 4, 32, generator=draw, dtype=torch.float64)
     outcomes = []
-    for attend, implementation in ((document_attention, DOCUMENTS), (varlen_attention, VARLEN)):
+    for attend, implementation in ((segment_attention, SEGMENTS), (varlen_attention, VARLEN)):
         inputs = [tensor.clone().requires_grad_() for tensor in given]
         arguments = attention_arguments(batch, implementation)
         output, _ = attend(
@@ -53,9 +55,9 @@ def test_sequences_attend_as_documents_do_with_all_gradients(on_cpu):
 
 
 @pytest.mark.parametrize("settings", [{}, {"method": "full", "learning_rate": 1e-3}], ids=["lora", "full"])
-def test_a_run_hands_the_kernel_one_precision(on_cpu, tmp_path, tiny_base, monkeypatch, settings):
+def test_the_kernel_gets_one_precision(on_cpu, tmp_path, tiny_base, monkeypatch, settings):
     """Under autocast, as every weight is tuned, rotary positions leave queries and keys in float32."""
-    monkeypatch.setattr("pacos.train.model.load.has_amx", lambda: True)
+    monkeypatch.setattr("pacos.train.model.precision.has_amx", lambda: True)
     config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 40), epochs=3, **settings)
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
     metrics = train_here(config)

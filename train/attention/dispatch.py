@@ -1,7 +1,8 @@
-"""Who sees whom in a pack: one rule, executed document by document (any device), or on GPUs by FlashAttention's kernel
-for sequences of varying length or by FlexAttention.
+"""Attention mask for packed sequences: one rule, and the three implementations that execute it.
 
-torch has no backward pass of FlexAttention on a CPU; tests run its forward there, and its backward without kernels.
+Segment by segment (any device), FlashAttention's kernel for sequences of varying length, or FlexAttention (both on
+GPUs). torch has no backward pass of FlexAttention on a CPU; tests run its forward there, and its backward without
+kernels.
 """
 
 import contextlib
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     import torch
 
 FLEX = "flex_attention"
-DOCUMENTS = "pacos_documents"
+SEGMENTS = "pacos_segments"
 VARLEN = "pacos_varlen"
 
 
 def attention_for(config: Config, device: "torch.device") -> str:
     """transformers' name of the attention to train with. Raises TrainingError for FlexAttention on a CPU."""
-    from pacos.train.attention.varlen import runs_on
+    from pacos.train.attention.varlen import kernel_available
 
     if config.train.attention == FLEX:
         if device.type != "cuda":
@@ -33,26 +34,28 @@ def attention_for(config: Config, device: "torch.device") -> str:
             )
         return FLEX
     register_attention()
-    return VARLEN if runs_on(device, computing_dtype(config)) else DOCUMENTS
+    return VARLEN if kernel_available(device, computing_dtype(config)) else SEGMENTS
 
 
 def register_attention() -> None:
-    """Make ours known to transformers; told of no documents, as when a model generates, they are sdpa."""
+    """Register our attention functions with transformers; without segments, as in generation, they are sdpa."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    from pacos.train.attention.segments import document_attention
+    from pacos.train.attention.segments import segment_attention
     from pacos.train.attention.varlen import varlen_attention
 
-    for name, attention in ((DOCUMENTS, document_attention), (VARLEN, varlen_attention)):
+    for name, attention in ((SEGMENTS, segment_attention), (VARLEN, varlen_attention)):
         AttentionInterface.register(name, attention)
         AttentionMaskInterface.register(name, sdpa_mask)
 
 
 @contextlib.contextmanager
 def plain_attention(model: Any, name: str = "") -> Iterator[None]:
-    """While it is open, `model` attends by transformers' own attention of that name, for what is not packed; unless
-    given, by sdpa, or by eager where logits are capped."""
+    """Use transformers' own attention of that name, for input that is not packed.
+
+    The default is sdpa, or eager for a model that caps its attention logits.
+    """
     causal = causal_model(model)
     ours = causal.config._attn_implementation
     capped = getattr(causal.config.get_text_config(), "attn_logit_softcapping", None)
@@ -64,43 +67,42 @@ def plain_attention(model: Any, name: str = "") -> Iterator[None]:
 
 
 def attention_arguments(batch: Batch, implementation: str) -> dict[str, Any]:
-    """What the model's forward takes for the whole pass: made once, used in every layer.
+    """Arguments of the model's forward that carry the mask; computed once per micro-batch, used in every layer.
 
-    Raises TrainingError for an attention that knows nothing of documents.
+    Raises TrainingError for an implementation that does not know segments.
     """
-    from pacos.train.attention import segments as documents
-    from pacos.train.attention import varlen
+    from pacos.train.attention import segments, varlen
 
     positions, device = batch.ids.numel(), batch.ids.device
     if implementation == FLEX:
         return {"attention_mask": block_mask(batch)}
-    # Four dimensions keep transformers from making a mask of its own, width squared; nobody reads it.
-    unread = {"attention_mask": batch.ids.new_empty(1, 1, 1, 1)}
+    # A four-dimensional mask keeps transformers from making its own, of width squared; ours ignore it.
+    unused = {"attention_mask": batch.ids.new_empty(1, 1, 1, 1)}
     if implementation == VARLEN:
-        return unread | {"sequences": varlen.line_up(batch.spans, positions, device)}
-    if implementation == DOCUMENTS:
-        return unread | {"documents": documents.arrange(batch.spans, positions, device)}
+        return unused | {"sequences": varlen.varlen_sequences(batch.segments, positions, device)}
+    if implementation == SEGMENTS:
+        return unused | {"segments": segments.group_segments(batch.segments, positions, device)}
     raise TrainingError(f"{implementation} attention cannot keep packed examples apart", where="train.attention")
 
 
-def visible(batch: Batch, row: Any, query: Any, key: Any) -> Any:
-    """Whether position `query` of `row` may look at `key`; the indices are tensors that broadcast.
+def may_attend(batch: Batch, row: Any, query: Any, key: Any) -> Any:
+    """Whether position `query` of `row` attends `key`; the indices are tensors that broadcast.
 
-    Its own document or the prefix of it, and not ahead. Padding sees padding, so that no query sees nothing (softmax
-    over nothing is NaN).
+    A position attends its own segment and its prefix, and nothing after itself. Padding attends padding: a query
+    without any key would give NaN.
     """
-    own = batch.documents[row, query] == batch.documents[row, key]
-    prefix = batch.seen[row, query] == batch.documents[row, key]
+    own = batch.segment_ids[row, query] == batch.segment_ids[row, key]
+    prefix = batch.prefix_ids[row, query] == batch.segment_ids[row, key]
     return (key <= query) & (own | prefix)
 
 
 def block_mask(batch: Batch) -> Any:
-    """A BlockMask for all heads: blocks of 128 × 128 that nobody may look at are not computed."""
+    """A BlockMask for all heads: blocks of 128 × 128 that are masked completely are not computed."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     rows, width = batch.ids.shape
     return create_block_mask(
-        lambda row, head, query, key: visible(batch, row, query, key),
+        lambda row, head, query, key: may_attend(batch, row, query, key),
         B=rows,
         H=None,
         Q_LEN=width,

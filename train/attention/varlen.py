@@ -1,7 +1,7 @@
-"""Attention of all documents in one call: FlashAttention for sequences of varying length, as torch ships it for GPUs.
+"""Attention of all segments in one call: FlashAttention for sequences of varying length, as torch ships it for GPUs.
 
-Queries stay where they lie in the pack. The keys of each document are its own behind those of the prefix that it sees,
-and the kernel's causal mask ends both alike, so that a prefix is seen whole.
+Queries keep their places in the packed row. The keys of each segment are its prefix's followed by its own; the
+kernel's causal mask is aligned to the ends of both, so that a prefix is attended completely.
 """
 
 import itertools
@@ -11,30 +11,34 @@ from typing import Any
 
 import torch
 
-from pacos.train.attention.segments import Copies, Take, copy_prefixes
-from pacos.train.packing.batch import Span, to_device
+from pacos.train.attention.segments import Gather, GatherIndex, gather_index
+from pacos.train.packing.batch import Segment, to_device
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """`queries` and `keys` [documents + 1] int32: where each document's begin, and the last one's end."""
+class VarlenSequences:
+    """`query_starts` and `key_starts` [segments + 1] int32: cumulative lengths of the segments' queries and keys."""
 
-    copies: Copies
-    queries: torch.Tensor
-    keys: torch.Tensor
+    index: GatherIndex
+    query_starts: torch.Tensor
+    key_starts: torch.Tensor
     longest_query: int
     longest_key: int
 
 
-def line_up(spans: Sequence[Span], positions: int, device: torch.device) -> Sequences:
-    """`spans` cover all `positions`, in order."""
-    own, seen = [span.end - span.start for span in spans], [span.length for span in spans]
-    queries, keys = (torch.tensor([0, *itertools.accumulate(sizes)], dtype=torch.int32) for sizes in (own, seen))
-    copies = copy_prefixes(spans, seen, positions).to(device)
-    return Sequences(copies, to_device(queries, device), to_device(keys, device), max(own), max(seen))
+def varlen_sequences(segments: Sequence[Segment], positions: int, device: torch.device) -> VarlenSequences:
+    """The kernel's view of a row's segments, which cover all `positions` in order."""
+    queries = [segment.end - segment.start for segment in segments]
+    keys = [segment.length for segment in segments]
+    query_starts, key_starts = (
+        torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32) for lengths in (queries, keys)
+    )
+    index = gather_index(segments, keys, positions).to(device)
+    starts = to_device(query_starts, device), to_device(key_starts, device)
+    return VarlenSequences(index, *starts, max(queries), max(keys))
 
 
-def runs_on(device: torch.device, dtype: torch.dtype) -> bool:
+def kernel_available(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether torch has the kernel: NVIDIA GPUs from Ampere on, in 16 bits."""
     if device.type != "cuda" or torch.version.hip or dtype not in (torch.bfloat16, torch.float16):
         return False
@@ -48,29 +52,29 @@ def varlen_attention(
     value: torch.Tensor,
     mask: Any,
     *,
-    sequences: Sequences | None = None,
+    sequences: VarlenSequences | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: [rows, heads, width, size] each → [rows, width, heads, size].
 
-    Without `sequences` it is sdpa by `mask`.
+    Without `sequences` it is sdpa with `mask`.
     """
     if sequences is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward as sdpa
 
         return sdpa(module, query, key, value, mask, dropout=dropout, scaling=scaling, **options)  # type: ignore
-    # Under autocast rotary positions are float32, and queries and keys with them.
+    # Under autocast, rotary embeddings leave queries and keys in float32.
     inputs = (query.to(value.dtype), key.to(value.dtype), value)
     queries, keys, values = (tensor.transpose(1, 2).flatten(0, 1) for tensor in inputs)
-    # torch.nn.attention.varlen is the same call, but takes fewer heads of keys than of queries from torch 2.12 on only.
-    answers = torch.ops.aten._flash_attention_forward(
+    # torch.nn.attention.varlen is the same call, but supports grouped-query attention only from torch 2.12 on.
+    output = torch.ops.aten._flash_attention_forward(
         queries,
-        Take.apply(keys, sequences.copies),
-        Take.apply(values, sequences.copies),
-        sequences.queries,
-        sequences.keys,
+        Gather.apply(keys, sequences.index),
+        Gather.apply(values, sequences.index),
+        sequences.query_starts,
+        sequences.key_starts,
         sequences.longest_query,
         sequences.longest_key,
         dropout,
@@ -78,4 +82,4 @@ def varlen_attention(
         False,
         scale=scaling,
     )[0]
-    return answers.view(query.shape[0], query.shape[2], *answers.shape[1:]), None
+    return output.view(query.shape[0], query.shape[2], *output.shape[1:]), None

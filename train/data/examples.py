@@ -1,8 +1,8 @@
-"""Tasks → token ids with a learnt span: what is trained on, and what is not, is decided here and counted.
+"""Tokenises tasks into examples: token ids, and the index where their labels begin.
 
-A prompt is tokenised whole, its response apart, and the ids are joined (pacos/templates.py says why). The
-end-of-sequence id is appended as an id. What carries loss is a span of positions, never a test on token
-identity, so that a pad, BOS or EOS id inside the text can neither hide nor reveal a token.
+A prompt is tokenised whole, its response separately, and the ids are joined (pacos/templates.py says why). The
+end-of-sequence id is appended as an id. Labels are decided by position, never by token identity, so that a pad, BOS
+or EOS id inside the text can neither hide nor reveal a token.
 """
 
 import hashlib
@@ -16,34 +16,39 @@ from pacos.progress import bar
 from pacos.records import Task
 from pacos.templates import Tokenizer, encode_prompts, encode_responses, template
 
-# Rows that are tokenised at once: enough for all cores, few enough to show progress.
-CHUNK = 4096
+# Rows tokenised at once: enough for all cores, few enough to show progress.
+CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row as token ids: `ids[:learnt]` is context, `ids[learnt:]` carries loss. For `shared`: train/prefixes.py.
+    """One row as token ids: `ids[:prompt_length]` is context, `ids[prompt_length:]` are the labels.
 
-    `reference` is the log-probability (nats) of what it learns under the model that training starts from (dpo).
+    Without `train.mask_prompt`, `prompt_length` is 1. The first `prefix_length` ids are shared with other examples
+    (packing/prefixes.py). `reference_logp` is the log-probability (nats) of the labels under the untrained model (dpo).
     """
 
     row: str
     ids: list[int]
-    learnt: int
+    prompt_length: int
     truncated: bool = False
-    shared: int = 0
-    reference: float = 0.0
+    prefix_length: int = 0
+    reference_logp: float = 0.0
 
     @property
     def response_tokens(self) -> int:
-        return len(self.ids) - self.learnt
+        return len(self.ids) - self.prompt_length
+
+
+# What must be packed into one row: an example, or the chosen and the rejected response to one prompt.
+Unit = tuple[Example, ...]
 
 
 @dataclass
 class Dataset:
-    """What one epoch trains on, and how many of the `rows` read were cut, left out, or have an empty output.
+    """The examples of one epoch, and how many of the `rows` read were truncated, dropped, or have an empty output.
 
-    Of a preference pair there are two examples, the chosen one first.
+    A preference pair has two examples, the chosen one first. `identical` counts pairs of equal responses.
     """
 
     examples: list[Example]
@@ -51,7 +56,7 @@ class Dataset:
     truncated: int = 0
     dropped: int = 0
     empty: int = 0
-    alike: int = 0
+    identical: int = 0
     unit: str = "examples"
 
     @property
@@ -64,31 +69,34 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """Hash of the token ids and learnt spans in order: data, template, tokenizer and truncation at once."""
+        """Hash of the token ids and prompt lengths in order: data, template, tokenizer and truncation at once."""
         digest = hashlib.sha256()
         for example in self.examples:
-            digest.update(array("q", [len(example.ids), example.learnt, *example.ids]).tobytes())
+            digest.update(array("q", [len(example.ids), example.prompt_length, *example.ids]).tobytes())
         return digest.hexdigest()
 
     def __str__(self) -> str:
-        text = f"{len(self.examples):,} {self.unit}, {self.tokens:,} tokens ({self.response_tokens:,} learnt)"
+        text = f"{len(self.examples):,} {self.unit}, {self.tokens:,} tokens ({self.response_tokens:,} supervised)"
         notes = {
             "responses cut at train.max_length": self.truncated,
-            "rows left out, their prompt alone fills train.max_length": self.dropped,
+            "rows left out because their prompt alone fills train.max_length": self.dropped,
             "rows with an empty output": self.empty,
-            "pairs left out, both answers the same": self.alike,
+            "pairs left out because both answers are the same": self.identical,
         }
         return "; ".join([text, *(f"{count:,} {note}" for note, count in notes.items() if count)])
 
 
 def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
-    """Tokenise tasks; a response that does not fit with its EOS is cut and gets none, so that the model never
-    learns to stop in mid-sentence. A row whose prompt leaves no room for a response is left out."""
-    end = end_ids(tokenizer, train)
+    """Tokenise tasks.
+
+    A response that does not fit with its EOS is truncated and gets none, so that the model never learns to stop in
+    mid-sentence. A row whose prompt leaves no room for a response is dropped.
+    """
+    end = eos_ids(tokenizer, train)
     dataset = Dataset([], rows=len(named))
-    with bar("tokenise", len(named), "rows", disable=len(named) < CHUNK) as progress:
-        for start in range(0, len(named), CHUNK):
-            chunk = named[start : start + CHUNK]
+    with bar("tokenise", len(named), "rows", disable=len(named) < CHUNK_ROWS) as progress:
+        for start in range(0, len(named), CHUNK_ROWS):
+            chunk = named[start : start + CHUNK_ROWS]
             texts = [template(train.template).render(task, f"{seed}:{row}") for row, task in chunk]
             prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
             responses = encode_responses(tokenizer, [response for _, response in texts])
@@ -107,41 +115,44 @@ def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train:
 def make_example(
     row: str, prompt: list[int], response: list[int], end: list[int], train: TrainConfig
 ) -> Example | None:
-    """None for a prompt that leaves no room for a response, or a response of nothing."""
+    """Join prompt and response; None where the prompt leaves no room for a response, or the response has no tokens."""
     room = train.max_length - len(prompt)
     if room < 1 or not response + end:
         return None
     truncated = len(response) + len(end) > room
     ids = prompt + (response[:room] if truncated else response + end)
-    # The very first token has no context to be predicted from.
+    # The first token has no context to be predicted from.
     return Example(row, ids, len(prompt) if train.mask_prompt else 1, truncated)
 
 
-def end_ids(tokenizer: Tokenizer, train: TrainConfig) -> list[int]:
-    """What every whole response ends with. Raises ModelError for a tokenizer without an end-of-sequence token."""
+def eos_ids(tokenizer: Tokenizer, train: TrainConfig) -> list[int]:
+    """The ids that end every complete response: EOS, or none.
+
+    Raises ModelError for a tokenizer without an end-of-sequence token.
+    """
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-sequence token: the model could not learn to stop")
     return [tokenizer.eos_token_id] if train.append_eos else []
 
 
 def check_examples(examples: Sequence[Example], tokenizer: Tokenizer, *, ends_in_eos: bool = True) -> None:
-    """The rules that a silent tokenizer change or template slip would break. Raises DataError naming the row.
+    """Check what a changed tokenizer or template would break silently. Raises DataError naming the row.
 
-    Every row learns something; a whole response ends in a learnt EOS; BOS stands first where the tokenizer
-    puts one, and nowhere else; no other EOS: text that spells a special token stayed text.
+    Every example has labels; a complete response ends in EOS, as a label; BOS comes first where the tokenizer adds
+    one, and nowhere else; there is no other EOS, because text that spells a special token must stay text.
     """
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     starts_with_bos = bos is not None and encode_prompts(tokenizer, ["a"])[0][0] == bos
     for example in examples:
         body = example.ids[1:] if starts_with_bos else example.ids
-        if not 0 < example.learnt < len(example.ids):
-            raise DataError("no token of this row would be learnt", where=example.row)
+        if not 0 < example.prompt_length < len(example.ids):
+            raise DataError("no token of this row would be trained on", where=example.row)
         if ends_in_eos and not example.truncated and example.ids[-1] != eos:
             raise DataError("the response does not end in EOS: the model would not learn to stop", where=example.row)
         if starts_with_bos and example.ids[0] != bos:
             raise DataError("the prompt does not start with the tokenizer's BOS", where=example.row)
         inside = body[:-1] if ends_in_eos and not example.truncated else body
         if bos is not None and bos in inside:
-            raise DataError("BOS stands inside the row, or twice at its start", where=example.row)
+            raise DataError("BOS appears inside the row, or twice at its start", where=example.row)
         if eos in inside:
-            raise DataError("EOS stands inside the row: text was read as a special token", where=example.row)
+            raise DataError("EOS appears inside the row: text was read as a special token", where=example.row)

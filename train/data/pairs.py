@@ -1,7 +1,7 @@
-"""Preference pairs: a prompt, an answer that is preferred, and one that is not; read, and made token ids.
+"""Parses and tokenises preference pairs: a prompt with a chosen and a rejected response.
 
-A row of `pairs.jsonl` gives `instruction` and `input`, which the training template renders, or the whole `prompt`,
-which stays as it is. Of every pair there are two examples, the chosen one first.
+A row of `pairs.jsonl` has `instruction` and `input`, which the training template renders, or the complete `prompt`,
+which is used as it is. Every pair becomes two examples, the chosen one first.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from pacos.errors import DataError
 from pacos.progress import bar
 from pacos.records import Task
 from pacos.templates import Template, Tokenizer, encode_prompts, encode_responses, template
-from pacos.train.data.examples import CHUNK, Dataset, end_ids, make_example
+from pacos.train.data.examples import CHUNK_ROWS, Dataset, eos_ids, make_example
 
 KEYS = ("instruction", "input", "prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`prompt` is the model's whole input where a row gives one, and "" where the template makes it."""
+    """A row of preferences. `prompt` is the model's complete input, or "" where the template renders one."""
 
     instruction: str
     input: str
@@ -39,7 +39,7 @@ class Pair:
 
 
 def parse_pair(values: Any, *, where: str) -> Pair:
-    """Raises DataError for a row without both answers, or without exactly one of instruction and prompt."""
+    """A row as a Pair. Raises DataError unless it has both responses, and either `instruction` or `prompt`."""
     if not isinstance(values, dict):
         raise DataError("a preference pair is a JSON object", where=where)
     texts = {}
@@ -50,18 +50,20 @@ def parse_pair(values: Any, *, where: str) -> Pair:
             raise DataError(f"`{key}` must be text" if key in values else f"`{key}` is missing", where=where, todo=todo)
         texts[key] = text
     if bool(texts["instruction"].strip()) == bool(texts["prompt"]):
-        raise DataError("a pair has either an `instruction` or a whole `prompt`", where=where)
+        raise DataError("a pair has either an `instruction` or a complete `prompt`", where=where)
     return Pair(**texts)
 
 
 def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
-    """Tokenise pairs by the rules of `encode_tasks`. A pair is left out whole: where its prompt leaves no room, and
-    where both answers come to the same ids."""
-    end = end_ids(tokenizer, train)
+    """Tokenise pairs by the rules of `encode_tasks`.
+
+    A pair is dropped as a whole where its prompt leaves no room, and where both responses have the same ids.
+    """
+    end = eos_ids(tokenizer, train)
     dataset = Dataset([], rows=len(named), unit="answers (two to a pair)")
-    with bar("tokenise", len(named), "pairs", disable=len(named) < CHUNK) as progress:
-        for start in range(0, len(named), CHUNK):
-            chunk = named[start : start + CHUNK]
+    with bar("tokenise", len(named), "pairs", disable=len(named) < CHUNK_ROWS) as progress:
+        for start in range(0, len(named), CHUNK_ROWS):
+            chunk = named[start : start + CHUNK_ROWS]
             texts = [pair.texts(template(train.template), f"{seed}:{row}") for row, pair in chunk]
             prompts = encode_prompts(tokenizer, [prompt for prompt, _, _ in texts])
             chosen = encode_responses(tokenizer, [response for _, response, _ in texts])
@@ -79,7 +81,7 @@ def _add_pair(
     if len(examples) < 2:
         dataset.dropped += 1
     elif examples[0].ids == examples[1].ids:
-        dataset.alike += 1
+        dataset.identical += 1
     else:
         dataset.examples += examples
         dataset.truncated += sum(example.truncated for example in examples)

@@ -1,4 +1,4 @@
-"""The model card of an adapter: PEFT's own is a form of "[More Information Needed]"."""
+"""Writes the model card; PEFT's own is a form of "[More Information Needed]"."""
 
 import logging
 from pathlib import Path
@@ -9,9 +9,10 @@ import yaml
 from pacos import __version__
 from pacos.config import Config, ModelConfig, TrainConfig
 from pacos.models import loading_options
+from pacos.results.training import Provenance, StopProbe
 from pacos.templates import template
 from pacos.train.data.examples import Dataset
-from pacos.train.export.probe import StopProbe
+from pacos.train.interfaces import method_of, objective_of
 
 log = logging.getLogger("pacos")
 
@@ -53,25 +54,8 @@ that model's terms as well. The answers were not checked for safety; try it on y
 """
 
 
-def method(train: TrainConfig) -> str:
-    if train.method == "full":
-        return "every weight tuned, AdamW in float32"
-    lora = train.lora
-    name = ("Q" if train.method == "qlora" else "") + ("rsLoRA" if lora.rslora else "LoRA")
-    options = [f"{option} {value}" for option, value in lora.extra.items()]
-    return ", ".join([name, f"rank {lora.r}", f"alpha {lora.alpha}", f"dropout {lora.dropout}", *options])
-
-
-def objective(train: TrainConfig) -> str:
-    if train.objective == "sft":
-        return "supervised"
-    return (
-        f"DPO against the model it started from, beta {train.dpo.beta:g}, label smoothing {train.dpo.label_smoothing:g}"
-    )
-
-
 def base_licence(name: str, config: ModelConfig) -> dict[str, str]:
-    """`license` and its name and link, as the header of the base's own card gives them; {} where there is none."""
+    """`license` and its name and link from the header of the base's own card; {} where there is none."""
     card = base_card(name, config)
     if not card or not card.is_file():
         return {}
@@ -85,7 +69,7 @@ def base_licence(name: str, config: ModelConfig) -> dict[str, str]:
 
 
 def base_card(name: str, config: ModelConfig) -> Path | None:
-    """From the base's folder, or from the hub and its cache; None where neither has it."""
+    """The base's README.md, from its folder or from the hub; None where the hub cannot be reached."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -98,49 +82,51 @@ def base_card(name: str, config: ModelConfig) -> Path | None:
         return None
 
 
-def schedule(train: TrainConfig) -> str:
-    return train.schedule + (f" to {train.min_lr_ratio:g} of it" if train.min_lr_ratio else "")
-
-
-def model_card(config: Config, dataset: Dataset, provenance: dict[str, str], probe: StopProbe) -> str:
-    train, full = config.train, config.train.method == "full"
+def model_card(config: Config, dataset: Dataset, provenance: Provenance, probe: StopProbe) -> str:
+    """README.md of a trained adapter or model: data, hyper-parameters, prompt and licence."""
+    train, method = config.train, method_of(config.train)
     licence = base_licence(config.student, config.model)
-    targets = train.lora.targets if isinstance(train.lora.targets, str) else ", ".join(train.lora.targets)
     header: dict[str, Any] = {
         **licence,
         "base_model": config.student,
-        "library_name": "transformers" if full else "peft",
+        "library_name": method.library,
         "pipeline_tag": "text-generation",
         "datasets": [source.name for source in train.data] or [f"{config.name}/dataset"],
-        "tags": [*([] if full else ["lora"]), "instruction-tuning", "pacos"],
+        "tags": [*method.tags, "instruction-tuning", "pacos"],
     }
-    figures = {
-        "method": method(train),
+    table = hyper_parameters(train) | {"seed": config.seed, "after training": str(probe)}
+    return CARD.format(
+        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
+        name=config.name,
+        kind=method.kind,
+        licence=f": {licence.get('license_name') or licence['license']}" if licence else "",
+        base=config.student,
+        version=__version__,
+        sources="\n".join(f"- `{source.name}`" for source in train.data) or "- the run's own dataset",
+        data=f"Of {dataset.rows:,} rows: {dataset} (sha256 of the token ids `{provenance.dataset_sha256[:16]}…`)",
+        table="\n".join(f"| {name} | {value} |" for name, value in table.items()),
+        prompt=template(train.template).chat_prompt,
+        template=f"{train.template} (sha256 `{provenance.template_sha256[:16]}…`)",
+    )
+
+
+def hyper_parameters(train: TrainConfig) -> dict[str, Any]:
+    """Rows of the card's table."""
+    method, objective = method_of(train), objective_of(train)
+    targets = train.lora.targets if isinstance(train.lora.targets, str) else ", ".join(train.lora.targets)
+    decay = train.schedule + (f" to {train.min_lr_ratio:g} of it" if train.min_lr_ratio else "")
+    return {
+        "method": method.description(train),
         **({"started from": f"the adapter `{train.adapter}`"} if train.adapter else {}),
-        "objective": objective(train),
-        **({} if full else {"targets": targets}),
+        "objective": objective.description(train),
+        **({} if method.trains_base else {"targets": targets}),
         "epochs": f"{train.epochs:g}" + (f", at most {train.max_steps} steps" if train.max_steps else ""),
-        ("pairs" if train.objective == "dpo" else "examples") + " per step": train.batch_size,
-        "learning rate": f"{train.learning_rate:g}, {schedule(train)}, warm-up {train.warmup_ratio:g}",
+        f"{objective.units_name} per step": train.batch_size,
+        "learning rate": f"{train.learning_rate:g}, {decay}, warm-up {train.warmup_ratio:g}",
         "weight decay": train.weight_decay,
         "gradient clipping": train.max_grad_norm,
         **({"NEFTune alpha": train.neftune_alpha} if train.neftune_alpha else {}),
         "longest example": f"{train.max_length} tokens",
         "loss on": "responses" if train.mask_prompt else "prompts and responses",
-        "end of sequence": "learnt" if train.append_eos else "not learnt",
-        "seed": config.seed,
-        "after training": str(probe),
+        "end of sequence": "trained" if train.append_eos else "not trained",
     }
-    return CARD.format(
-        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
-        name=config.name,
-        kind="Full fine-tune of" if full else "LoRA adapter for",
-        licence=f": {licence.get('license_name') or licence['license']}" if licence else "",
-        base=config.student,
-        version=__version__,
-        sources="\n".join(f"- `{source.name}`" for source in train.data) or "- the run's own dataset",
-        data=f"Of {dataset.rows:,} rows: {dataset} (sha256 of the token ids `{provenance['dataset_sha256'][:16]}…`)",
-        table="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
-        prompt=template(train.template).chat_prompt,
-        template=f"{train.template} (sha256 `{provenance['template_sha256'][:16]}…`)",
-    )

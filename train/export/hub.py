@@ -1,4 +1,4 @@
-"""`pacos push` and `train.push_to_hub`: a finished adapter or model to the Hugging Face hub, never unless asked to."""
+"""`pacos push` and `train.push_to_hub`: uploads a finished adapter or model to the Hugging Face hub."""
 
 import logging
 from pathlib import Path
@@ -7,12 +7,12 @@ from pacos.errors import ConfigError, HubOutOfReach, ModelError
 
 log = logging.getLogger("pacos")
 
-# What the stage wrote and checked; anything else in the folder is not ours to publish.
+# What the stage wrote and checked; nothing else in the folder is published.
 PUBLISHED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md"]
 
 
 def check_token() -> None:
-    """Raises ConfigError where no token of the hub is found: before the training, not after it."""
+    """Raises ConfigError where there is no token of the hub; called before training, not after it."""
     from huggingface_hub import get_token
 
     if not get_token():
@@ -24,7 +24,7 @@ def check_token() -> None:
 def push(folder: Path, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
     """Upload what a training stage left in `folder` to `repository` in one commit; returns its address.
 
-    A repository that is not there is made, private unless `public`. Raises ModelError for a folder without weights
+    A repository that does not exist is created, private unless `public`. Raises ModelError for a folder without weights
     or card and for what the hub refuses, HubOutOfReach where it does not answer.
     """
     from huggingface_hub import HfApi

@@ -1,22 +1,22 @@
-"""`pacos merge`: an adapter added into its base, for servers that take no adapters, with what the rounding cost.
+"""`pacos merge`: adds an adapter into its base, for servers that take no adapters, and measures the rounding error.
 
-A merge in bfloat16 loses small updates: with updates of 4e-5 on weights of 2e-2, 59 % of the weights stay as they
-were. So the answers before and after are compared, and the loss is set against what the adapter changes at all.
+A merge in bfloat16 loses small updates: with updates of 4e-5 on weights of 2e-2, 59 % of the weights do not change. So
+logits before and after are compared, and their difference is related to the adapter's whole effect.
 """
 
 import logging
 import shlex
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import ModelConfig
-from pacos.errors import ModelError, RunError
-from pacos.models import load_tokenizer, model_sha256, read_adapter_config, read_provenance
-from pacos.records import disk_error, write_json
-from pacos.runs import file_sha256
+from pacos.errors import RunError
+from pacos.files import disk_error, file_sha256, write_json
+from pacos.models import load_tokenizer, read_adapter_config, read_provenance, resolve_model
+from pacos.results import plain
 from pacos.serving.merged import load_base, measure_drift, merge_weights, probe_logits, probe_prompts
+from pacos.train.model.start import check_base
 
 if TYPE_CHECKING:
     import torch
@@ -27,16 +27,16 @@ log = logging.getLogger("pacos")
 def merge(adapter: Path, out: Path) -> str:
     """Write the merged model to `out`, read it back, and return the command that serves it.
 
-    Raises ModelError: no adapter, or another base than it was trained on. Raises RunError: `out` is taken, or what
-    was written reads back otherwise.
+    Raises ModelError: no adapter, or another base than it was trained on. Raises RunError: `out` exists, or the merged
+    model reads back differently.
     """
     import torch
 
     if out.exists():
-        raise RunError("is there already", where=str(out), todo="choose another folder, or remove it")
+        raise RunError("already exists", where=str(out), todo="choose another folder, or remove it")
     settings, provenance = read_adapter_config(adapter), read_provenance(adapter)
     base = ModelConfig(base=settings["base_model_name_or_path"], revision=settings.get("revision"))
-    check_base(adapter, base, provenance)
+    check_base(adapter, resolve_model(base.base, base), provenance)
     tokenizer = load_adapter_tokenizer(adapter, base)
     probes = probe_prompts(tokenizer, adapter)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,20 +50,20 @@ def merge(adapter: Path, out: Path) -> str:
         merged.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         hashes = {"adapter_sha256": file_sha256(adapter / "adapter_model.safetensors")}
-        write_json(aside / "pacos.json", provenance | hashes | {"drift": asdict(drift)})
+        write_json(aside / "pacos.json", provenance | hashes | {"drift": plain(drift)})
         del merged
-        check_reads_back(aside, probes, after, device)
+        check_merged_folder(aside, probes, after, device)
         aside.rename(out)
     except OSError as failure:
         raise disk_error(failure, out) from failure
     log.info("merge: %s", drift)
     if drift.share > 0.1:
-        log.warning("the merge loses much of what was learnt: serve the adapter instead")
+        log.warning("the merge loses much of what the adapter learned: serve the adapter instead")
     return shlex.join(["vllm", "serve", str(out), "--served-model-name", out.name])
 
 
 def load_adapter_tokenizer(adapter: Path, base: ModelConfig) -> Any:
-    """The adapter's own, which carries its chat template; the base's where it has none."""
+    """The adapter's own tokenizer, which has its chat template; the base's where it has none."""
     from transformers import AutoTokenizer
 
     if (adapter / "tokenizer.json").is_file():
@@ -71,21 +71,11 @@ def load_adapter_tokenizer(adapter: Path, base: ModelConfig) -> Any:
     return load_tokenizer(base.base, base)
 
 
-def check_base(adapter: Path, base: ModelConfig, provenance: dict[str, Any]) -> None:
-    """Raises ModelError where the base at hand is not the one the adapter was trained on."""
-    trained, found = provenance.get("base_sha256", ""), model_sha256(base.base, base)
-    if trained and found and trained != found:
-        raise ModelError(
-            f"was trained on other weights than {base.base} has now",
-            where=str(adapter),
-            todo="bring the base back that it was trained on, or train again",
-        )
-
-
-def check_reads_back(folder: Path, probes: list[list[int]], expected: "torch.Tensor", device: str) -> None:
+def check_merged_folder(folder: Path, probes: list[list[int]], expected: "torch.Tensor", device: str) -> None:
+    """Raises RunError where the folder's model does not give the expected logits, bit for bit."""
     import torch
 
     if not torch.equal(probe_logits(load_base(str(folder), None, device), probes), expected):
         raise RunError(
-            "the merged model reads back other than it was written", where=str(folder), todo="check the disk"
+            "the merged model reads back differently than it was written", where=str(folder), todo="check the disk"
         )

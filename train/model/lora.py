@@ -1,4 +1,4 @@
-"""LoRA adapters by PEFT, from `train.lora`."""
+"""Adds LoRA adapters with PEFT, from `train.lora`."""
 
 import dataclasses
 import difflib
@@ -9,11 +9,14 @@ from pacos.errors import ConfigError, ModelError
 
 
 def peft_settings(lora: LoraConfig) -> dict[str, Any]:
-    """`train.lora` by PEFT's names. Raises ConfigError for an option in `extra` that PEFT has not, or that is ours."""
+    """`train.lora` under PEFT's names.
+
+    Raises ConfigError for an `extra` option that PEFT does not have, or that has a key of its own.
+    """
     from peft import LoraConfig as PeftLora
 
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    ours = {
+    named = {
         "r": lora.r,
         "lora_alpha": lora.alpha,
         "lora_dropout": lora.dropout,
@@ -23,18 +26,22 @@ def peft_settings(lora: LoraConfig) -> dict[str, Any]:
     }
     known = {field.name for field in dataclasses.fields(PeftLora)}
     for option in lora.extra:
-        if option in ours:
+        if option in named:
             raise ConfigError(
-                f"{option} has a key of its own", where="train.lora.extra", todo="see LoraConfig in config.py"
+                f"{option} has a key of its own", where="train.lora.extra", todo="see `pacos config train.lora`"
             )
         if option not in known:
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "see peft.LoraConfig"
             raise ConfigError(f"PEFT has no option {option!r}", where="train.lora.extra", todo=hint)
-    return ours | lora.extra
+    return named | lora.extra
 
 
 def add_lora(base: Any, lora: LoraConfig) -> Any:
+    """A PeftModel with new adapters in float32 on `base`.
+
+    Raises ConfigError for options that PEFT refuses, ModelError for target modules that the model does not have.
+    """
     from peft import LoraConfig as PeftLora
     from peft import get_peft_model
 

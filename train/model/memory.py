@@ -1,31 +1,36 @@
-"""Does it fit? Weights, optimizer, activations and logits of the largest pass, reckoned before anything is loaded.
+"""Estimates whether training fits in memory, before anything is loaded: weights, optimizer, activations, logits.
 
 Activations are what autograd keeps of a forward pass, added up on the same model without storage (torch's meta
-device), so that architecture, adapters and dropout count as they are.
+device), so that architecture, adapters and dropout are taken into account.
 """
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pacos.config import Config
+import psutil
+
+from pacos.config import TrainConfig
 from pacos.errors import TrainingError
-from pacos.train.model.structure import causal_model
-from pacos.train.optimization.frozen_head import CHUNK
+from pacos.train.interfaces import method_of
+from pacos.train.model.structure import CHUNK_LOGITS, causal_model
 
 if TYPE_CHECKING:
     import torch
 
 GIB = 2**30
-# What is reckoned leaves this for kernels' workspace, and for memory that is free but in pieces.
+# Share of the free memory left for kernels' workspace and fragmentation.
 SPARE = 0.08
-# Two widths tell what grows with the tokens from what grows with their square: attention by the meta device's
+# Bytes per 4-bit weight: packed, and its scales (2305.14314, section 3: 8 bits for 64 weights, 32 for 256 of these).
+PACKED_BYTES, SCALE_BYTES = 0.5, 1 / 64 + 4 / (64 * 256)
+# Two widths separate what grows with the tokens from what grows with their square: attention on the meta device's
 # unfused path, which no real device takes.
 WIDTHS = (128, 256)
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes on one device. `per_token` are activations; recomputed in the backward pass they come to `recomputed`."""
+class MemoryEstimate:
+    """Bytes on one device. `per_token` are activations; recomputed in the backward pass they are `recomputed`."""
 
     weights: int
     trained: int
@@ -46,8 +51,8 @@ class Memory:
     def fits(self, free: float) -> bool:
         return self.total <= free * (1 - SPARE)
 
-    def largest_pass(self, free: float) -> int:
-        """Tokens that would fit, in whole 256s."""
+    def largest_micro_batch(self, free: float) -> int:
+        """Tokens that would fit, a multiple of 256."""
         each = self.recomputed if self.checkpointing else self.per_token
         left = free * (1 - SPARE) - self.weights - self.trained - self.logits
         return max(0, int(left / each) // 256 * 256)
@@ -56,48 +61,43 @@ class Memory:
         recomputed = ", recomputed" if self.checkpointing else ""
         parts = [
             f"{self.weights / GIB:.1f} GiB weights",
-            f"{self.trained / GIB:.1f} what is trained, its gradients and optimizer",
+            f"{self.trained / GIB:.1f} trained weights, gradients and optimizer state",
             f"{self.activations / GIB:.1f} activations of {self.tokens:,} tokens{recomputed}",
             f"{self.logits / GIB:.1f} logits",
         ]
         return f"{' + '.join(parts)} = {self.total / GIB:.1f} GiB"
 
 
-def fit(memory: Memory, config: Config, free: float) -> Memory:
-    """Decide `train.checkpointing`: as asked, or where that is auto only if nothing else fits.
+def fit_memory(memory: MemoryEstimate, train: TrainConfig, free: float) -> MemoryEstimate:
+    """Decide `train.checkpointing`: as configured, or for "auto" only where the run would not fit otherwise.
 
-    Raises TrainingError, naming the keys to change, where it does not fit `free` bytes.
+    Raises TrainingError, naming the keys to change, where it does not fit in `free` bytes.
     """
-    asked = config.train.checkpointing
-    memory = replace(memory, checkpointing=asked is True)
-    if asked == "auto" and not memory.fits(free):
+    memory = replace(memory, checkpointing=train.checkpointing is True)
+    if train.checkpointing == "auto" and not memory.fits(free):
         memory = replace(memory, checkpointing=True)
     if memory.fits(free):
         return memory
     raise TrainingError(
         f"{memory}, and the device has {free / GIB:.1f} GiB free",
         where="train.pack_tokens",
-        todo=ways_out(memory, config, free),
+        todo=ways_to_fit(memory, train, free),
     )
 
 
-def ways_out(memory: Memory, config: Config, free: float) -> str:
-    train = config.train
-    smaller = memory.largest_pass(free)
+def ways_to_fit(memory: MemoryEstimate, train: TrainConfig, free: float) -> str:
+    """Settings that would need less memory, as a hint."""
+    smaller, lighter = memory.largest_micro_batch(free), method_of(train).lighter
     ways = [f"train.pack_tokens={smaller}"] if smaller >= train.row_tokens else []
     ways += [] if memory.checkpointing else ["train.checkpointing=auto"]
     if not ways and train.max_length > 256:
         ways += [f"a train.max_length under {train.max_length}"]
-    ways += ["train.method=qlora"] if train.method == "lora" else []
-    ways += ["train.method=lora"] if train.method == "full" else []
+    ways += [f"train.method={lighter}"] if lighter else []
     return f"try {', '.join(ways)}, or more GPUs with configs/accelerate/fsdp2.yaml"
 
 
 def free_memory(device: "torch.device") -> int:
-    """Bytes: a GPU's own, or this process's share of what the machine has left."""
-    import os
-
-    import psutil
+    """Free bytes: a GPU's, or this process's share of the machine's."""
     import torch
 
     if device.type == "cuda":
@@ -105,27 +105,29 @@ def free_memory(device: "torch.device") -> int:
     return int(psutil.virtual_memory().available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
-def reckon(model: Any, config: Config, dtype: "torch.dtype", tokens: int, shares: int = 1) -> Memory:
-    """`model` is on the meta device, as it will be trained; `shares` processes share its weights (FSDP), or 1."""
+def estimate_memory(
+    model: Any, train: TrainConfig, dtype: "torch.dtype", tokens: int, shares: int = 1
+) -> MemoryEstimate:
+    """Estimate a micro-batch of `tokens` from the model on the meta device, ready to train.
+
+    `shares` is the number of processes that its weights are sharded over (FSDP), or 1.
+    """
     import torch
 
-    from pacos.train.model.quantization import PACKED, SCALES
-
-    train = config.train
+    method = method_of(train)
     width = torch.finfo(dtype).bits // 8
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     frozen = sum(weight.nbytes for weight in model.parameters() if not weight.requires_grad)
-    packed = packed_weights(model) if train.method == "qlora" else 0
+    packed = quantized_weights(model) if method.four_bit else 0
     per_token = activation_bytes(model)
     text = model.config.get_text_config()
     layer = per_token // text.num_hidden_layers
-    rows = min(tokens, max(1, CHUNK // text.vocab_size))
-    # float32 each: what is trained, its gradient and AdamW's two moments; a full tuning computes in a copy.
-    state = sum(weight.numel() for weight in trained) * 16
-    copies = sum(weight.numel() for weight in trained) * width if train.method == "full" else 0
-    return Memory(
-        weights=int((frozen - packed * (width - PACKED)) / shares + packed * SCALES),
-        trained=(state + copies) // shares,
+    rows = min(tokens, max(1, CHUNK_LOGITS // text.vocab_size))
+    # float32 each: the weight, its gradient and AdamW's two moments; full tuning computes in a copy.
+    per_weight = 16 + (width if method.trains_base else 0)
+    return MemoryEstimate(
+        weights=int((frozen - packed * (width - PACKED_BYTES)) / shares + packed * SCALE_BYTES),
+        trained=trained * per_weight // shares,
         per_token=per_token,
         recomputed=text.num_hidden_layers * text.hidden_size * width + layer,
         # In the base's precision and in float32, and the gradient of each.
@@ -134,8 +136,8 @@ def reckon(model: Any, config: Config, dtype: "torch.dtype", tokens: int, shares
     )
 
 
-def packed_weights(model: Any) -> int:
-    """How many weights QLoRA holds in 4 bits: those of linear layers, and not of the head."""
+def quantized_weights(model: Any) -> int:
+    """Number of weights that QLoRA holds in 4 bits: those of all linear layers but the head."""
     import torch
 
     head = model.get_output_embeddings()
@@ -144,13 +146,13 @@ def packed_weights(model: Any) -> int:
 
 
 def activation_bytes(model: Any) -> int:
-    """What autograd keeps of the layers' forward pass, per token, without attention's square."""
+    """Bytes that autograd keeps of the layers' forward pass, per token, without the square of attention."""
     narrow, wide = (kept_bytes(model, width) for width in WIDTHS)
     return (4 * narrow - wide) // (2 * WIDTHS[0])
 
 
 def kept_bytes(model: Any, width: int) -> int:
-    """Bytes kept for the backward pass of a row of `width` tokens through the layers, weights left out."""
+    """Bytes kept for the backward pass of a row of `width` tokens through the layers, without weights."""
     import torch
 
     weights = {weight.untyped_storage()._cdata for weight in model.parameters()}

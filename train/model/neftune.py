@@ -1,7 +1,7 @@
-"""NEFTune (Jain et al. 2310.05914): uniform noise on the embeddings, in training alone.
+"""NEFTune (Jain et al. 2310.05914): uniform noise on the embeddings, in training only.
 
-The noise of a token is scaled by the length of its own example, as published: α / √(length · width). A pack says who
-that is. transformers' rendering takes the padded width of the batch for the length.
+A token's noise is scaled by the length of its own example, as published: α / √(length · width). transformers' version
+uses the padded width of the batch for the length.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def noisy(embedding: Any, batch: Batch, alpha: float) -> Iterator[None]:
-    """While it is open, what `embedding` gives for `batch` is noisy; torch's generator decides how."""
+def neftune_noise(embedding: Any, batch: Batch, alpha: float) -> Iterator[None]:
+    """Add noise to the output of `embedding` for `batch`, drawn from torch's global generator."""
     hook = embedding.register_forward_hook(lambda module, given, output: output + noise(output, batch, alpha))
     try:
         yield
@@ -25,13 +25,13 @@ def noisy(embedding: Any, batch: Batch, alpha: float) -> Iterator[None]:
 
 
 def noise(embedded: "torch.Tensor", batch: Batch, alpha: float) -> "torch.Tensor":
-    """[rows, width, size], of the embeddings' type. Every document must be an example, none a shared prefix."""
+    """[rows, width, size] noise in the embeddings' dtype. Every segment must be an example, not a shared prefix."""
     import torch
 
-    documents = batch.documents - PADDING
-    counts = documents.new_zeros(documents.shape[0], documents.shape[1] + 1)
-    counts.scatter_add_(1, documents, torch.ones_like(documents))
-    lengths = counts.gather(1, documents)
+    segment_ids = batch.segment_ids - PADDING
+    counts = segment_ids.new_zeros(segment_ids.shape[0], segment_ids.shape[1] + 1)
+    counts.scatter_add_(1, segment_ids, torch.ones_like(segment_ids))
+    lengths = counts.gather(1, segment_ids)
     scale = alpha / (lengths * embedded.shape[-1]).sqrt()
     uniform = torch.rand(embedded.shape, device=embedded.device) * 2 - 1
     return (uniform * scale[..., None]).to(embedded.dtype)

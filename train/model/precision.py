@@ -1,4 +1,4 @@
-"""The dtype that a model is trained in: the checkpoint's or `model.dtype`, and what this machine computes it in."""
+"""The dtype that a model is trained in: the checkpoint's or `model.dtype`, and what this machine computes in."""
 
 import logging
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ from pacos.config import Config
 from pacos.models import load_model_config
 from pacos.serving.cpu import has_amx
 from pacos.train.distributed import has_gpu
-from pacos.train.model.fsdp import sharding_asked
+from pacos.train.model.fsdp import fsdp_enabled
 
 if TYPE_CHECKING:
     import torch
@@ -16,8 +16,10 @@ log = logging.getLogger("pacos")
 
 
 def training_dtype(config: Config) -> "torch.dtype":
-    """`model.dtype`, or the checkpoint's. A float16 base trains in bfloat16: without loss scaling, float16
-    activations' gradients underflow to zero."""
+    """`model.dtype`, or the checkpoint's; bfloat16 for float16.
+
+    Without loss scaling, the gradients of float16 activations underflow to zero.
+    """
     import torch
 
     wanted = config.model.dtype
@@ -32,29 +34,29 @@ def training_dtype(config: Config) -> "torch.dtype":
 
 
 def computing_dtype(config: Config) -> "torch.dtype":
-    """`training_dtype`; on a CPU without AMX, float32 in place of bfloat16.
+    """`training_dtype`; on a CPU without AMX, float32 instead of bfloat16.
 
     bfloat16 trains at two thirds of float32's speed there with AVX-512, and ten to a hundred times more slowly without.
-    The weights keep their values, and a full tuning is saved in bfloat16 all the same.
+    The weights keep their values, and a fully tuned model is still saved in bfloat16.
     """
     import torch
 
     dtype = training_dtype(config)
-    if dtype != torch.bfloat16 or has_gpu() or sharding_asked() or has_amx():
+    if dtype != torch.bfloat16 or has_gpu() or fsdp_enabled() or has_amx():
         return dtype
     return torch.float32
 
 
-def precision(config: Config) -> str:
-    """`computing_dtype`, in words."""
+def precision_name(config: Config) -> str:
+    """`computing_dtype` for messages, with the reason where it is not `training_dtype`."""
     asked, computed = (str(dtype(config)).removeprefix("torch.") for dtype in (training_dtype, computing_dtype))
     return computed if asked == computed else f"{computed} (this CPU is slower in {asked})"
 
 
-def computed_in(dtype: "torch.dtype", model: Any, device: "torch.device | str") -> Any:
-    """A model whose float32 weights are cast for each product. Sharded, `shard` casts them as it fetches them."""
+def autocast_forward(model: Any, dtype: "torch.dtype", device: "torch.device | str") -> Any:
+    """Make a model with float32 weights compute in `dtype`. With FSDP, `shard` casts the weights as it gathers them."""
     import torch
 
-    if dtype != torch.float32 and not sharding_asked():
+    if dtype != torch.float32 and not fsdp_enabled():
         model.forward = torch.autocast(torch.device(device).type, dtype=dtype)(model.forward)
     return model

@@ -1,9 +1,9 @@
 """QLoRA's base: linear layers in 4 bits, NF4 with double quantisation (Dettmers et al. 2305.14314), by bitsandbytes.
 
-Its own layer keeps the scales on a parameter of a special class, and puts such a parameter back wherever it finds
-another: FSDP's shares would not survive that. On CPUs it also repacks its weight as soon as it is evaluated, and from
-then on passes no gradient back. So the packed weight becomes a plain parameter here, which can be shared out like any
-other, and the scales stay beside it, whole on every process: a thirtieth of its size.
+bitsandbytes' layer keeps the scales on a parameter of a special class and restores that class wherever it finds
+another, which FSDP's shards would not survive. On CPUs it also repacks its weight in evaluation mode, and from then on
+passes no gradient back. So the packed weight becomes a plain parameter here, which can be sharded like any other; the
+scales stay beside it, unsharded on every process: a thirtieth of its size.
 """
 
 import importlib.util
@@ -13,12 +13,9 @@ import torch
 
 from pacos.errors import ConfigError
 
-# Bytes a weight: packed, and its scales (2305.14314, section 3: 8 bits for 64 weights, 32 for 256 of these).
-PACKED, SCALES = 0.5, 1 / 64 + 4 / (64 * 256)
 
-
-def four_bits(dtype: torch.dtype) -> Any:
-    """For `from_pretrained`; `dtype` is what the layers compute in. Raises ConfigError: see check_four_bits."""
+def nf4_config(dtype: torch.dtype) -> Any:
+    """`quantization_config` of `from_pretrained` for layers that compute in `dtype`. Raises as check_four_bits."""
     from transformers import BitsAndBytesConfig
 
     check_four_bits()
@@ -36,7 +33,7 @@ def check_four_bits() -> None:
 
 
 def plain_parameters(model: Any) -> int:
-    """Let every 4-bit layer compute by PackedForward from a plain parameter; returns how many do."""
+    """Make every 4-bit layer compute by PackedForward from a plain parameter; returns the number of layers."""
     from bitsandbytes.nn.modules import Linear4bit
 
     packed: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
@@ -47,37 +44,37 @@ def plain_parameters(model: Any) -> int:
 
 
 class PackedForward:
-    """A 4-bit layer's forward, from its packed weight [out · in / 2, 1] in uint8 and the scales kept here."""
+    """A 4-bit layer's forward from its packed weight [out · in / 2, 1] in uint8; keeps the quantisation state."""
 
     def __init__(self, layer: Any) -> None:
-        self.layer, self._scales = layer, layer.weight.quant_state
+        self.layer, self._state = layer, layer.weight.quant_state
 
     @property
-    def scales(self) -> Any:
-        """bitsandbytes' QuantState, on the device where the weight is by now."""
-        if self._scales.absmax.device != self.layer.weight.device:
-            self._scales.to(self.layer.weight.device)
-        return self._scales
+    def state(self) -> Any:
+        """bitsandbytes' QuantState, on the weight's device."""
+        if self._state.absmax.device != self.layer.weight.device:
+            self._state.to(self.layer.weight.device)
+        return self._state
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         from bitsandbytes.autograd._functions import matmul_4bit
 
         layer, dtype = self.layer, self.layer.compute_dtype
         bias = None if layer.bias is None else layer.bias.to(dtype)
-        result = matmul_4bit(x.to(dtype), layer.weight, bias=bias, quant_state=self.scales)
+        result = matmul_4bit(x.to(dtype), layer.weight, bias=bias, quant_state=self.state)
         return result.to(x.dtype)  # type: ignore[no-any-return]
 
 
-def scales_of(layer: Any) -> Any:
-    """Of a 4-bit layer; None of any other."""
+def quantization_state(layer: Any) -> Any:
+    """The quantisation state of a 4-bit layer; None for any other."""
     forward = vars(layer).get("forward")
-    return forward.scales if isinstance(forward, PackedForward) else None
+    return forward.state if isinstance(forward, PackedForward) else None
 
 
-def unpacked(weight: torch.Tensor, scales: Any) -> torch.Tensor:
-    """The weight [out, in] that `weight` packs, in the precision it was packed from; itself where it has no scales."""
-    if scales is None:
+def dequantized(weight: torch.Tensor, state: Any) -> torch.Tensor:
+    """The weight [out, in] of a packed one, in the precision it was quantised from; unchanged without a state."""
+    if state is None:
         return weight
     from bitsandbytes.functional import dequantize_4bit
 
-    return dequantize_4bit(weight, scales)  # type: ignore[no-any-return]
+    return dequantize_4bit(weight, state)  # type: ignore[no-any-return]

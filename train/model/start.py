@@ -1,73 +1,94 @@
-"""Going on from a trained adapter (`train.adapter`): checked against base, template and `train.lora`, then loaded.
+"""The weights that training starts from: the base, or an adapter (`train.adapter`) checked against the configuration.
 
-The rounds of Self-Rewarding and any second stage of training start here: another base, template or shape than the
-adapter was made for would load in part, or mean something else, without a word.
+The rounds of Self-Rewarding and any second stage of training start from an adapter. With another base, template or
+shape than it was trained with it would load in part, or mean something else, without any error.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacos.config import Config, ModelConfig
+from pacos.config import Config, TrainConfig
 from pacos.errors import ConfigError, ModelError
-from pacos.models import read_adapter_config, read_provenance
+from pacos.models import ModelRef, adapter_rank, read_adapter_config, read_provenance, resolve_model
 from pacos.runs import file_sha256
 from pacos.templates import template
-from pacos.train.export.merge import check_base
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS = "adapter_model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
-def check_start(config: Config) -> None:
-    """Raises ModelError where `train.adapter` is no adapter, or of another base or template, and ConfigError where
-    `train.lora` is not its own."""
+def resolve_start(config: Config) -> ModelRef:
+    """The base and the adapter to start from, with their fingerprints.
+
+    Raises ModelError for a base that is not there, and where `train.adapter` is no adapter, or was trained on another
+    base or with another template; ConfigError where `train.lora` does not match it.
+    """
+    base = resolve_model(config.student, config.model)
     if not config.train.adapter:
-        return
-    folder, train = Path(config.train.adapter), config.train
+        return base
+    folder = Path(config.train.adapter)
     settings, provenance = read_adapter_config(folder), read_provenance(folder)
-    base = ModelConfig(**config.model.model_dump() | {"base": train.model or config.model.base})
     check_base(folder, base, provenance)
+    _check_settings(folder, settings, provenance, config.train)
+    return replace(
+        base,
+        adapter=folder,
+        adapter_sha256=file_sha256(folder / ADAPTER_WEIGHTS),
+        rank=adapter_rank(settings),
+        provenance=provenance,
+    )
+
+
+def check_base(adapter: Path, base: ModelRef, provenance: dict[str, Any]) -> None:
+    """Raises ModelError where the base is not the one that the adapter was trained on."""
+    trained_on = provenance.get("base_sha256", "")
+    if trained_on and base.sha256 and trained_on != base.sha256:
+        raise ModelError(
+            f"was trained on other weights than {base.base} has now",
+            where=str(adapter),
+            todo="restore the base that it was trained on, or train again",
+        )
+
+
+def _check_settings(folder: Path, settings: dict[str, Any], provenance: dict[str, Any], train: TrainConfig) -> None:
     if provenance.get("template_sha256", template(train.template).sha256) != template(train.template).sha256:
         raise ModelError(
             f"was trained with the template {provenance['template']}",
             where=str(folder),
             todo=f"set train.template={provenance['template']}",
         )
-    wanted = {"r": train.lora.r, "lora_alpha": train.lora.alpha, "use_rslora": train.lora.rslora}
-    for (name, value), key in zip(wanted.items(), ("r", "alpha", "rslora"), strict=True):
-        if (own := settings.get(name, False)) != value:
+    wanted = {"r": ("r", train.lora.r), "alpha": ("lora_alpha", train.lora.alpha)}
+    wanted["rslora"] = ("use_rslora", train.lora.rslora)
+    for key, (name, value) in wanted.items():
+        if (found := settings.get(name, False)) != value:
             raise ConfigError(
-                f"{value} is not what the adapter {folder} has", where=f"train.lora.{key}", todo=f"set it to {own}"
+                f"{value} does not match the adapter {folder}", where=f"train.lora.{key}", todo=f"set it to {found}"
             )
 
 
-def start_sha256(config: Config) -> str:
-    """Of the weights to go on from; "" where training starts at the base."""
-    return file_sha256(Path(config.train.adapter) / WEIGHTS) if config.train.adapter else ""
-
-
-def start_weights(config: Config) -> "dict[str, torch.Tensor]":
-    """The weights to go on from, under PEFT's names; none where training starts at the base."""
+def start_weights(train: TrainConfig) -> "dict[str, torch.Tensor]":
+    """The weights of `train.adapter` under PEFT's names; none where training starts from the base."""
     from safetensors.torch import load_file
 
-    return load_file(Path(config.train.adapter) / WEIGHTS) if config.train.adapter else {}
+    return load_file(Path(train.adapter) / ADAPTER_WEIGHTS) if train.adapter else {}
 
 
-def load_start(model: Any, config: Config) -> None:
-    """Put the weights of `train.adapter` into a PeftModel just made. Raises ConfigError where they do not fit."""
+def load_start(model: Any, train: TrainConfig) -> None:
+    """Load the weights of `train.adapter` into a new PeftModel. Raises ConfigError where they do not fit."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    weights = start_weights(config)
+    weights = start_weights(train)
     if not weights:
         return
-    made = get_peft_model_state_dict(model, save_embedding_layers=False)
-    odd = sorted(made.keys() ^ weights.keys())
-    odd += sorted(name for name in made.keys() & weights.keys() if made[name].shape != weights[name].shape)
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    odd = sorted(expected.keys() ^ weights.keys())
+    odd += sorted(name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape)
     if odd:
         raise ConfigError(
-            f"these targets are not those of the adapter {config.train.adapter}: {odd[0]} differs",
+            f"these targets are not those of the adapter {train.adapter}: {odd[0]} differs",
             where="train.lora.targets",
             todo="give the targets (and train.lora.extra) that it was trained with",
         )

@@ -1,12 +1,12 @@
-"""`checkpoints/step-N/`: complete or absent, never half.
+"""Saves and loads `checkpoints/step-N/`, which is complete or absent.
 
-    step-N/adapter/    loads in PEFT and vLLM like the finished one
-    step-N/state/      optimizer.safetensors, progress.json {step, fingerprint}; of a full tuning weights.safetensors,
-                       float32, in place of the adapter
+    step-N/adapter/    loads in PEFT and vLLM like the finished adapter
+    step-N/state/      optimizer.safetensors, progress.json {step, fingerprint}; for full tuning weights.safetensors,
+                       in float32, instead of the adapter
     step-N/COMPLETE    {file: sha256} of all of the above; written last, before the folder is renamed into place
 
-Learning rate, data order and random numbers are functions of the step, so the step is all that resume needs
-besides weights and optimizer state.
+Learning rate, data order and random numbers are functions of the step, so resuming needs only the step besides weights
+and optimizer state.
 """
 
 import json
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import RunError
-from pacos.records import disk_error, write_json
-from pacos.runs import file_sha256
+from pacos.files import disk_error, file_sha256, write_json
 from pacos.train.export.adapter import check_equal, write_adapter
-from pacos.train.model.fsdp import place_like
-from pacos.train.model.start import WEIGHTS
+from pacos.train.interfaces import method_of
+from pacos.train.model.fsdp import shard_like
+from pacos.train.model.start import ADAPTER_WEIGHTS
 from pacos.train.model.structure import trainable_parameters
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ log = logging.getLogger("pacos")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint. `optimizer` holds "<parameter>/<AdamW's name>" → tensor; `weights` an adapter's under
-    PEFT's names, a whole model's by parameter."""
+    """Weights and optimizer state after `step`, and the `fingerprint` of the run.
+
+    `optimizer` maps "<parameter>/<AdamW's name>" to tensors. `weights` are by parameter name; an adapter's that were
+    read from disk have PEFT's names.
+    """
 
     step: int
     fingerprint: dict[str, Any]
@@ -45,8 +48,8 @@ class Checkpoint:
     optimizer: "Mapping[str, torch.Tensor]"
 
 
-class Tensors(Mapping[str, "torch.Tensor"]):
-    """A safetensors file, of which each tensor is read when it is asked for: gigabytes that travel as a path."""
+class LazyTensors(Mapping[str, "torch.Tensor"]):
+    """A safetensors file whose tensors are read on access, so that gigabytes are sent to other processes as a path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,7 +59,7 @@ class Tensors(Mapping[str, "torch.Tensor"]):
         from safetensors import safe_open
 
         if not self.path.is_file():
-            raise RunError("is not seen by every process: full tuning needs one folder for all", where=str(self.path))
+            raise RunError("is not visible to every process: full tuning needs a shared folder", where=str(self.path))
         return safe_open(self.path, framework="pt")
 
     def __getitem__(self, name: str) -> "torch.Tensor":
@@ -70,35 +73,28 @@ class Tensors(Mapping[str, "torch.Tensor"]):
         return len(self._names)
 
 
-def save_checkpoint(
-    folder: Path,
-    model: Any,
-    weights: "dict[str, torch.Tensor]",
-    state: "dict[str, torch.Tensor]",
-    step: int,
-    fingerprint: dict[str, Any],
-    config: Config,
-) -> Path:
-    """`weights` by parameter and `state` as `optimizer_tensors` names it are whole and on the CPU.
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: Any, config: Config) -> Path:
+    """Write step-N, read it back, rename it into place; then remove complete ones beyond `train.keep`.
 
-    Write step-N aside, read it back, rename it into place; then remove complete ones beyond `train.keep`.
+    The checkpoint's tensors are full and on the CPU. Raises RunError for a full disk, or files that read back wrong.
     """
     from safetensors.torch import load_file, save_file
 
-    target = folder / f"step-{step}"
-    aside = folder / f".step-{step}.new"
+    target = folder / f"step-{checkpoint.step}"
+    aside = folder / f".step-{checkpoint.step}.new"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         (aside / "state").mkdir(parents=True)
-        kept = {"optimizer": state}
-        if config.train.method == "full":
-            kept["weights"] = weights
+        state = {"optimizer": checkpoint.optimizer}
+        if method_of(config.train).result == "adapter":
+            write_adapter(model, checkpoint.weights, config.student, aside / "adapter")
         else:
-            write_adapter(model, weights, config, aside / "adapter")
-        for name, tensors in kept.items():
-            save_file(tensors, aside / "state" / f"{name}.safetensors")
+            state["weights"] = checkpoint.weights
+        for name, tensors in state.items():
+            save_file(dict(tensors), aside / "state" / f"{name}.safetensors")
             check_equal(load_file(aside / "state" / f"{name}.safetensors"), tensors, where=str(aside / "state"))
-        write_json(aside / "state" / "progress.json", {"step": step, "fingerprint": fingerprint})
+        progress = {"step": checkpoint.step, "fingerprint": checkpoint.fingerprint}
+        write_json(aside / "state" / "progress.json", progress)
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         for path in files:
             _sync(path)
@@ -116,10 +112,10 @@ def save_checkpoint(
 
 
 def load_last_checkpoint(folder: Path, fingerprint: dict[str, Any]) -> Checkpoint | None:
-    """The newest complete checkpoint, or None. Raises RunError when it belongs to another run than this one."""
+    """The newest complete checkpoint, or None. Raises RunError where it belongs to another run."""
     for path in checkpoint_folders(folder):
         if damage := find_damage(path):
-            log.warning("passing over %s: %s", path, damage)
+            log.warning("ignoring the damaged checkpoint %s: %s", path, damage)
             continue
         checkpoint = _read(path)
         _check_same_run(checkpoint.fingerprint, fingerprint, where=path)
@@ -134,7 +130,7 @@ def checkpoint_folders(folder: Path) -> list[Path]:
 
 
 def find_damage(path: Path) -> str:
-    """Why a checkpoint must not be used; "" for one that is complete."""
+    """Why a checkpoint cannot be used; "" for a complete one."""
     try:
         listed = json.loads((path / "COMPLETE").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -148,30 +144,32 @@ def find_damage(path: Path) -> str:
 
 
 def restore(model: Any, optimizer: "torch.optim.Optimizer", checkpoint: Checkpoint) -> None:
-    """Put weights and optimizer state back, bit for bit, whether or not they were sharded then or are now."""
+    """Restore weights and optimizer state bit for bit, sharded or not, then or now."""
     import torch
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     parameters = trainable_parameters(model)
     if hasattr(model, "peft_config"):
-        held = get_peft_model_state_dict(model, save_embedding_layers=False)
-        set_peft_model_state_dict(model, {name: place_like(checkpoint.weights[name], held[name]) for name in held})
+        current = get_peft_model_state_dict(model, save_embedding_layers=False)
+        restored = {name: shard_like(checkpoint.weights[name], weight) for name, weight in current.items()}
+        set_peft_model_state_dict(model, restored)
     else:
         with torch.no_grad():
             for name, parameter in parameters.items():
-                parameter.copy_(place_like(checkpoint.weights[name], parameter))
+                parameter.copy_(shard_like(checkpoint.weights[name], parameter))
     names = list(checkpoint.optimizer)
     for name, parameter in parameters.items():
         state = {key.rpartition("/")[2]: checkpoint.optimizer[key] for key in names if key.rpartition("/")[0] == name}
         # AdamW counts its steps in a CPU tensor unless it is fused.
-        counts = parameter.device if optimizer.defaults["fused"] else "cpu"
+        counter_device = parameter.device if optimizer.defaults["fused"] else "cpu"
         optimizer.state[parameter] = {
-            key: place_like(tensor, parameter) if tensor.dim() else tensor.to(counts) for key, tensor in state.items()
+            key: shard_like(tensor, parameter) if tensor.dim() else tensor.to(counter_device)
+            for key, tensor in state.items()
         }
 
 
 def optimizer_tensors(model: Any, optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":
-    """AdamW's state as it lies in memory, sharded or whole, under "<parameter>/<AdamW's name>"."""
+    """AdamW's state as it is in memory, sharded or not, as "<parameter>/<AdamW's name>"."""
     return {
         f"{name}/{key}": tensor
         for name, parameter in trainable_parameters(model).items()
@@ -185,9 +183,9 @@ def _read(path: Path) -> Checkpoint:
     state = path / "state"
     progress = json.loads((state / "progress.json").read_text(encoding="utf-8"))
     if (state / "weights.safetensors").is_file():
-        weights, optimizer = (Tensors(state / f"{name}.safetensors") for name in ("weights", "optimizer"))
+        weights, optimizer = (LazyTensors(state / f"{name}.safetensors") for name in ("weights", "optimizer"))
         return Checkpoint(progress["step"], progress["fingerprint"], weights, optimizer)
-    adapter, moments = load_file(path / "adapter" / WEIGHTS), load_file(state / "optimizer.safetensors")
+    adapter, moments = load_file(path / "adapter" / ADAPTER_WEIGHTS), load_file(state / "optimizer.safetensors")
     return Checkpoint(progress["step"], progress["fingerprint"], adapter, moments)
 
 
@@ -195,9 +193,9 @@ def _check_same_run(found: dict[str, Any], wanted: dict[str, Any], *, where: Pat
     changed = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if changed:
         raise RunError(
-            f"these checkpoints were trained with another {', '.join(changed)}; going on would mix two runs",
+            f"these checkpoints were trained with another {', '.join(changed)}; resuming would mix two runs",
             where=str(where.parent),
-            todo="change it back to go on, remove that folder to start over, or choose another `name`",
+            todo="change it back to resume, remove that folder to start over, or choose another `name`",
         )
 
 

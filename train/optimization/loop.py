@@ -1,8 +1,4 @@
-"""The training loop: one optimizer step after another, each measured, none silent about what went wrong.
-
-What the loss of a step is, train/objectives.py says: packing, the number of passes and the number of processes do
-not change it.
-"""
+"""The training loop: optimizer steps with metrics, checkpoints, resume, and errors that name their cause."""
 
 import contextlib
 import logging
@@ -10,31 +6,38 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config, TrainConfig
 from pacos.errors import TrainingError
 from pacos.progress import bar
-from pacos.train.model.fsdp import gather, is_sharded, no_sync, whole
-from pacos.train.model.structure import flops_per_token, trainable_parameters
-from pacos.train.optimization.checkpoints import load_last_checkpoint, optimizer_tensors, restore, save_checkpoint
+from pacos.results import plain
+from pacos.train.interfaces import objective_of
+from pacos.train.model.fsdp import full_tensor, full_tensors, is_sharded, no_sync
+from pacos.train.model.structure import causal_model, flops_per_token, trainable_parameters
+from pacos.train.optimization.checkpoints import (
+    Checkpoint,
+    load_last_checkpoint,
+    optimizer_tensors,
+    restore,
+    save_checkpoint,
+)
 from pacos.train.optimization.held_out import held_out_loss
 from pacos.train.optimization.metrics import Meter, open_metrics, peak_flops
-from pacos.train.optimization.objectives import Objective, objective_of
-from pacos.train.packing.batch import Batch, collate
-from pacos.train.packing.plan import Plan, Step
+from pacos.train.optimization.non_finite import non_finite_error
+from pacos.train.optimization.runtime import Runtime
+from pacos.train.packing.batch import Batch
+from pacos.train.packing.plan import OptimizerStep, TrainingPlan
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator
 
 log = logging.getLogger("pacos")
 
 
 def learning_rate(step: int, total: int, train: TrainConfig) -> float:
-    """The rate of step 0 … total-1, as transformers' schedulers give it: warm-up from 0, then down to its end."""
+    """The rate of step 0 … total-1, as transformers' schedulers give it: warm-up from 0, then decay to its end."""
     warmup = min(math.ceil(train.warmup_ratio * total), total - 1)
     if step < warmup:
         return train.learning_rate * step / warmup
@@ -43,202 +46,157 @@ def learning_rate(step: int, total: int, train: TrainConfig) -> float:
     return train.learning_rate * (train.min_lr_ratio + (1 - train.min_lr_ratio) * shape[train.schedule])
 
 
-def train_loop(
-    model: Any,
-    pad_id: int,
-    plan: Plan,
-    config: Config,
-    accelerator: "Accelerator",
-    folder: Path,
-    fingerprint: dict[str, Any],
-) -> None:
-    """Train to the plan's end, from the last complete checkpoint in `folder` if there is one.
+class Trainer:
+    """Trains one model. Every process has one and calls the same methods in the same order."""
 
-    Writes `metrics.jsonl` and `checkpoints/` there. Raises TrainingError for a non-finite loss or gradient, and
-    RunError where the checkpoints belong to another run.
-    """
-    train, total, main = config.train, len(plan.steps), accelerator.is_main_process
-    objective = objective_of(train)
-    optimizer = build_optimizer(model, train, accelerator)
-    start = resume(model, optimizer, accelerator, folder / "checkpoints", fingerprint)
-    wrapped = model if is_sharded(model) else accelerator.prepare(model)
-    meter = Meter(flops_per_token(model), peak_flops(accelerator), plan.steps_per_epoch)
-    with contextlib.ExitStack() as closing:
-        metrics = closing.enter_context(open_metrics(folder / "metrics.jsonl", start)) if main else None
-        progress = closing.enter_context(bar("train", total, "steps", initial=start, disable=not main))
-        began, batches = time.monotonic(), step_batches(plan, start, pad_id, accelerator)
-        for number, step in enumerate(plan.steps[start:], start + 1):
-            seed_dropout(config.seed, number - 1, accelerator.process_index)
-            learnt = learn(wrapped, step, batches, objective, train, accelerator)
-            # While the device still computes.
-            batches = step_batches(plan, number, pad_id, accelerator)
-            loss, *values, norm = learnt.tolist()
-            figures = dict(zip(objective.figures, values, strict=True))
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                what = f"step {number}: loss {loss}, norm {norm}"
-                raise_non_finite(wrapped, step, pad_id, objective, accelerator, what=what)
-            rate = learning_rate(number - 1, total, train)
-            update(optimizer, rate)
-            measured = meter.measure(number, step, time.monotonic() - began, loss=loss, norm=norm, rate=rate)
-            began = time.monotonic()
-            line = asdict(measured) | figures | {f"eval_{name}": 0.0 for name in figures if plan.held_out}
-            due = number % train.save_steps == 0 or number == total
-            if due and plan.held_out:
-                line |= held_out_loss(wrapped, plan.held_out, pad_id, objective, accelerator)
-            if metrics:
-                metrics.write(line)
-            accelerator.log({f"train/{name}": value for name, value in line.items()}, step=number)
-            mfu = f", MFU {measured.mfu:.1%}" if measured.mfu else ""
-            progress.set_postfix_str(f"loss {loss:.3f}, {measured.tokens_per_s:,.0f} tokens/s{mfu}", refresh=False)
-            progress.update()
-            if due:
-                weights = gather(trainable_parameters(model), keep=main)
-                state = gather(optimizer_tensors(model, optimizer), keep=main)
-                if main:
-                    save_checkpoint(folder / "checkpoints", model, weights, state, number, fingerprint, config)
-                accelerator.wait_for_everyone()
+    def __init__(self, model: Any, config: Config, runtime: Runtime) -> None:
+        self.model, self.config, self.train, self.runtime = model, config, config.train, runtime
+        self.accelerator = runtime.accelerator
+        self.loss = objective_of(config.train).loss(config.train)
+        self.optimizer = build_optimizer(model, config.train, fused=runtime.accelerator.device.type == "cuda")
+
+    def run(self, plan: TrainingPlan, folder: Path, fingerprint: dict[str, Any]) -> None:
+        """Train to the plan's end, from the last complete checkpoint in `folder` if there is one.
+
+        Writes `metrics.jsonl` and `checkpoints/` there. Raises TrainingError for a non-finite loss or gradient, and
+        RunError where the checkpoints belong to another run.
+        """
+        total, is_main = len(plan.steps), self.runtime.is_main
+        start = self.resume(folder / "checkpoints", fingerprint)
+        self.wrapped = self.model if is_sharded(self.model) else self.accelerator.prepare(self.model)
+        meter = Meter(flops_per_token(self.model), peak_flops(self.accelerator), plan.steps_per_epoch)
+        with contextlib.ExitStack() as stack:
+            metrics = stack.enter_context(open_metrics(folder / "metrics.jsonl", start)) if is_main else None
+            progress = stack.enter_context(bar("train", total, "steps", initial=start, disable=not is_main))
+            began, batches = time.monotonic(), self.collate(plan, start)
+            for number, step in enumerate(plan.steps[start:], start + 1):
+                seed_step(self.config.seed, number - 1, self.runtime.process)
+                results = self.compute_gradients(step, batches)
+                # While the device is still computing.
+                batches = self.collate(plan, number)
+                loss, figures, norm = self.check_finite(results.tolist(), number, step)
+                rate = learning_rate(number - 1, total, self.train)
+                self.apply_gradients(rate)
+                measured = meter.measure(number, step, time.monotonic() - began, loss=loss, norm=norm, rate=rate)
                 began = time.monotonic()
+                line = plain(measured) | figures
+                is_due = number % self.train.save_steps == 0 or number == total
+                if plan.held_out:
+                    line |= self.evaluate(plan.held_out) if is_due else {f"eval_{name}": 0.0 for name in figures}
+                if metrics:
+                    metrics.write(line)
+                self.accelerator.log({f"train/{name}": value for name, value in line.items()}, step=number)
+                mfu = f", MFU {measured.mfu:.1%}" if measured.mfu else ""
+                progress.set_postfix_str(f"loss {loss:.3f}, {measured.tokens_per_s:,.0f} tokens/s{mfu}", refresh=False)
+                progress.update()
+                if is_due:
+                    self.save(folder / "checkpoints", number, fingerprint)
+                    began = time.monotonic()
+
+    def resume(self, folder: Path, fingerprint: dict[str, Any]) -> int:
+        """Restore the last complete checkpoint on every process; returns the steps done. Only the main one reads."""
+        from accelerate.utils import broadcast_object_list
+
+        found = [load_last_checkpoint(folder, fingerprint) if self.runtime.is_main else None]
+        broadcast_object_list(found)
+        checkpoint = found[0]
+        if checkpoint is None:
+            return 0
+        restore(self.model, self.optimizer, checkpoint)
+        if self.runtime.is_main:
+            log.info("resuming after step %d", checkpoint.step)
+        return checkpoint.step
+
+    def collate(self, plan: TrainingPlan, index: int) -> list[Batch]:
+        """This process's micro-batches of step `index`, from 0; none after the last."""
+        return self.runtime.collate_step(plan.steps[index]) if index < len(plan.steps) else []
+
+    def compute_gradients(self, step: OptimizerStep, batches: Sequence[Batch]) -> "torch.Tensor":
+        """Compute and clip the gradients of a step's loss; returns [loss, figures …, norm before clipping].
+
+        Loss and figures are those of all processes. Gradients cross the network once, in the last micro-batch, and the
+        device is not waited for. Raises TrainingError where a micro-batch does not fit in memory.
+        """
+        import torch
+
+        accelerator, count = self.accelerator, self.loss.count(step.units)
+        micro_batches = step.micro_batches(self.runtime.process)
+        totals = torch.zeros(1 + len(self.loss.figures), device=accelerator.device)
+        try:
+            for number, (rows, batch) in enumerate(zip(micro_batches, batches, strict=True), 1):
+                examples = [example for row in rows for example in row]
+                with contextlib.nullcontext() if number == len(batches) else self.without_sync():
+                    loss, figures = self.loss.sums(self.wrapped, self.runtime.to_device(batch), examples)
+                    # DDP and FSDP average gradients over processes; the sum is wanted.
+                    accelerator.backward(loss * (accelerator.num_processes / count))
+                totals += torch.cat([loss.detach()[None], figures])
+        except torch.OutOfMemoryError as failure:
+            raise self.out_of_memory(batches) from failure
+        parameters = list(trainable_parameters(self.wrapped).values())
+        norm = full_tensor(accelerator.clip_grad_norm_(parameters, self.train.max_grad_norm))
+        means = accelerator.reduce(totals, "sum") / count
+        return torch.cat([means, norm.to(means.dtype)[None]])
+
+    def without_sync(self) -> contextlib.AbstractContextManager[None]:
+        """Accumulate gradients on each process without reducing them."""
+        return no_sync(self.wrapped) if is_sharded(self.wrapped) else self.accelerator.no_sync(self.wrapped)  # type: ignore[no-any-return]
+
+    def check_finite(
+        self, results: list[float], number: int, step: OptimizerStep
+    ) -> tuple[float, dict[str, float], float]:
+        """(loss, figures by name, norm) of a step. Raises TrainingError where loss or norm is not finite."""
+        loss, *values, norm = results
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = f"step {number}: loss {loss}, norm {norm}"
+            raise non_finite_error(self.wrapped, step, self.loss, self.runtime, what)
+        return loss, dict(zip(self.loss.figures, values, strict=True)), norm
+
+    def apply_gradients(self, rate: float) -> None:
+        """One optimizer step at this learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def evaluate(self, held_out: Sequence[OptimizerStep]) -> dict[str, float]:
+        """Loss and figures on the held-out examples."""
+        return held_out_loss(self.wrapped, held_out, self.loss, self.runtime)
+
+    def save(self, folder: Path, step: int, fingerprint: dict[str, Any]) -> None:
+        """Save a checkpoint; every process takes part in gathering it, the main one writes."""
+        is_main = self.runtime.is_main
+        weights = full_tensors(trainable_parameters(self.model), keep=is_main)
+        state = full_tensors(optimizer_tensors(self.model, self.optimizer), keep=is_main)
+        if is_main:
+            save_checkpoint(folder, Checkpoint(step, fingerprint, weights, state), self.model, self.config)
+        self.accelerator.wait_for_everyone()
+
+    def out_of_memory(self, batches: Sequence[Batch]) -> TrainingError:
+        """The error for a micro-batch that does not fit in memory, with settings that need less."""
+        largest, train = max(batch.ids.numel() for batch in batches), self.train
+        ways = [f"train.pack_tokens={max(train.row_tokens, train.pack_tokens // 2)}"]
+        ways += [] if causal_model(self.model).is_gradient_checkpointing else ["train.checkpointing=true"]
+        return TrainingError(
+            f"a micro-batch of {largest:,} tokens does not fit in the device's memory",
+            where="train.pack_tokens",
+            todo=f"try {' or '.join(ways)}: neither changes the result, and the run resumes from its checkpoint",
+        )
 
 
-def step_batches(plan: Plan, index: int, pad_id: int, accelerator: "Accelerator") -> list[Batch]:
-    """This process's passes of step `index`, from 0; none after the last."""
-    if index >= len(plan.steps):
-        return []
-    step = plan.steps[index]
-    return [collate(rows, step.layout.width, pad_id) for rows in step.passes(accelerator.process_index)]
-
-
-def build_optimizer(model: Any, train: TrainConfig, accelerator: "Accelerator") -> "torch.optim.AdamW":
+def build_optimizer(model: Any, train: TrainConfig, *, fused: bool) -> "torch.optim.AdamW":
+    """AdamW over the trainable parameters; biases and the weights of norms do not decay, as is usual."""
     import torch
 
     parameters = list(trainable_parameters(model).values())
-    # As everywhere: biases and the weights of norms do not decay.
     groups = [
         {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": train.weight_decay},
         {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
     ]
-    fused = accelerator.device.type == "cuda"
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=train.learning_rate, fused=fused)
 
 
-def resume(
-    model: Any,
-    optimizer: "torch.optim.Optimizer",
-    accelerator: "Accelerator",
-    folder: Path,
-    fingerprint: dict[str, Any],
-) -> int:
-    """Restore the last complete checkpoint on every process; returns the steps done. Only the main process reads."""
-    from accelerate.utils import broadcast_object_list
-
-    found = [load_last_checkpoint(folder, fingerprint) if accelerator.is_main_process else None]
-    broadcast_object_list(found)
-    checkpoint = found[0]
-    if checkpoint is None:
-        return 0
-    restore(model, optimizer, checkpoint)
-    if accelerator.is_main_process:
-        log.info("going on after step %d", checkpoint.step)
-    return checkpoint.step
-
-
-def seed_dropout(seed: int, step: int, process: int) -> None:
-    """Random numbers are a function of the step, so that resume needs no generator state."""
+def seed_step(seed: int, step: int, process: int) -> None:
+    """Seed torch as a function of the step, so that resuming needs no generator state."""
     import torch
 
     torch.manual_seed(random.Random(f"{seed}:{step}:{process}").getrandbits(63))
-
-
-def learn(
-    wrapped: Any,
-    step: Step,
-    batches: Sequence[Batch],
-    objective: Objective,
-    train: TrainConfig,
-    accelerator: "Accelerator",
-) -> "torch.Tensor":
-    """Gradients of the step's loss, clipped. Returns loss and figures over all processes, and the norm before clipping.
-
-    Gradients cross the network once, in the last pass, and the device is not waited for. Raises TrainingError where a
-    pass does not fit in memory.
-    """
-    import torch
-
-    passes = step.passes(accelerator.process_index)
-    totals = torch.zeros(1 + len(objective.figures), device=accelerator.device)
-    try:
-        for number, (rows, batch) in enumerate(zip(passes, batches, strict=True), 1):
-            examples = [example for row in rows for example in row]
-            with contextlib.nullcontext() if number == len(batches) else unsynchronized(wrapped, accelerator):
-                loss, figures = objective.sums(wrapped, batch.to(accelerator.device), examples)
-                # DDP and FSDP average gradients over processes; the sum is wanted.
-                accelerator.backward(loss * (accelerator.num_processes / objective.count(step)))
-            totals += torch.cat([loss.detach()[None], figures])
-    except torch.OutOfMemoryError as failure:
-        raise out_of_memory(batches, train) from failure
-    norm = whole(accelerator.clip_grad_norm_(list(trainable_parameters(wrapped).values()), train.max_grad_norm))
-    means = accelerator.reduce(totals, "sum") / objective.count(step)
-    return torch.cat([means, norm.to(means.dtype)[None]])
-
-
-def unsynchronized(wrapped: Any, accelerator: "Accelerator") -> contextlib.AbstractContextManager[None]:
-    return no_sync(wrapped) if is_sharded(wrapped) else accelerator.no_sync(wrapped)  # type: ignore[no-any-return]
-
-
-def update(optimizer: "torch.optim.Optimizer", rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad()
-
-
-def out_of_memory(batches: Sequence[Batch], train: TrainConfig) -> TrainingError:
-    largest = max(batch.ids.numel() for batch in batches)
-    ways = [f"train.pack_tokens={max(train.row_tokens, train.pack_tokens // 2)}"]
-    ways += [] if train.checkpointing is True else ["train.checkpointing=true"]
-    return TrainingError(
-        f"the device's memory does not hold a pass of {largest:,} tokens",
-        where="train.pack_tokens",
-        todo=f"try {' or '.join(ways)}: neither changes what is learnt, and the run goes on from its checkpoint",
-    )
-
-
-def raise_non_finite(
-    wrapped: Any, step: Step, pad_id: int, objective: Objective, accelerator: "Accelerator", *, what: str
-) -> NoReturn:
-    """Run each row of the step alone to find those whose loss or gradient is not finite, and stop with their names.
-
-    Processes that share a model's weights run every row together; others only their own rows.
-    """
-    import torch
-    from accelerate.utils import gather_object
-
-    guilty: list[str] = []
-    shares = step.layout.passes[accelerator.process_index]
-    mine = [step.units[index] for rows in shares for row in rows for index in row]
-    together = is_sharded(wrapped)
-    model = wrapped if together else accelerator.unwrap_model(wrapped)
-    parameters = list(trainable_parameters(model).values())
-    with contextlib.nullcontext() if together else accelerator.no_sync(wrapped):
-        for unit in step.units if together else mine:
-            model.zero_grad()
-            batch = collate([unit], step.layout.width, pad_id).to(accelerator.device)
-            loss, _ = objective.sums(model, batch, unit)
-            loss.backward()
-            gradients = [whole(parameter.grad) for parameter in parameters if parameter.grad is not None]
-            if not all(bool(torch.isfinite(tensor).all()) for tensor in [loss, *gradients]):
-                guilty.append(unit[0].row)
-    if not together:
-        guilty = gather_object(guilty)
-    if len(guilty) == len(step.units):
-        cause, todo = "every row of the step does it: the weights are broken", "lower train.learning_rate"
-    elif guilty:
-        cause, todo = f"caused by {some(guilty)}", "look at these rows, mend or remove them"
-    else:
-        rows = some([unit[0].row for unit in step.units])
-        cause, todo = f"no row does it alone; the step took {rows}", "lower train.learning_rate"
-    raise TrainingError(f"not finite at {what}; {cause}", todo=todo)
-
-
-def some(rows: Sequence[str], limit: int = 16) -> str:
-    return ", ".join(rows[:limit]) + (f" and {len(rows) - limit} more" if len(rows) > limit else "")

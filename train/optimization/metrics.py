@@ -1,16 +1,17 @@
-"""What a training step reports: its loss and the work it took, measured against what the device could do."""
+"""Measures optimizer steps for `metrics.jsonl`: loss, work done, and utilisation of the device."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pacos.records import JsonlWriter, read_jsonl, write_jsonl
-from pacos.train.packing.plan import Step
+from pacos.files import JsonlWriter, read_jsonl, write_jsonl
+from pacos.results.training import TrainingStep
+from pacos.train.packing.plan import OptimizerStep
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# Dense bfloat16 peak of one GPU, FLOP/s, from the makers' data sheets; the first name that fits is taken.
+# Dense bfloat16 peak of one GPU in FLOP/s, from the vendors' data sheets; the first name that matches is used.
 PEAK_FLOPS = {
     "B200": 2250e12,
     "H200": 989e12,
@@ -23,46 +24,22 @@ PEAK_FLOPS = {
 
 
 @dataclass(frozen=True, slots=True)
-class StepMetrics:
-    """A line of `metrics.jsonl`, before the objective's own figures. `loss` in nats per learnt token (dpo: per pair).
-
-    `tokens` are those of the examples; `computed_tokens` count a shared prefix once per pack. `fill` is their share of
-    the positions computed, padding included. `eval_loss` is that of the held-out examples, 0.0 in steps that do not
-    measure it. `mfu` counts computed tokens; 0.0 where the device's peak is unknown.
-    """
-
-    step: int
-    epoch: float
-    loss: float
-    eval_loss: float
-    learning_rate: float
-    grad_norm: float
-    examples: int
-    tokens: int
-    computed_tokens: int
-    response_tokens: int
-    fill: float
-    tokens_per_s: float
-    mfu: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Meter:
-    """`flops` to train on a token, of `peak` a second on all devices together."""
+    """Measures steps; `flops` to train one token, `peak` FLOP/s of all devices together."""
 
     flops: int
     peak: float
     steps_per_epoch: int
 
-    def measure(self, number: int, step: Step, seconds: float, *, loss: float, norm: float, rate: float) -> StepMetrics:
-        """Of step `number`, from 1."""
+    def measure(
+        self, number: int, step: OptimizerStep, seconds: float, *, loss: float, norm: float, rate: float
+    ) -> TrainingStep:
+        """The metrics of step `number`, counted from 1."""
         layout = step.layout
-        return StepMetrics(
+        return TrainingStep(
             step=number,
             epoch=round(number / self.steps_per_epoch, 4),
             loss=loss,
-            eval_loss=0.0,
             learning_rate=rate,
             grad_norm=norm,
             examples=len(step.units),

@@ -1,4 +1,4 @@
-"""One forward pass as tensors: ids at their true positions, who sees whom, and which positions learn what."""
+"""Collates one micro-batch: packed ids at their true positions, segment ids for the attention mask, and labels."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,8 +14,11 @@ PADDING = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A document's flat positions `start` … `end`, and those of the prefix that it sees, if any."""
+class Segment:
+    """Flat positions `start` … `end` of an example's own tokens or of a shared prefix, and those of its prefix, if any.
+
+    `length` counts the positions that its last token attends.
+    """
 
     start: int
     end: int
@@ -28,36 +31,37 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`ids`, `positions`, `documents` and `seen` are [rows, width] int64.
+    """A micro-batch. `ids`, `positions`, `segment_ids` and `prefix_ids` are [rows, width] int64.
 
-    A document is an example's own tokens, or a prefix that several share, numbered per row; padding is one of its
-    own. A token sees its document and `seen`, the prefix of it, up to itself; without one, `seen` is its document.
-    `learnt` [n] are the flat positions (row × width + column) that predict a learnt token, `targets` [n] the tokens,
-    row by row and example by example. A prefix's last position predicts a token of each example that begins there.
-    `spans` are the documents, for attention that takes them one by one.
+    A segment is an example's own tokens, or a prefix that several share, numbered per row; padding is a segment of its
+    own. A token attends its own segment up to itself, and the segment `prefix_ids`, its prefix; without a prefix,
+    `prefix_ids` is its own segment.
+    `label_positions` [n] are the flat positions (row × width + column) whose logits predict `labels` [n], row by row
+    and example by example. A prefix's last position predicts the first own token of each example that has it.
+    `segments` lists the segments for attention that computes them one by one.
     """
 
     ids: "torch.Tensor"
     positions: "torch.Tensor"
-    documents: "torch.Tensor"
-    seen: "torch.Tensor"
-    learnt: "torch.Tensor"
-    targets: "torch.Tensor"
-    spans: "list[Span]"
+    segment_ids: "torch.Tensor"
+    prefix_ids: "torch.Tensor"
+    label_positions: "torch.Tensor"
+    labels: "torch.Tensor"
+    segments: "list[Segment]"
 
     def to(self, device: "torch.device") -> "Batch":
-        """Without waiting for the copy, which takes pinned memory."""
-        tensors = [name for name in self.__slots__ if name != "spans"]
+        """A copy on `device`, made asynchronously."""
+        tensors = [name for name in self.__slots__ if name != "segments"]
         return replace(self, **{name: to_device(getattr(self, name), device) for name in tensors})  # type: ignore
 
 
 def to_device(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
-    """A copy that nobody waits for takes pinned memory."""
+    """Copy without waiting, which requires pinned memory."""
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def int64_tensor(values: Sequence[Any]) -> "torch.Tensor":
-    """torch.tensor takes four times as long over a list."""
+    """A tensor of integers; through numpy, because torch.tensor takes four times as long over a list."""
     import numpy
     import torch
 
@@ -65,65 +69,65 @@ def int64_tensor(values: Sequence[Any]) -> "torch.Tensor":
 
 
 def collate(rows: Sequence[Sequence[Example]], width: int, pad_id: int) -> Batch:
-    """Lay examples one after another in each row, a prefix before the first that shares it; fill up with padding."""
-    laid = [RowBuilder() for _ in rows]
-    for builder, row in zip(laid, rows, strict=True):
+    """Concatenate the examples of each row, a prefix before the first that shares it, and pad to `width`."""
+    packed = [RowBuilder() for _ in rows]
+    for builder, row in zip(packed, rows, strict=True):
         for example in row:
             builder.add(example)
-    blank = {"ids": pad_id, "positions": 0, "documents": PADDING, "seen": PADDING}
+    padding = {"ids": pad_id, "positions": 0, "segment_ids": PADDING, "prefix_ids": PADDING}
     padded = {
-        name: int64_tensor([getattr(row, name) + [pad] * (width - len(row.ids)) for row in laid])
-        for name, pad in blank.items()
+        name: int64_tensor([getattr(row, name) + [pad] * (width - len(row.ids)) for row in packed])
+        for name, pad in padding.items()
     }
-    learnt = [number * width + place for number, row in enumerate(laid) for place in row.learnt]
-    targets = [token for row in laid for token in row.targets]
+    label_positions = [number * width + place for number, row in enumerate(packed) for place in row.label_positions]
     return Batch(
         **padded,
-        learnt=int64_tensor(learnt),
-        targets=int64_tensor(targets),
-        spans=[span for number, row in enumerate(laid) for span in row.spans(number * width, width)],
+        label_positions=int64_tensor(label_positions),
+        labels=int64_tensor([token for row in packed for token in row.labels]),
+        segments=[segment for number, row in enumerate(packed) for segment in row.segments(number * width, width)],
     )
 
 
 class RowBuilder:
-    """A row as it grows; the fields are those of Batch, `learnt` counted from the row's start."""
+    """A row under construction; the fields are those of Batch, `label_positions` counted from the row's start."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.positions: list[int] = []
-        self.documents: list[int] = []
-        self.seen: list[int] = []
-        self.learnt: list[int] = []
-        self.targets: list[int] = []
+        self.segment_ids: list[int] = []
+        self.prefix_ids: list[int] = []
+        self.label_positions: list[int] = []
+        self.labels: list[int] = []
         self._starts: list[int] = []
         self._prefixes: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def add(self, example: Example) -> None:
-        prefix = tuple(example.ids[: example.shared])
+        """Append an example, and its prefix where the row does not have it yet."""
+        prefix = tuple(example.ids[: example.prefix_length])
         if prefix and prefix not in self._prefixes:
-            self._prefixes[prefix] = self._lay(prefix, 0, None)
-        prefix_start, prefix_document = self._prefixes.get(prefix, (0, None))
-        start, _ = self._lay(example.ids[example.shared :], example.shared, prefix_document)
-        places = [*range(prefix_start, prefix_start + example.shared), *range(start, len(self.ids))]
+            self._prefixes[prefix] = self._append(prefix, 0, None)
+        prefix_start, prefix_id = self._prefixes.get(prefix, (0, None))
+        start, _ = self._append(example.ids[example.prefix_length :], example.prefix_length, prefix_id)
+        places = [*range(prefix_start, prefix_start + example.prefix_length), *range(start, len(self.ids))]
         # Position t predicts token t + 1.
-        self.learnt += places[example.learnt - 1 : -1]
-        self.targets += example.ids[example.learnt :]
+        self.label_positions += places[example.prompt_length - 1 : -1]
+        self.labels += example.ids[example.prompt_length :]
 
-    def _lay(self, ids: Sequence[int], position: int, seen: int | None) -> tuple[int, int]:
-        """Append a document; returns where it starts and its number."""
-        start, document = len(self.ids), self.documents[-1] + 1 if self.documents else 0
+    def _append(self, ids: Sequence[int], position: int, prefix_id: int | None) -> tuple[int, int]:
+        """Append a segment; returns where it starts and its id."""
+        start, segment_id = len(self.ids), self.segment_ids[-1] + 1 if self.segment_ids else 0
         self.ids += ids
         self.positions += range(position, position + len(ids))
-        self.documents += [document] * len(ids)
-        self.seen += [document if seen is None else seen] * len(ids)
+        self.segment_ids += [segment_id] * len(ids)
+        self.prefix_ids += [segment_id if prefix_id is None else prefix_id] * len(ids)
         self._starts.append(start)
-        return start, document
+        return start, segment_id
 
-    def spans(self, offset: int, width: int) -> "list[Span]":
-        """Its documents, padding among them, at flat positions from `offset` on."""
+    def segments(self, offset: int, width: int) -> "list[Segment]":
+        """The row's segments, padding included, at flat positions from `offset` on."""
         bounds = [offset + start for start in (*self._starts, len(self.ids), width)]
-        pieces = list(itertools.pairwise(bounds))
-        prefixes = [pieces[self.seen[start]] for start in self._starts]
-        documents = zip(pieces, prefixes, strict=False)
-        spans = [Span(*piece, prefix if prefix != piece else (0, 0)) for piece, prefix in documents]
-        return spans + ([Span(*pieces[-1])] if pieces[-1][0] < pieces[-1][1] else [])
+        spans = list(itertools.pairwise(bounds))
+        prefixes = [spans[self.prefix_ids[start]] for start in self._starts]
+        with_prefix = zip(spans, prefixes, strict=False)
+        segments = [Segment(*span, prefix if prefix != span else (0, 0)) for span, prefix in with_prefix]
+        return segments + ([Segment(*spans[-1])] if spans[-1][0] < spans[-1][1] else [])

@@ -1,7 +1,7 @@
-"""Template text that many examples begin with: found from their ids, to be computed once per row of a pack.
+"""Finds template text that many examples begin with, from their ids, to be computed once per packed row.
 
-An example whose first `shared` ids are a prefix of others attends that prefix and itself, at its true positions:
-exactly what it would see alone. It holds only while each example would compute the same prefix, so not under
+An example whose first `prefix_length` ids are a shared prefix attends that prefix and itself, at its true positions:
+exactly what it would attend alone. That holds only while every example would compute the same prefix, so not under
 dropout or noise. Precedent for pairs of answers: arXiv 2410.20305.
 """
 
@@ -11,33 +11,37 @@ from dataclasses import replace
 
 from pacos.config import TrainConfig
 from pacos.train.data.examples import Example
+from pacos.train.interfaces import objective_of
 
 
 def share_prefixes(examples: Sequence[Example], train: TrainConfig) -> list[Example]:
-    """The same examples, each saying how many of its first ids it shares; none does where that would not be exact."""
+    """The same examples with `prefix_length` set; 0 everywhere under dropout or noise, where sharing is not exact."""
     if train.dropout or train.neftune_alpha or not examples:
         return list(examples)
-    if train.objective == "dpo":
-        return share_in_pairs(examples)
+    return objective_of(train).share_prefixes(examples, train)
+
+
+def share_in_rows(examples: Sequence[Example], train: TrainConfig) -> list[Example]:
+    """Share the prefixes of examples that are packed together."""
     mean = sum(len(example.ids) for example in examples) / len(examples)
     together = min(train.batch_size, len(examples), train.pack_tokens / mean)
-    shared = find_prefixes([example.ids for example in examples], together)
-    return [replace(example, shared=length) for example, length in zip(examples, shared, strict=True)]
+    lengths = find_prefixes([example.ids for example in examples], together)
+    return [replace(example, prefix_length=length) for example, length in zip(examples, lengths, strict=True)]
 
 
 def share_in_pairs(examples: Sequence[Example]) -> list[Example]:
-    """Chosen and rejected share all they have in common: the prompt, and how the answers begin."""
-    shared = [
+    """Share all that chosen and rejected have in common: the prompt, and any common start of the responses."""
+    lengths = [
         common_length(chosen.ids[:-1], rejected.ids[:-1])
         for chosen, rejected in zip(examples[::2], examples[1::2], strict=True)
     ]
-    return [replace(example, shared=shared[number // 2]) for number, example in enumerate(examples)]
+    return [replace(example, prefix_length=lengths[number // 2]) for number, example in enumerate(examples)]
 
 
 def find_prefixes(sequences: Sequence[list[int]], together: float) -> list[int]:
-    """How many of its first ids each sequence shares with enough others, where `together` sequences lie in a row.
+    """Lengths of the prefixes to share, one per sequence, where `together` sequences are packed into a row.
 
-    A longer prefix of fewer sequences is taken where it saves more tokens than the shorter one of all of them:
+    A longer prefix of fewer sequences is preferred where it saves more tokens than a shorter one of more sequences:
     each prefix is stored once, and saves its length in every other sequence that has it.
     """
     order = sorted(range(len(sequences)), key=lambda index: sequences[index])
@@ -47,7 +51,7 @@ def find_prefixes(sequences: Sequence[list[int]], together: float) -> list[int]:
         expected = together * len(group) / len(sequences)
         if expected <= 1:
             return
-        # Sorted, all of a group share what its first and last do; one id at least stays the sequence's own.
+        # In sorted order a group shares what its first and last share; at least one id stays the sequence's own.
         length = common_length(sequences[group[0]][:-1], sequences[group[-1]][:-1])
         if (expected - 1) * length > expected * outer:
             outer = length
@@ -62,5 +66,6 @@ def find_prefixes(sequences: Sequence[list[int]], together: float) -> list[int]:
 
 
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
     pairs = zip(first, second, strict=False)
     return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
