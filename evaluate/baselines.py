@@ -1,20 +1,21 @@
-"""Scores that need no model: what a model has to beat.
+"""What a model's scores are read against: baselines that copy, and published figures.
 
-Published ROUGE-L on the default track (Tk-Instruct README): copying the input 14.20, copying the output of the
-task's first demonstration 28.54.
+Copying the input scores 14.20 on the default track, and copying the output of the task's first demonstration 28.54
+(ROUGE-L, Tk-Instruct README). Published figures are shown next to our own and never as measured here: Self-Instruct
+(Wang et al. 2212.10560, Table 3) zero-shot, 1,024 tokens, nothing cut; Tk-Instruct (README of its repository, updated
+script) with definition and two positive examples, where the GPT-3 row cuts each answer at the first period.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
 from pacos.config import SuiteConfig
-from pacos.evaluate.evaluation import Evaluation, Settings
+from pacos.evaluate.evaluation import write_evaluation
+from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L
 from pacos.evaluate.models import COPY_DEMONSTRATION, COPY_INPUT
-from pacos.evaluate.score import metrics
 from pacos.records import Prediction, write_jsonl
+from pacos.results.evaluation import NO_PROMPT, Evaluation, EvaluationSettings, PublishedScore
 from pacos.superni.tasks import Instance, Suite
-
-NO_PROMPT = "none"
 
 ANSWERS: dict[str, Callable[[Instance], str]] = {
     COPY_INPUT: lambda instance: instance.input,
@@ -23,14 +24,14 @@ ANSWERS: dict[str, Callable[[Instance], str]] = {
 
 
 def baselines(suite: Suite) -> list[str]:
-    """Those that can answer the whole suite."""
+    """Names of the baselines that can answer the whole suite."""
     has_demonstrations = all(instance.positive for instance in suite.instances)
     return [COPY_INPUT, COPY_DEMONSTRATION] if has_demonstrations else [COPY_INPUT]
 
 
 def write_baseline(name: str, suite_config: SuiteConfig, suite: Suite, folder: Path) -> None:
-    """Write the predictions and the evaluation's record to `folder`."""
-    settings = Settings(
+    """Write a baseline's predictions and the record of the evaluation to `folder`."""
+    settings = EvaluationSettings(
         model=name,
         base="",
         base_sha256="",
@@ -47,13 +48,12 @@ def write_baseline(name: str, suite_config: SuiteConfig, suite: Suite, folder: P
     )
     rows = [_answered(name, suite_config.name, instance) for instance in suite.instances]
     write_jsonl(folder / "predictions.jsonl", rows)
-    Evaluation(settings).write(folder)
+    write_evaluation(folder, Evaluation(settings))
 
 
 def _answered(name: str, suite: str, instance: Instance) -> Prediction:
     raw = ANSWERS[name](instance)
     text = raw.strip()
-    rouge, exact = metrics(text, instance.references)
     return Prediction(
         model=name,
         suite=suite,
@@ -64,7 +64,45 @@ def _answered(name: str, suite: str, instance: Instance) -> Prediction:
         prediction=text,
         raw=raw,
         references=list(instance.references),
-        rougeL=rouge,
-        exact_match=exact,
+        rougeL=ROUGE_L.measure(text, instance.references),
+        exact_match=EXACT_MATCH.measure(text, instance.references),
         finish_reason="stop",
     )
+
+
+TABLE_3 = "Self-Instruct, Table 3"
+TK_README = "Tk-Instruct README"
+
+DEFAULT_TRACK = (
+    ("T5-LM 11B", 25.7, TABLE_3),
+    ("GPT-3 175B", 6.8, TABLE_3),
+    ("T0 11B", 33.1, TABLE_3),
+    ("GPT-3 + T0 training", 37.9, TABLE_3),
+    ("GPT-3 Self-Instruct", 39.9, TABLE_3),
+    ("InstructGPT-001", 40.8, TABLE_3),
+    ("Tk-Instruct 11B", 46.0, TABLE_3),
+    ("GPT-3 + SuperNI training", 49.5, TABLE_3),
+    ("GPT-3 Self-Instruct + SuperNI training", 51.6, TABLE_3),
+    ("copy input", 14.20, TK_README),
+    ("copy demonstration", 28.54, TK_README),
+    ("T5-LM 11B", 30.16, TK_README),
+    ("T0 11B", 32.28, TK_README),
+    ("GPT-3 175B", 45.05, TK_README),
+    ("InstructGPT", 52.06, TK_README),
+    ("Tk-Instruct 3B", 54.33, TK_README),
+    ("Tk-Instruct 11B", 60.07, TK_README),
+)
+XLINGUAL_TRACK = (
+    ("copy input", 5.44, TK_README),
+    ("copy demonstration", 50.31, TK_README),
+    ("GPT-3 175B", 51.20, TK_README),
+    ("InstructGPT", 53.74, TK_README),
+    ("mTk-Instruct 3B", 56.72, TK_README),
+)
+# By the number of instances of the official tracks.
+TRACKS = {11_810: DEFAULT_TRACK, 3_500: XLINGUAL_TRACK}
+
+
+def published_scores(n_expected: int) -> list[PublishedScore]:
+    """Published figures of the official track with so many instances; none for any other suite."""
+    return [PublishedScore(name, rouge, source) for name, rouge, source in TRACKS.get(n_expected, ())]

@@ -1,61 +1,40 @@
-"""Whether text that a model was trained on holds an evaluation set's texts.
+"""Whether a model's training data contains an evaluation set's texts.
 
-Three measures, from plain to strict: the same words; a common run of 13 words (the usual measure for web text,
+Three measures, tried in this order: the same words; a common run of 13 words (the usual measure for web text,
 Brown et al. 2005.14165, appendix C); ROUGE-L of 0.7 or more, the bound that generation itself uses for novelty.
-Words are ROUGE's: lower case, no punctuation. Texts of fewer than five words are left out and counted: "Yes" proves
-nothing.
+Words are ROUGE's: lower case, no punctuation. Texts of fewer than five words are left out and counted: "Yes" is in
+every training set.
 """
 
-import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pacos.progress import bar
-from pacos.records import Task, read_tasks, write_json
+from pacos.records import Task, read_tasks
+from pacos.results import write_result
+from pacos.results.evaluation import Contamination, Overlap, Passage
 from pacos.rouge import NoveltyIndex, rouge_l_tokens, tokenize
 from pacos.superni.suites import read_suite
 from pacos.superni.tasks import Suite
 
-log = logging.getLogger("pacos")
-
 LEAST_WORDS = 5
-RUN = 13
-ROUGE_L = 0.7
+RUN_WORDS = 13
+SIMILAR = 0.7
 
 Words = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A text and where it stands: the row or instance, and which part of it."""
-
-    owner: str
-    part: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """A passage that turned up among those of an index; `measure` is exact, run or rougeL."""
-
-    measure: str
-    rougeL: float
-    passage: Passage
-    indexed: Passage
-
-
 class PassageIndex:
-    """Finds texts among others, as those that a model was trained on; of several that overlap the first is named."""
+    """Training texts, searched for overlaps with evaluation texts; of several that overlap the first is returned."""
 
     def __init__(self, passages: Iterable[Passage]) -> None:
         self._passages: dict[str, Passage] = {}
         self._exact: dict[Words, str] = {}
         self._runs: dict[int, str] = {}
-        # NoveltyIndex asks for strictly above; a hair below the bound makes it "0.7 or more".
-        self._near = NoveltyIndex(ROUGE_L - 1e-9)
+        # NoveltyIndex rejects what is strictly above its bound; just below 0.7 makes it "0.7 or more".
+        self._near = NoveltyIndex(SIMILAR - 1e-9)
         for passage in passages:
             words = tuple(tokenize(passage.text, stemmer=False))
             if len(words) < LEAST_WORDS or words in self._exact:
@@ -67,7 +46,7 @@ class PassageIndex:
             self._near.add(passage.text, passage.text)
 
     def overlap(self, passage: Passage) -> Overlap | None:
-        """By the plainest measure that finds one; None for a text too short to tell, too."""
+        """The overlap by the first measure that finds one; None without any, and for a text that is too short."""
         words = tuple(tokenize(passage.text, stemmer=False))
         if len(words) < LEAST_WORDS:
             return None
@@ -80,7 +59,8 @@ class PassageIndex:
         return Overlap("rougeL", near.score, passage, self._passages[near.id]) if near else None
 
     def _with_run(self, words: Words) -> str:
-        """Runs are kept as hashes, a tenth of the memory; the text itself has the last word."""
+        """The indexed text with a common run, or "". Runs are kept as hashes, in a tenth of the memory, so a match is
+        checked against the text itself."""
         for run in _runs(words):
             text = self._runs.get(hash(run), "")
             if text and run in set(_runs(tuple(tokenize(text, stemmer=False)))):
@@ -89,10 +69,11 @@ class PassageIndex:
 
 
 def _runs(words: Words) -> Iterator[Words]:
-    return (words[start : start + RUN] for start in range(len(words) - RUN + 1))
+    return (words[start : start + RUN_WORDS] for start in range(len(words) - RUN_WORDS + 1))
 
 
 def training_passages(tasks: Sequence[Task]) -> Iterator[Passage]:
+    """The texts of training tasks."""
     for number, task in enumerate(tasks, 1):
         yield Passage(f"row {number}", "instruction", task.instruction)
         yield Passage(f"row {number}", "input", task.input)
@@ -100,6 +81,7 @@ def training_passages(tasks: Sequence[Task]) -> Iterator[Passage]:
 
 
 def suite_passages(suite: Suite) -> Iterator[Passage]:
+    """The texts of an evaluation set."""
     for instance in suite.instances:
         owner = f"{instance.task} {instance.id}"
         yield Passage(instance.task, "definition", instance.definition)
@@ -108,11 +90,8 @@ def suite_passages(suite: Suite) -> Iterator[Passage]:
             yield Passage(owner, "reference", reference)
 
 
-def contamination(training: Iterable[Passage], evaluation: Iterable[Passage]) -> dict[str, Any]:
-    """{texts, too_short, overlapping, by_measure, by_part, owners, overlaps: [{measure, rougeL, evaluation, training}]}
-
-    A text that several instances share counts once; `owners` counts what it belongs to (definitions by task).
-    """
+def find_overlaps(training: Iterable[Passage], evaluation: Iterable[Passage]) -> Contamination:
+    """The evaluation texts that overlap with training texts; each text is looked up once, whatever its owners."""
     index = PassageIndex(training)
     owners: dict[tuple[str, str], set[str]] = {}
     first: dict[tuple[str, str], Passage] = {}
@@ -128,59 +107,53 @@ def contamination(training: Iterable[Passage], evaluation: Iterable[Passage]) ->
             if overlap := index.overlap(passage):
                 found[key] = overlap
             progress.update()
-    return {
-        "texts": len(first),
-        "too_short": too_short,
-        "overlapping": len(found),
-        "by_measure": dict(Counter(overlap.measure for overlap in found.values())),
-        "by_part": dict(Counter(part for part, _ in found)),
-        "owners": len(set().union(*(owners[key] for key in found))),
-        "overlaps": [
-            {
-                "measure": overlap.measure,
-                "rougeL": overlap.rougeL,
-                "evaluation": asdict(overlap.passage),
-                "training": asdict(overlap.indexed),
-            }
-            for overlap in found.values()
-        ],
-    }
+    return Contamination(
+        texts=len(first),
+        too_short=too_short,
+        overlapping=len(found),
+        by_measure=dict(Counter(overlap.measure for overlap in found.values())),
+        by_part=dict(Counter(part for part, _ in found)),
+        owners=len(set().union(*(owners[key] for key in found))),
+        overlaps=list(found.values()),
+    )
 
 
-def check_files(datasets: Sequence[Path], suite: Suite) -> dict[str, Any]:
+def check_files(datasets: Sequence[Path], suite: Suite) -> Contamination:
     """Overlap of Alpaca-format training sets with a suite. Raises DataError as `read_tasks` does."""
     tasks = [task for path in datasets for task in read_tasks(path)]
-    found = contamination(training_passages(tasks), suite_passages(suite))
-    return {"training": [str(path) for path in datasets], "rows": len(tasks), **found}
+    found = find_overlaps(training_passages(tasks), suite_passages(suite))
+    return replace(found, training=[str(path) for path in datasets], rows=len(tasks))
 
 
-def check(dataset: Path, suite: Path, out: Path | None = None) -> dict[str, Any]:
-    """`pacos contamination`. Raises DataError as `read_tasks` and `read_suite` do."""
+def check_dataset(dataset: Path, suite: Path, out: Path | None = None) -> Contamination:
+    """`pacos contamination`: check one training set, and write the result to `out`.
+
+    Raises DataError as `read_tasks` and `read_suite` do.
+    """
     found = check_files([dataset], read_suite(suite))
     if out:
-        write_json(out, found)
+        write_result(out, found)
     return found
 
 
-def table(found: Mapping[str, Any], listed: int = 10) -> str:
+def contamination_table(found: Contamination, listed: int = 10) -> str:
     """For the terminal: the counts, and the first overlaps."""
     lines = [headline(found)]
-    for overlap in found["overlaps"][:listed]:
-        ours, theirs = overlap["evaluation"], overlap["training"]
-        lines.append(f"{ours['owner']}, {ours['part']} ({overlap['measure']}, ROUGE-L {overlap['rougeL']:.2f})")
-        lines += [f"    {_short(ours['text'])}", f"    {theirs['owner']}, {theirs['part']}: {_short(theirs['text'])}"]
-    if len(found["overlaps"]) > listed:
-        lines.append(f"… and {len(found['overlaps']) - listed:,} more; --json lists them all")
+    for overlap in found.overlaps[:listed]:
+        ours, theirs = overlap.evaluation, overlap.training
+        lines.append(f"{ours.owner}, {ours.part} ({overlap.measure}, ROUGE-L {overlap.rougeL:.2f})")
+        lines += [f"    {_short(ours.text)}", f"    {theirs.owner}, {theirs.part}: {_short(theirs.text)}"]
+    if len(found.overlaps) > listed:
+        lines.append(f"… and {len(found.overlaps) - listed:,} more; --json lists them all")
     return "\n".join(lines)
 
 
-def headline(found: Mapping[str, Any]) -> str:
-    """What was copied stands apart from what is merely alike: short texts are that by chance."""
-    exact, run, alike = (found["by_measure"].get(measure, 0) for measure in ("exact", "run", "rougeL"))
+def headline(found: Contamination) -> str:
+    """The counts in one line. Copied texts are counted apart from similar ones: short texts are similar by chance."""
     return (
-        f"{exact + run:,} of {found['texts']:,} evaluation texts stand in {found['rows']:,} training rows "
-        f"({exact:,} the same, {run:,} by a run of {RUN} words); {alike:,} more are similar "
-        f"(ROUGE-L of {ROUGE_L} or more); {found['too_short']:,} are too short to tell"
+        f"{found.exact + found.with_run:,} of {found.texts:,} evaluation texts occur in {found.rows:,} training rows "
+        f"({found.exact:,} the same, {found.with_run:,} by a run of {RUN_WORDS} words); {found.similar:,} more are "
+        f"similar (ROUGE-L of {SIMILAR} or more); {found.too_short:,} are too short to be checked"
     )
 
 

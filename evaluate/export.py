@@ -1,11 +1,11 @@
 """`pacos export`: suites as task folders of lm-evaluation-harness, and a run's answers as its sample logs.
 
-    <out>/pacos_<suite>/           _group.yaml, and of every task its YAML and its instances as JSONL; metrics.py
+    <out>/pacos_<suite>/           _group.yaml; for each task its YAML and its instances as JSONL; metrics.py
     <out>/samples/<label>/         samples_pacos_<suite>_<task>.jsonl, as `lm_eval --log_samples` writes them
 
-Prompts are those that `pacos evaluate` asks the experiment's model, shortened where its context wants it: the harness
-would cut them at their left, and with that the task's definition. Paths within are absolute, as the harness wants
-them: export again elsewhere.
+Prompts are those of `pacos evaluate`, shortened to fit the model's context: the harness would cut them at their left,
+and with that the task's definition. Paths in the files are absolute, as the harness needs them: to move the folder,
+export again.
 """
 
 import logging
@@ -26,28 +26,29 @@ from pacos.evaluate.prompts import fit_prompts
 from pacos.evaluate.score import read_predictions
 from pacos.models import load_tokenizer
 from pacos.records import Prediction, write_jsonl, write_text
-from pacos.serving.server import context_length
+from pacos.serving.flags import context_length
 from pacos.superni.tasks import Instance
 from pacos.templates import Prompt
 
 log = logging.getLogger("pacos")
 
-METRICS = ("rougeL", "exact_match")
+# Those of harness_metrics.py.
+HARNESS_METRICS = ("rougeL", "exact_match")
 
 
 def export(config: Config, out: Path) -> list[str]:
     """Write the folders, and return the commands that run them.
 
-    Raises ConfigError: no suites, a suite whose answers are cut by `postprocess`. ModelError for a model that is not
-    there. DataError as `read_suite` and `fit_prompts` do.
+    Raises ConfigError: no suites, a suite whose answers are cut by `postprocess`. ModelError for a missing model.
+    DataError as `read_suite` and `fit_prompts` do.
     """
     model = config.student
     tokenizer, context = load_tokenizer(model, config.model), context_length(config, model)
     commands = []
-    for suite_config, suite in read_suites(config):
+    for suite_config, suite in read_suites(config.evaluate):
         if suite_config.postprocess != "none":
             raise ConfigError(
-                f"the harness gets answers whole; {suite_config.postprocess!r} would cut them",
+                f"the harness scores whole answers; {suite_config.postprocess!r} would cut them",
                 where="evaluate.suites: postprocess",
                 todo="export with postprocess: none",
             )
@@ -76,9 +77,9 @@ def _write_tasks(name: str, suite_config: SuiteConfig, asked: Sequence[tuple[Ins
     for task, documents in by_task.items():
         write_jsonl(folder / f"{task}.jsonl", documents)
         values = _task(f"{name}_{task}", folder / f"{task}.jsonl", suite_config)
-        # The harness's own tag, for a function in a file beside this one.
+        # The harness's own tag, for a function in a file next to this one.
         write_text(folder / f"{task}.yaml", f"{_yaml(values)}process_results: !function metrics.process_results\n")
-    micro = [{"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in METRICS]
+    micro = [{"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in HARNESS_METRICS]
     tasks = [f"{name}_{task}" for task in by_task]
     group = {"group": name, "task": tasks, "aggregate_metric_list": micro}
     write_text(folder / "_group.yaml", _yaml(group))
@@ -104,7 +105,7 @@ def _task(name: str, data: Path, suite_config: SuiteConfig) -> dict[str, Any]:
         "doc_to_text": "prompt",
         "doc_to_target": "{{references[0]}}",
         "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": suite_config.answer_tokens},
-        "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in METRICS],
+        "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in HARNESS_METRICS],
         "metadata": {"version": 1.0},
     }
 
@@ -139,7 +140,7 @@ def _samples(rows: Sequence[Prediction]) -> list[dict[str, Any]]:
             "resps": [[row.raw]],
             "filtered_resps": [row.prediction],
             "filter": "none",
-            "metrics": list(METRICS),
+            "metrics": list(HARNESS_METRICS),
             "prompt_hash": row.prompt_sha256,
             "rougeL": row.rougeL,
             "exact_match": row.exact_match,

@@ -1,4 +1,4 @@
-"""Predictions that others wrote, in the forms of SuperNI's own scripts, as records of ours.
+"""Predictions in the formats of SuperNI's own scripts, read as our records.
 
 Tk-Instruct (run_s2s.py, compute_metrics.py)   {"Task", "Instance": {"id", "output"}, "Prediction" or "prediction"}
 the leaderboard (evaluation.py)                {"id", "prediction"}, and a file of references
@@ -6,30 +6,36 @@ the leaderboard (evaluation.py)                {"id", "prediction"}, and a file 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
 from pacos.records import Prediction, read_jsonl
 
-# compute_metrics.py leaves out the first (bad data), and reads the second under its later name.
+# compute_metrics.py skips the first (bad data), and renames the second.
 BAD_TASK = "task1415_"
 RENAMED = {"task121_atomic_question_rewriting": "task121_zest_question_rewriting"}
 
-# How a row says that nobody answered it. The published scripts score it as "".
+# The finish reason of a row without a prediction. The published scripts score it as "".
 MISSING = "missing"
 
 
 def is_tk_instruct(values: Mapping[str, Any]) -> bool:
+    """Whether a row is in the format of Tk-Instruct."""
     return "Task" in values and "Instance" in values
 
 
 def is_leaderboard(values: Mapping[str, Any]) -> bool:
+    """Whether a row is in the format of the leaderboard."""
     return "id" in values and "prediction" in values
 
 
 def read_tk_instruct(path: Path) -> list[Prediction]:
-    """Raises DataError with file and line: no prediction, no output, an instance that is there twice."""
+    """Tk-Instruct's predictions, as `run_s2s.py` writes them.
+
+    Raises DataError with file and line: no prediction, no output, a duplicate instance.
+    """
     rows: dict[tuple[str, str], Prediction] = {}
     for line, values in read_jsonl(path):
         where = f"{path}:{line}"
@@ -55,10 +61,10 @@ def read_tk_instruct(path: Path) -> list[Prediction]:
 
 
 def read_leaderboard(path: Path, references: Path, track: str) -> list[Prediction]:
-    """One row for every reference of the track; what has no prediction is scored as "".
+    """One row for every reference of the track; a reference without prediction gets "".
 
-    Raises DataError with file and line: an id that is there twice or has no reference, a reference without text,
-    a track that the references do not hold.
+    Raises DataError with file and line: an id that is a duplicate or has no reference, a reference without text, a
+    track without references.
     """
     expected = _read_references(references)
     answers: dict[str, str] = {}
@@ -66,7 +72,7 @@ def read_leaderboard(path: Path, references: Path, track: str) -> list[Predictio
         where = f"{path}:{line}"
         id = _text(values, "id", where)
         if id in answers:
-            raise DataError(f"the id {id!r} is there twice", where=where)
+            raise DataError(f"duplicate id {id!r}", where=where)
         if id not in expected:
             raise DataError(f"{references} has no reference for the id {id!r}", where=where)
         answers[id] = _text(values, "prediction", where)
@@ -74,7 +80,7 @@ def read_leaderboard(path: Path, references: Path, track: str) -> list[Predictio
     if not of_track:
         tracks = sorted({str(values.get("track", "default")) for values in expected.values()})
         raise DataError(f"holds no {track} track, but: {', '.join(tracks)}", where=str(references))
-    return [
+    rows = [
         _row(
             suite=track,
             task=str(values.get("task_id", "unknown")),
@@ -82,10 +88,10 @@ def read_leaderboard(path: Path, references: Path, track: str) -> list[Predictio
             category=_first(values.get("task_category")),
             text=answers.get(id, ""),
             references=values["references"],
-            finish_reason="stop" if id in answers else MISSING,
         )
         for id, values in of_track.items()
     ]
+    return [row if row.instance in answers else replace(row, finish_reason=MISSING) for row in rows]
 
 
 def _read_references(path: Path) -> dict[str, dict[str, Any]]:
@@ -94,23 +100,14 @@ def _read_references(path: Path) -> dict[str, dict[str, Any]]:
         where = f"{path}:{line}"
         id = _text(values, "id", where)
         if id in expected:
-            raise DataError(f"the id {id!r} is there twice", where=where)
+            raise DataError(f"duplicate id {id!r}", where=where)
         _references(values.get("references"), "references", where)
         expected[id] = values
     return expected
 
 
-def _row(
-    *,
-    suite: str,
-    task: str,
-    instance: str,
-    category: str,
-    text: str,
-    references: list[str],
-    finish_reason: str = "stop",
-) -> Prediction:
-    """`rougeL` and `exact_match` are for the scorer to find."""
+def _row(*, suite: str, task: str, instance: str, category: str, text: str, references: list[str]) -> Prediction:
+    """A prediction that is yet to be scored."""
     return Prediction(
         model="predictions",
         suite=suite,
@@ -123,7 +120,7 @@ def _row(
         references=references,
         rougeL=0.0,
         exact_match=0.0,
-        finish_reason=finish_reason,
+        finish_reason="stop",
     )
 
 

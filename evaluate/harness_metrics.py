@@ -1,4 +1,6 @@
-"""SuperNI's metrics for lm-evaluation-harness: `pacos export` puts this file beside the tasks. Needs rouge_score alone.
+"""SuperNI's metrics for lm-evaluation-harness: `pacos export` copies this file next to the tasks.
+
+It imports nothing of pacos, and needs rouge_score only.
 
 As published (Tk-Instruct `compute_metrics.py`): ROUGE-L with stemmer and exact match, each the best over the
 references, 0–100.
@@ -14,7 +16,7 @@ _SCORER = RougeScorer(["rougeL"], use_stemmer=True)
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Of one instance; the harness averages them."""
+    """The metrics of one instance, which the harness averages."""
     answer = results[0].strip()
     rouge = max(_SCORER.score(reference, answer)["rougeL"].fmeasure for reference in doc["references"])
     exact = any(_normalised(answer) == _normalised(reference) for reference in doc["references"])

@@ -1,14 +1,13 @@
-"""How sure a difference between two models is, when what is sampled is tasks and not instances.
+"""Confidence intervals of a difference between two models, clustered by task.
 
-The answers to one task rise and fall together, so 1,200 instances of 12 tasks are 12 observations, not 1,200.
+The answers to one task are correlated, so 1,200 instances of 12 tasks are 12 observations, not 1,200.
 The interval is the delete-one-task jackknife of the micro average with Student's t, whose degrees of freedom
 are Kish's effective number of tasks less one: with equal tasks that is the classical cluster-t, and a few large
 tasks count as the few they are.
 
-Where a few tasks move far and most stay, t is too narrow. The critical value grows with the tasks' squared skewness by
-the term of that order in the Edgeworth expansion of |t| (Hall, The Bootstrap and Edgeworth Expansion, 1992, sections
-2.6 and 3.5): what a symmetric bootstrap-t does, without its random draws. Simulated coverage is in
-benchmarks/intervals.py.
+Where few tasks change much and most do not, t is too narrow. The critical value grows with the tasks' squared skewness
+by the term of that order in the Edgeworth expansion of |t| (Hall, The Bootstrap and Edgeworth Expansion, 1992, sections
+2.6 and 3.5), as in a symmetric bootstrap-t without its random draws. Simulated coverage is in benchmarks/intervals.py.
 """
 
 import math
@@ -23,7 +22,7 @@ POWER = 0.8
 # Scores lie on 0–100, so no difference lies outside.
 WORST, BEST = -100.0, 100.0
 
-# p-values below twice this are given as twice this.
+# Smaller p-values are reported as twice this.
 LEAST_TAIL = 1e-16
 
 
@@ -76,7 +75,8 @@ class Spread:
 
 
 def jackknife(sums: Sequence[float], sizes: Sequence[int]) -> Spread:
-    """From each task's sum of differences and number of instances; no error and no freedom for one task."""
+    """Spread of the micro average, from each task's sum of differences and number of instances; all zero for one
+    task."""
     tasks = len(sums)
     if tasks < 2:
         return Spread(0.0, 0.0, 0.0)
@@ -113,7 +113,7 @@ def p_value(mean: float, spread: Spread) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Adjusted for how many there are, so that no more than 5 % of families hold one false alarm (Holm 1979)."""
+    """p-values adjusted for their number: at most 5 % of families have a false positive (Holm 1979)."""
     adjusted, highest = [0.0] * len(ps), 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))

@@ -1,6 +1,6 @@
-"""Answers of all contestants of one base, from one server, its queue kept full.
+"""Answers of all models that share one base, from one server.
 
-Requests are interleaved over (instance, contestant), so that the adapters share batches.
+Requests are interleaved over (instance, model), so that the adapters share batches.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,18 @@ from pathlib import Path
 
 from pacos.config import Config, SuiteConfig
 from pacos.errors import ConfigError
-from pacos.evaluate.evaluation import Evaluation, Settings, take_up_answers
-from pacos.evaluate.models import Contestant
-from pacos.evaluate.postprocess import POSTPROCESS
+from pacos.evaluate.evaluation import keep_answers, write_evaluation
+from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L, postprocess
+from pacos.evaluate.models import EvaluatedModel
 from pacos.evaluate.prompts import count_shortened, fit_prompts
-from pacos.evaluate.score import metrics
 from pacos.records import Prediction
+from pacos.results.evaluation import AdapterCheck, Evaluation, EvaluationSettings
 from pacos.runs import Stage
-from pacos.serving.adapter_check import AdapterCheck, check_adapters
+from pacos.serving.adapter_check import check_adapters
+from pacos.serving.completion import Completion, Sampling
+from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
-from pacos.serving.engine import Completion, Engine, Sampling, open_engine
+from pacos.serving.engine import Engine
 from pacos.serving.requests import Ask, ask_all
 from pacos.superni.tasks import Instance, Suite
 from pacos.templates import Prompt
@@ -26,25 +28,27 @@ from pacos.templates import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One `eval/<label>/` to fill: who answers what, and where the answers go."""
+    """One `eval/<label>/` to fill: the model that answers a suite, and the folder of its answers."""
 
-    contestant: Contestant
+    evaluated: EvaluatedModel
     suite_config: SuiteConfig
     suite: Suite
-    settings: Settings
+    settings: EvaluationSettings
     folder: Path
 
     @property
     def adapter(self) -> str | None:
-        return self.contestant.name if self.contestant.adapter else None
+        """The adapter's name on the server."""
+        return self.evaluated.name if self.evaluated.model.adapter else None
 
     @property
     def suite_key(self) -> str:
+        """What jobs with the same prompts have in common."""
         return f"{self.suite_config.name} {self.suite_config.prompt}"
 
-    def take_up(self) -> bool:
-        """Keep earlier answers if they answer these settings, set them aside if not; whether nothing is left to do."""
-        return take_up_answers(self.folder, self.settings) and (self.folder / "scores.json").is_file()
+    def is_done(self) -> bool:
+        """Whether nothing is left to answer. Earlier answers under other settings are archived."""
+        return keep_answers(self.folder, self.settings) and (self.folder / "scores.json").is_file()
 
 
 async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
@@ -52,10 +56,10 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
 
     Raises ModelError for an adapter that answers as the base does, and as `open_engine` and `fit_prompts` do.
     """
-    adapters = {job.contestant.name: job.contestant.adapter for job in jobs if job.contestant.adapter}
+    adapters = {job.evaluated.name: job.evaluated.model.adapter for job in jobs if job.evaluated.model.adapter}
     most = max(job.suite_config.answer_tokens for job in jobs)
     tokens = sum(Workload.of(len(job.suite.instances), job.suite_config.answer_tokens).tokens for job in jobs)
-    model = jobs[0].contestant.base
+    model = jobs[0].evaluated.model.base
     async with open_engine(config, run_dir, model=model, adapters=adapters, workload=Workload(tokens, most)) as engine:
         prompts: dict[str, list[Prompt]] = {}
         for job in jobs:
@@ -65,8 +69,8 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
         asks = []
         for job in jobs:
             own = prompts[job.suite_key]
-            check = checks.get(job.contestant.name, AdapterCheck())
-            Evaluation(job.settings, count_shortened(own), check).write(job.folder)
+            check = checks.get(job.evaluated.name, AdapterCheck())
+            write_evaluation(job.folder, Evaluation(job.settings, count_shortened(own), check))
             asks.append([_ask(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
         await ask_all(
             engine,
@@ -98,12 +102,12 @@ def _interleaved(asks: Sequence[Sequence[Ask[Prediction]]]) -> list[Ask[Predicti
 
 def _ask(job: Job, instance: Instance, prompt: Prompt) -> Ask[Prediction]:
     suite = job.suite_config
+    scored_part = postprocess(suite.postprocess)
 
     def record(answer: Completion) -> Prediction:
-        text = POSTPROCESS[suite.postprocess](answer.text)
-        rouge, exact = metrics(text, instance.references)
+        text = scored_part(answer.text)
         return Prediction(
-            model=job.contestant.name,
+            model=job.evaluated.name,
             suite=suite.name,
             task=instance.task,
             instance=instance.id,
@@ -112,8 +116,8 @@ def _ask(job: Job, instance: Instance, prompt: Prompt) -> Ask[Prediction]:
             prediction=text,
             raw=answer.text,
             references=list(instance.references),
-            rougeL=rouge,
-            exact_match=exact,
+            rougeL=ROUGE_L.measure(text, instance.references),
+            exact_match=EXACT_MATCH.measure(text, instance.references),
             finish_reason=answer.finish_reason,
         )
 

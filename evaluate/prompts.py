@@ -1,76 +1,72 @@
-"""Instances as token ids that fit the model's context, the answer's cue always whole.
+"""Prompts that fit the model's context.
 
-What does not fit loses demonstrations first, as upstream, and then the middle of its input. Upstream cuts at the
-right, and with it the `Output:` that asks for the answer.
+A prompt that is too long loses demonstrations first, as upstream, and then the middle of its input. Upstream cuts at
+the right, and with that the `Output:` that asks for the answer.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.superni.prompts import NONE, PRESETS, Demonstrations, render
+from pacos.results.evaluation import Shortened
+from pacos.superni.prompts import NO_DEMONSTRATIONS, Demonstrations, PromptPreset, prompt_preset
 from pacos.superni.tasks import Instance
 from pacos.templates import Prompt, encode_prompts
 
 CUT = " [...] "
 
 
-@dataclass(frozen=True, slots=True)
-class Shortened:
-    """What a suite's prompts lost so as to fit: prompts whose input was cut, prompts with fewer demonstrations."""
-
-    inputs: int = 0
-    demonstrations: int = 0
-
-
 def count_shortened(prompts: Iterable[Prompt]) -> Shortened:
+    """How many of the prompts lost a part of their input, and how many demonstrations."""
     prompts = list(prompts)
     return Shortened(sum(prompt.truncated for prompt in prompts), sum(prompt.dropped > 0 for prompt in prompts))
 
 
 def fit_prompts(tokenizer: Any, preset: str, instances: Sequence[Instance], room: int) -> list[Prompt]:
-    """One prompt per instance, of at most `room` tokens.
+    """One prompt per instance, of at most `room` tokens, in the encoding named `preset`.
 
     Raises DataError for an instance that does not fit even without demonstrations and input.
     """
-    texts = [render(preset, instance) for instance in instances]
+    encoding = prompt_preset(preset)
+    texts = [encoding.render(instance) for instance in instances]
     prompts = []
     for instance, text, ids in zip(instances, texts, encode_prompts(tokenizer, texts), strict=True):
         fits = len(ids) <= room
-        prompts.append(Prompt(text, ids) if fits else _shortened(tokenizer, preset, instance, room))
+        prompts.append(Prompt(text, ids) if fits else _shortened(tokenizer, encoding, instance, room))
     return prompts
 
 
-def _shortened(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
-    """With as many demonstrations as fit, taken up in their order (ni_collator.py); without any, a shorter input."""
+def _shortened(tokenizer: Any, encoding: PromptPreset, instance: Instance, room: int) -> Prompt:
+    """With as many demonstrations as fit, in their order (ni_collator.py); without any, with a shorter input."""
 
     def showing(shown: Demonstrations) -> Prompt:
-        text = render(preset, instance, shown)
+        text = encoding.render(instance, shown)
         return Prompt(text, encode_prompts(tokenizer, [text])[0])
 
-    best, kept = showing(NONE), replace(PRESETS[preset], positive=0, negative=0)
+    best, kept = showing(NO_DEMONSTRATIONS), replace(encoding.shown, positive=0, negative=0)
     if len(best.ids) > room:
-        return replace(_cut(tokenizer, preset, instance, room), dropped=_shown(instance, PRESETS[preset]))
+        return replace(_cut(tokenizer, encoding, instance, room), dropped=_shown(instance, encoding.shown))
     for kind in ("positive", "negative"):
-        for count in range(1, getattr(PRESETS[preset], kind) + 1):
+        for count in range(1, getattr(encoding.shown, kind) + 1):
             more = replace(kept, positive=count) if kind == "positive" else replace(kept, negative=count)
             candidate = showing(more)
             if len(candidate.ids) > room:
                 break
             best, kept = candidate, more
-    return replace(best, dropped=_shown(instance, PRESETS[preset]) - _shown(instance, kept))
+    return replace(best, dropped=_shown(instance, encoding.shown) - _shown(instance, kept))
 
 
 def _shown(instance: Instance, wanted: Demonstrations) -> int:
     return len(instance.positive[: wanted.positive]) + len(instance.negative[: wanted.negative])
 
 
-def _cut(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
-    """The longest that fits, by the characters of the input that stay; no demonstrations."""
+def _cut(tokenizer: Any, encoding: PromptPreset, instance: Instance, room: int) -> Prompt:
+    """Without demonstrations, and with as many characters of the input as fit."""
 
     def keeping(characters: int) -> Prompt:
-        text = render(preset, replace(instance, input=cut_middle(instance.input.strip(), characters)), NONE)
+        kept = replace(instance, input=cut_middle(instance.input.strip(), characters))
+        text = encoding.render(kept, NO_DEMONSTRATIONS)
         return Prompt(text, encode_prompts(tokenizer, [text])[0], truncated=True)
 
     best, shortest = longest_fit(keeping, len(instance.input), room)
@@ -84,8 +80,10 @@ def _cut(tokenizer: Any, preset: str, instance: Instance, room: int) -> Prompt:
 
 
 def longest_fit(keeping: Callable[[int], Prompt], most: int, room: int) -> tuple[Prompt | None, int]:
-    """The prompt that keeps the most characters, fewer than `most`, in at most `room` tokens, by bisection; None where
-    none fits. And the tokens of the one that keeps nothing."""
+    """Find, by bisection, the prompt that keeps the most characters, fewer than `most`, in at most `room` tokens.
+
+    Returns it, None if none fits, and the number of tokens of the prompt that keeps no characters.
+    """
     best = keeping(0)
     shortest = len(best.ids)
     if shortest > room:
@@ -102,7 +100,7 @@ def longest_fit(keeping: Callable[[int], Prompt], most: int, room: int) -> tuple
 
 
 def cut_middle(text: str, characters: int) -> str:
-    """The first and the last of the text, `characters` in all, with a mark between them."""
+    """The first and the last characters of the text, `characters` in all, with a mark between them."""
     head = (characters + 1) // 2
     tail = characters - head
     return text[:head] + CUT + text[len(text) - tail :]

@@ -1,103 +1,116 @@
-"""The published metrics, from answers to `scores.json`; no engine and no model.
+"""From answers to `scores.json`, without engine or model.
 
-ROUGE-L with stemmer and exact match, each the best over an instance's references, averaged over all instances
-of all tasks (Tk-Instruct `compute_metrics.py`, natural-instructions `eval/automatic/evaluation.py`). 0–100 scale.
+Metrics are averaged over all instances of all tasks, as published; 0–100 scale.
 """
 
 import math
-import string
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pacos.errors import DataError
-from pacos.evaluate.evaluation import Evaluation, read_evaluation
+from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.foreign import MISSING, is_leaderboard, is_tk_instruct, read_leaderboard, read_tk_instruct
-from pacos.evaluate.postprocess import first_line
-from pacos.records import Prediction, read_jsonl, read_records, write_json
-from pacos.rouge import rouge_l_tokens, tokenize
+from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L, first_line, score_answer
+from pacos.records import Prediction, read_jsonl, read_records
+from pacos.results import write_result
+from pacos.results.evaluation import CategoryScores, Evaluation, MeanScores, Scores, TaskScores
 
 # The published scripts round so.
 DIGITS = 4
 
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+InstanceKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """`scores.json`. `first_line` scores the same answers cut at their first line: a model that has learnt to
-    stop, and nothing else, gains in `rougeL` and not there. A file of predictions alone does not know its suite:
-    `n_expected` is 0 then.
-    """
+class ScoredAnswer:
+    """One prediction with its scores by metric, 0–100."""
 
-    rougeL: float
-    exact_match: float
-    first_line: dict[str, float]
-    n: int
-    n_expected: int
-    complete: bool
-    note: str
-    model: str
+    row: Prediction
+    scores: Mapping[str, float]
+
+    @property
+    def key(self) -> InstanceKey:
+        """(task, instance)"""
+        return self.row.task, self.row.instance
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredEvaluation:
+    """The scored answers of one evaluation, by (task, instance) in that order; `record` is None where it is unknown
+    what was evaluated."""
+
+    name: str
     suite: str
-    per_task: dict[str, dict[str, Any]]
-    per_category: dict[str, dict[str, Any]]
-    prompt: dict[str, Any]
-    adapter: dict[str, Any]
-    base: dict[str, str]
+    folder: Path
+    answers: Mapping[InstanceKey, ScoredAnswer]
+    record: Evaluation | None = None
 
-    def __str__(self) -> str:
-        """A table for the terminal: the whole, then the categories."""
-        rows = [("all", asdict(self) | {"tasks": len(self.per_task)}), *self.per_category.items()]
-        width = max(len(name) for name, _ in rows)
-        lines = [f"{self.model} on {self.suite}: {self.note}", f"{'':{width}}  ROUGE-L  exact match      n  tasks"]
-        for name, row in rows:
-            figures = f"{row['rougeL']:7.2f}  {row['exact_match']:11.2f}  {row['n']:5}  {row['tasks']:5}"
-            lines.append(f"{name:{width}}  {figures}")
-        return "\n".join(lines)
+    @property
+    def prompt(self) -> str:
+        """Name of the prompt, "" where it is unknown."""
+        return self.record.settings.prompt if self.record else ""
 
+    @property
+    def n_expected(self) -> int:
+        """Instances of the suite, 0 where that is unknown."""
+        return self.record.settings.n_expected if self.record else 0
 
-def metrics(prediction: str, references: Iterable[str]) -> tuple[float, float]:
-    """(ROUGE-L, exact match) of one answer, each the best over the references, 0–100."""
-    tokens, plain = tokenize(prediction, stemmer=True), normalise(prediction)
-    references = list(references)
-    rouge = max(rouge_l_tokens(tokens, tokenize(reference, stemmer=True)) for reference in references)
-    exact = any(plain == normalise(reference) for reference in references)
-    return 100 * rouge, 100.0 if exact else 0.0
-
-
-def normalise(text: str) -> str:
-    """Lower case, no ASCII punctuation, single spaces; articles stay (unlike SQuAD's)."""
-    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
+    @property
+    def note(self) -> str:
+        """How much of the suite the answers cover, in words."""
+        return coverage_note(len(self.answers), self.n_expected)
 
 
 def score_file(
     path: Path, out: Path | None = None, *, references: Path | None = None, track: str = "default"
 ) -> Scores:
-    """Score a file of predictions (ours, Tk-Instruct's, or the leaderboard's with `references`) and write to `out`.
+    """Score a file of predictions (pacos', Tk-Instruct's, or the leaderboard's with `references`) and write to `out`.
 
-    Scores that the file holds are computed again. `evaluation.json` beside a file of ours says what predictions
-    cannot: the prompt, the adapter, how many instances the suite has. Raises DataError: no such file, a broken
-    line, no predictions, one without reference, an instance answered twice, several models or suites in one file.
+    Scores in the file are computed again. `evaluation.json` next to a file of pacos has what predictions lack: the
+    prompt, the adapter, how many instances the suite has. Raises DataError: no such file, a broken line, no
+    predictions, one without reference, an instance answered twice, several models or suites in one file.
     """
     first = next((values for _, values in read_jsonl(path)), {})
     if references:
-        scores = tally(read_leaderboard(path, references, track), None)
+        evaluation = _scored(read_leaderboard(path, references, track), path.parent)
     elif is_tk_instruct(first):
-        scores = tally(read_tk_instruct(path), None)
+        evaluation = _scored(read_tk_instruct(path), path.parent)
     elif is_leaderboard(first):
         todo = "give --references, a file as natural-instructions' create_reference_file.py writes it"
         raise DataError("holds predictions without references", where=str(path), todo=todo)
     else:
-        scores = tally(read_predictions(path), read_evaluation(path.parent))
+        evaluation = _scored(read_predictions(path), path.parent, read_evaluation(path.parent))
+    scores = evaluation_scores(evaluation)
     if out:
-        write_json(out, asdict(scores))
+        write_result(out, scores)
     return scores
 
 
+def read_scored(folder: Path, *, recorded: bool = False) -> ScoredEvaluation:
+    """The scored answers of `eval/<label>/`. Raises DataError as `score_file` does.
+
+    With `recorded` the scores in the file are used, which `pacos evaluate` computed as the answers came, and only
+    the other metrics are computed.
+    """
+    rows = read_predictions(folder / "predictions.jsonl")
+    return _scored(rows, folder, read_evaluation(folder), recorded=recorded)
+
+
+def _scored(
+    rows: Sequence[Prediction], folder: Path, record: Evaluation | None = None, *, recorded: bool = False
+) -> ScoredEvaluation:
+    answers = []
+    for row in rows:
+        known = {ROUGE_L.name: row.rougeL, EXACT_MATCH.name: row.exact_match} if recorded else {}
+        answers.append(ScoredAnswer(row, score_answer(row.prediction, row.references, known)))
+    by_key = {answer.key: answer for answer in answers}
+    return ScoredEvaluation(rows[0].model, rows[0].suite, folder, by_key, record)
+
+
 def read_predictions(path: Path) -> list[Prediction]:
-    """One model's predictions on one suite, ordered by task and instance. Raises DataError as `score_file`."""
+    """One model's predictions on one suite, ordered by task and instance. Raises DataError as `score_file` does."""
     rows = read_records(path, Prediction)
     if not rows:
         raise DataError("holds no predictions", where=str(path))
@@ -122,77 +135,67 @@ def _line_of(path: Path, row: int) -> str:
     return f"{path}:{lines[row]}"
 
 
-def tally(rows: Sequence[Prediction], evaluation: Evaluation | None) -> Scores:
-    """Scores of one evaluation's answers; they do not depend on the order of the rows."""
-    scored = [(row, *metrics(row.prediction, row.references)) for row in rows]
-    first = [
-        (rouge, exact) if (line := first_line(row.prediction)) == row.prediction else metrics(line, row.references)
-        for row, rouge, exact in scored
-    ]
-    n_expected = evaluation.settings.n_expected if evaluation else 0
-    return Scores(
-        **_means([(rouge, exact) for _, rouge, exact in scored]),
-        first_line=_means(first),
-        n=len(rows),
-        n_expected=n_expected,
-        complete=len(rows) == n_expected,
-        note=coverage_note(len(rows), n_expected) + _missing_note(rows),
-        model=rows[0].model,
-        suite=rows[0].suite,
-        per_task=_by_task(scored),
-        per_category=_by_category(scored),
-        prompt=evaluation.prompt if evaluation else {},
-        adapter=evaluation.adapter if evaluation else {},
-        base=evaluation.base if evaluation else {},
+def evaluation_scores(evaluation: ScoredEvaluation) -> Scores:
+    """The scores of one evaluation; they do not depend on the order of its answers."""
+    answers, record = list(evaluation.answers.values()), evaluation.record
+    means = metric_means(answers)
+    scores = Scores(
+        rougeL=means["rougeL"],
+        exact_match=means["exact_match"],
+        first_line=MeanScores(means["first_line_rougeL"], _first_line_exact_match(answers)),
+        n=len(answers),
+        n_expected=evaluation.n_expected,
+        complete=len(answers) == evaluation.n_expected,
+        note=evaluation.note + _missing_note(answers),
+        model=evaluation.name,
+        suite=evaluation.suite,
+        per_task={task: _task_scores(group) for task, group in grouped(answers, lambda row: row.task)},
+        per_category={name: _category_scores(group) for name, group in grouped(answers, lambda row: row.category)},
+        metrics=means,
     )
+    return replace(scores, prompt=record.prompt, adapter=record.adapter, base=record.base) if record else scores
 
 
-def mean(values: Sequence[float]) -> float:
-    return round(math.fsum(values) / len(values), DIGITS)
+def metric_means(answers: Sequence[ScoredAnswer]) -> dict[str, float]:
+    """{metric: mean over the answers}"""
+    return {metric: _mean([answer.scores[metric] for answer in answers]) for metric in answers[0].scores}
 
 
-Scored = tuple[Prediction, float, float]
-
-
-def _means(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
-    return {"rougeL": mean([rouge for rouge, _ in pairs]), "exact_match": mean([exact for _, exact in pairs])}
-
-
-def _by_task(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
-    return {
-        task: {
-            **_means([(rouge, exact) for _, rouge, exact in group]),
-            "n": len(group),
-            "category": group[0][0].category,
-        }
-        for task, group in _grouped(scored, lambda row: row.task)
-    }
-
-
-def _by_category(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
-    return {
-        category: {
-            **_means([(rouge, exact) for _, rouge, exact in group]),
-            "n": len(group),
-            "tasks": len({row.task for row, _, _ in group}),
-        }
-        for category, group in _grouped(scored, lambda row: row.category)
-    }
-
-
-def _grouped(scored: Sequence[Scored], key: Callable[[Prediction], str]) -> list[tuple[str, list[Scored]]]:
-    groups: dict[str, list[Scored]] = defaultdict(list)
-    for item in scored:
-        groups[key(item[0])].append(item)
+def grouped(answers: Iterable[ScoredAnswer], key: Callable[[Prediction], str]) -> list[tuple[str, list[ScoredAnswer]]]:
+    """(key, its answers) for each key, sorted."""
+    groups: dict[str, list[ScoredAnswer]] = defaultdict(list)
+    for answer in answers:
+        groups[key(answer.row)].append(answer)
     return sorted(groups.items())
 
 
-def _missing_note(rows: Sequence[Prediction]) -> str:
-    missing = sum(row.finish_reason == MISSING for row in rows)
+def _mean(values: Sequence[float]) -> float:
+    return round(math.fsum(values) / len(values), DIGITS)
+
+
+def _first_line_exact_match(answers: Sequence[ScoredAnswer]) -> float:
+    rows = [answer.row for answer in answers]
+    return _mean([EXACT_MATCH.measure(first_line(row.prediction), row.references) for row in rows])
+
+
+def _task_scores(answers: Sequence[ScoredAnswer]) -> TaskScores:
+    means = metric_means(answers)
+    return TaskScores(means["rougeL"], means["exact_match"], len(answers), answers[0].row.category)
+
+
+def _category_scores(answers: Sequence[ScoredAnswer]) -> CategoryScores:
+    means = metric_means(answers)
+    tasks = {answer.row.task for answer in answers}
+    return CategoryScores(means["rougeL"], means["exact_match"], len(answers), len(tasks))
+
+
+def _missing_note(answers: Sequence[ScoredAnswer]) -> str:
+    missing = sum(answer.row.finish_reason == MISSING for answer in answers)
     return f"; {missing:,} without a prediction, scored as empty" if missing else ""
 
 
 def coverage_note(n: int, n_expected: int) -> str:
+    """How much of a suite `n` answers cover, in words; `n_expected` is 0 where that is unknown."""
     if not n_expected:
         return "whether these are all instances of the suite is not known here"
     if n == n_expected:

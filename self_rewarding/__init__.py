@@ -1,2 +1,4 @@
-"""A model that rewards itself (Yuan et al. 2401.10020): its answers, the pairs that its scores make of them, and
-how well it judges where people have ranked."""
+"""Self-rewarding (Yuan et al. 2401.10020): a model answers, scores its answers, and trains on the pairs they make.
+
+It runs `pacos` commands and reads the files that stages wrote; it imports no other stage.
+"""

@@ -1,7 +1,7 @@
 """`pacos loop`: Self-Rewarding Language Models, round after round, each step a command in a process of its own.
 
-Commands that ask the same base share one server, which is stopped before the GPU goes to training. What ended well is
-noted in `loop.json`; a loop that was killed goes on there, and the step that was under way goes on where it was.
+Commands that use the same base share one server, which is stopped before the GPU is needed for training. Completed
+steps are recorded in `loop.json`; a killed loop resumes there, and the step that was running resumes where it was.
 """
 
 import contextlib
@@ -14,112 +14,121 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pacos.config import Config, resolved_yaml, section_sha256
 from pacos.errors import RunError
-from pacos.records import write_json, write_text
-from pacos.runs import Run, describe_files
-from pacos.self_rewarding.rounds import gather, raise_alarm, write_rounds
-from pacos.self_rewarding.steps import Step, all_steps, learnt_files
+from pacos.records import write_text
+from pacos.results import read_result, write_result
+from pacos.results.manifest import describe_files
+from pacos.results.rounds import StepRecord
+from pacos.runs import Run
+from pacos.self_rewarding.rounds import measured_rounds, raise_alarm
+from pacos.self_rewarding.steps import LoopStep, Served, all_steps, input_files
 from pacos.serving import guard
+from pacos.serving.connect import LENT_ENGINE, serves_merged
 from pacos.serving.cpu import Workload
-from pacos.serving.engine import LENT_ENGINE, RESTARTS, serves_merged
+from pacos.serving.engine import RESTARTS
 from pacos.serving.server import ManagedServer
 
 log = logging.getLogger("pacos")
 
 
 def main(config: Config) -> None:
-    """Do what is left of all rounds; `rounds.json` in the run directory holds the figures.
+    """Run the steps that are not done yet; `rounds.json` in the run directory has the figures.
 
-    Raises RunError where a step failed, where another process is at it, and where the loop has gone wrong
-    (`loop.stops`); ConfigError as `all_steps` does.
+    Raises RunError where a step fails, where another process works on this loop, and where the loop has gone wrong
+    (`loop.stops`); ConfigError as `all_steps`.
     """
     steps = all_steps(config)
-    with Run.open(config):  # makes the folder, or refuses one that is another run's; the commands open it again
+    with Run.open(config):  # creates the folder, or refuses another run's; the commands open it again
         pass
-    with _alone(config.run_dir), Server(config) as server:
-        done = Done(config.run_dir / "loop.json", learnt_files(config))
+    with _loop_lock(config.run_dir), SharedServer(config) as server:
+        done = CompletedSteps(config.run_dir / "loop.json", input_files(config))
         for number, step in enumerate(steps, 1):
-            if done.knows(step):
+            if done.includes(step):
                 continue
-            if step.words[0] in ("generate", "train"):  # a round's costs begin
+            if step.words[0] in ("generate", "train"):  # the expensive part of a round
                 raise_alarm(config)
             log.info("loop: step %d of %d: %s", number, len(steps), step.name)
             began = time.monotonic()
             run_step(config.run_dir, step, server)
             done.add(step, round(time.monotonic() - began, 1))
-            write_rounds(config.run_dir, gather(config))
+            write_result(config.run_dir / "rounds.json", measured_rounds(config))
     raise_alarm(config)
 
 
 def plan(config: Config) -> list[str]:
-    """The commands in order, for --dry-run."""
+    """Return the commands in order, for --dry-run."""
     return [f"{step.name}: pacos {shlex.join(step.words)}" for step in all_steps(config)]
 
 
-class Done:
-    """The steps that ended well. A step is known by its command and configuration, by those before it, and by the
-    content of the files that the loop began with."""
+class CompletedSteps:
+    """`loop.json`: the steps that succeeded. A step is identified by its command and configuration, by those before
+    it, and by the content of the files that the loop starts from."""
 
     def __init__(self, path: Path, files: Sequence[Path]) -> None:
         self._path = path
-        self._steps: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self._chain = section_sha256(describe_files(files))
+        self._steps = read_result(path, dict[str, StepRecord], todo="delete it") if path.is_file() else {}
+        self._chain = section_sha256([asdict(file) for file in describe_files(files)])
 
-    def knows(self, step: Step) -> bool:
+    def includes(self, step: LoopStep) -> bool:
+        """Return whether the step is done. Steps must be passed in their order."""
         self._chain = section_sha256(self._chain, list(step.words), step.config)
-        return self._steps.get(step.name, {}).get("sha256") == self._chain
+        done = self._steps.get(step.name)
+        return done is not None and done.sha256 == self._chain
 
-    def add(self, step: Step, seconds: float) -> None:
-        """The step that was asked about last."""
-        self._steps[step.name] = {"sha256": self._chain, "seconds": seconds}
-        write_json(self._path, self._steps)
+    def add(self, step: LoopStep, seconds: float) -> None:
+        """Record the step that was last passed to `includes`."""
+        self._steps[step.name] = StepRecord(self._chain, seconds)
+        write_result(self._path, self._steps)
 
 
-class Server:
-    """One model server at a time, lent to the commands that ask its model."""
+class SharedServer:
+    """One model server at a time, lent to the commands that use its model."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._running: ManagedServer | None = None
-        self._serves: tuple[str, tuple[Path, ...]] = ("", ())
+        self._serves = Served()
 
-    def environment(self, step: Step) -> dict[str, str]:
-        """What a command must know of the server that is up for it, starting and stopping it as need be."""
-        wanted = ("", ()) if self._config.engine.url else self._wanted(step)
+    def environment(self, step: LoopStep) -> dict[str, str]:
+        """Start or stop the server as the step needs, and return the environment that tells its command about it."""
+        wanted = Served() if self._config.engine.url else self._wanted(step)
         if wanted != self._serves or self.has_died:
             self.stop()
-            if wanted[0]:
-                self._start(*wanted)
+            if wanted.model:
+                self._start(wanted)
         if self._running is None:
             return {}
-        return {LENT_ENGINE: json.dumps({"model": wanted[0], "url": self._running.url, "key": self._running.key})}
+        return {LENT_ENGINE: json.dumps({"model": wanted.model, "url": self._running.url, "key": self._running.key})}
 
-    def _wanted(self, step: Step) -> tuple[str, tuple[Path, ...]]:
-        """(model, adapters) of the server to lend. A merged copy is served by the command that asks it."""
+    def _wanted(self, step: LoopStep) -> Served:
+        """What the step is lent. A merged copy is served by the command that uses it."""
         if not serves_merged(self._config):
-            return step.engine, step.adapters
-        return (step.engine if step.words[0] == "generate" else ""), ()
+            return step.served
+        return Served(step.served.model) if step.words[0] == "generate" else Served()
 
     @property
     def has_died(self) -> bool:
+        """Whether the server ended by itself."""
         return self._running is not None and not self._running.is_alive
 
-    def _start(self, model: str, adapters: tuple[Path, ...]) -> None:
+    def _start(self, served: Served) -> None:
         config = self._config
         longest = max(config.generate.sampling.max_tokens, config.answers.max_tokens, config.evaluate.judge.max_tokens)
         workload = Workload(answer_tokens=longest)
-        server = ManagedServer(config, config.run_dir, model, adapters, workload=workload)
+        server = ManagedServer.of(config, config.run_dir, served.model, served.adapters, workload=workload)
         server.start()
-        self._running, self._serves = server, (model, adapters)
+        self._running, self._serves = server, served
 
     def stop(self) -> None:
+        """Stop the server, if one is running."""
         if self._running:
             self._running.stop()
-        self._running, self._serves = None, ("", ())
+        self._running, self._serves = None, Served()
 
     def __enter__(self) -> Self:
         return self
@@ -128,8 +137,8 @@ class Server:
         self.stop()
 
 
-def run_step(home: Path, step: Step, server: Server) -> None:
-    """Raises RunError for a command that fails, except where its server died under it: then both start again."""
+def run_step(home: Path, step: LoopStep, server: SharedServer) -> None:
+    """Run a step's command. Raises RunError where it fails; where its server died, both are started again first."""
     command = [sys.executable, "-m", "pacos.cli", *step.words]
     if step.config:
         file = home / "steps" / f"{step.name.replace('/', '-')}.yaml"
@@ -143,14 +152,14 @@ def run_step(home: Path, step: Step, server: Server) -> None:
             break
         log.warning("loop: the server died; starting it again (%d of %d)", attempt + 1, RESTARTS)
     raise RunError(
-        f"`pacos {shlex.join(step.words)}` ended with exit code {code}; what went wrong is said above",
+        f"`pacos {shlex.join(step.words)}` failed with exit code {code}; its own message is above",
         where=str(home / step.name),
-        todo="mend it and run the same command again: it goes on with this step",
+        todo="fix the error and rerun; the loop resumes with this step",
     )
 
 
 def _run_guarded(command: Sequence[str], record: Path, environment: dict[str, str]) -> int:
-    """Run a command that cannot outlive this process: a half-dead step would hold its run, and the GPU."""
+    """Run a command that cannot outlive this process: an orphaned step would hold its run, and the GPU."""
     if reaped := guard.reap(record):
         log.warning("stopped %d process(es) that an earlier loop had left behind", reaped)
     process = subprocess.Popen(
@@ -169,7 +178,7 @@ def _run_guarded(command: Sequence[str], record: Path, environment: dict[str, st
 
 
 @contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def _loop_lock(home: Path) -> Iterator[None]:
     lock = os.open(home / ".loop", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""`pacos ranked`: answers that people have ranked, split into what is learnt from and what measures the judge.
+"""`pacos ranked`: splits answers that people have ranked into training data and a held-out set that measures judges.
 
 A row is one answer: `id` of the request, `instruction`, optionally `input`, `output`, and `rank` (0 the best; ranks may
-be equal). Open Assistant's messages are read as well (`message_id`, `parent_id`, `text`, `role`, `lang`, `rank`): of
-their trees the first turn in English, as Self-Rewarding LMs (Yuan et al. 2401.10020, section 3.1) take it.
+be equal). Open Assistant's messages are read as well (`message_id`, `parent_id`, `text`, `role`, `lang`, `rank`): the
+first turn of their English trees, as in Self-Rewarding LMs (Yuan et al. 2401.10020, section 3.1).
 """
 
 import random
@@ -16,15 +16,28 @@ from pacos.hub import load_rows
 from pacos.records import Task, parse_task, read_rows, write_jsonl
 
 Values = dict[str, Any]
-# A row and where it stands.
-Row = tuple[str, Values]
+# Where a row is (file and line), and its values.
+LocatedRow = tuple[str, Values]
 
-# Who wrote the answers, in the place of a model's name.
+# The author of the answers, where other files name a model.
 PEOPLE = "people"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RankedSplit:
+    """How many requests were read, and how many went where."""
+
+    requests: int
+    not_ranked_apart: int
+    asked_again: int
+    learn: int
+    held_aside: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankedRequest:
+    """A request and its answers, as people ranked them."""
+
     id: str
     instruction: str
     input: str
@@ -32,79 +45,83 @@ class Request:
 
     @property
     def is_ranked(self) -> bool:
+        """Whether people rank any of the answers apart."""
         return len({rank for _, rank in self.answers}) > 1
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The same for requests that differ in space and capitals only."""
+        """The request's words, equal for requests that differ in white space and capitals only."""
         return tuple(f"{self.instruction}\n{self.input}".casefold().split())
 
     @property
     def best(self) -> Task:
+        """The request with its best answer."""
         text, _ = min(self.answers, key=lambda answer: answer[1])
         return Task(self.instruction, self.input, text)
 
     def rows(self) -> Iterator[Values]:
-        """As `pacos judge` reads answers."""
+        """Yield the answers as `pacos judge` reads them."""
         for sample, (text, rank) in enumerate(self.answers):
             request = {"id": self.id, "model": PEOPLE, "sample": sample}
             yield {**request, "instruction": self.instruction, "input": self.input, "output": text, "rank": rank}
 
 
-def split(source: str, out: Path, *, held_aside: int, seed: int) -> dict[str, int]:
-    """Write `instructions.jsonl` (the best answer to each request that is learnt from, in Alpaca's form),
-    `learn.jsonl` and `held-aside.jsonl` (answers to be judged) and return how many requests went where.
+def split_ranked(source: str, out: Path, *, held_aside: int, seed: int) -> RankedSplit:
+    """Write `instructions.jsonl` (the best answer to each training request, in Alpaca's format), `learn.jsonl` and
+    `held-aside.jsonl` (answers to be judged), and return the counts.
 
-    Requests whose answers people do not rank apart are left out. One that asks the same as a request held aside is
-    not learnt from. Raises DataError for rows that are no ranked answers, and where either side would be empty;
-    ConfigError, HubOutOfReach as `load_rows`.
+    Requests whose answers people do not rank apart are left out, and so are duplicates of held-out requests. Raises
+    DataError for rows that are not ranked answers, and where either side would be empty; ConfigError, HubOutOfReach as
+    `load_rows`.
     """
     requests = read_ranked(source)
     ranked = [request for request in requests if request.is_ranked]
     random.Random(f"{seed}:held aside").shuffle(ranked)
-    aside, others = ranked[:held_aside], ranked[held_aside:]
-    words = {request.words for request in aside}
+    held_out, others = ranked[:held_aside], ranked[held_aside:]
+    words = {request.words for request in held_out}
     learn = [request for request in others if request.words not in words]
-    if not aside or not learn:
+    if not held_out or not learn:
         raise DataError(
             f"people rank the answers to {len(ranked):,} of its {len(requests):,} requests apart; with "
-            f"{held_aside:,} held aside, {len(learn):,} are left to learn from",
+            f"{held_aside:,} held out, {len(learn):,} are left to train on",
             where=source,
-            todo="hold fewer aside (--held-aside, loop.held_aside), or bring more",
+            todo="hold out fewer (--held-aside, loop.held_aside), or provide more",
         )
     write_jsonl(out / "instructions.jsonl", [request.best for request in learn])
     write_jsonl(out / "learn.jsonl", [row for request in learn for row in request.rows()])
-    write_jsonl(out / "held-aside.jsonl", [row for request in aside for row in request.rows()])
-    return {
-        "requests": len(requests),
-        "not_ranked_apart": len(requests) - len(ranked),
-        "asked_again": len(others) - len(learn),
-        "learn": len(learn),
-        "held_aside": len(aside),
-    }
+    write_jsonl(out / "held-aside.jsonl", [row for request in held_out for row in request.rows()])
+    return RankedSplit(
+        requests=len(requests),
+        not_ranked_apart=len(requests) - len(ranked),
+        asked_again=len(others) - len(learn),
+        learn=len(learn),
+        held_aside=len(held_out),
+    )
 
 
-def read_ranked(source: str) -> list[Request]:
-    """All requests of a `.jsonl` or `.json` file, a folder that `datasets` reads, or a hub id, in order of appearance.
+def read_ranked(source: str) -> list[RankedRequest]:
+    """Return the requests of a `.jsonl` or `.json` file, a folder that `datasets` reads, or a hub id, in order.
 
-    Raises DataError with file and line for a row that is no ranked answer.
+    Raises DataError with file and line for a row that is not a ranked answer.
     """
     rows = list(_rows(source))
     if not rows:
         raise DataError("holds no answers", where=source)
     answers = _first_turns(rows) if "message_id" in rows[0][1] else rows
-    requests: dict[str, Request] = {}
+    requests: dict[str, RankedRequest] = {}
     for where, values in answers:
         task = parse_task(values | {"input": values.get("input") or ""}, where=where)
         name = _id(values, where)
-        request = requests.setdefault(name, Request(name, task.instruction, task.input))
+        request = requests.setdefault(name, RankedRequest(name, task.instruction, task.input))
         if (request.instruction, request.input) != (task.instruction, task.input):
-            raise DataError(f"request {name!r} has asked something else before", where=where, todo="give it another id")
+            raise DataError(
+                f"request {name!r} has a different text in an earlier row", where=where, todo="give it another id"
+            )
         request.answers.append((task.output, _rank(values, where)))
     return list(requests.values())
 
 
-def _rows(source: str) -> Iterator[Row]:
+def _rows(source: str) -> Iterator[LocatedRow]:
     path = Path(source)
     if path.suffix in (".json", ".jsonl") and not path.is_dir():
         rows: Iterable[tuple[str, Any]] = read_rows(path)
@@ -117,7 +134,7 @@ def _rows(source: str) -> Iterator[Row]:
         yield where, values
 
 
-def _first_turns(messages: list[Row]) -> Iterator[Row]:
+def _first_turns(messages: list[LocatedRow]) -> Iterator[LocatedRow]:
     """Open Assistant's messages as rows of ranked answers."""
     for where, message in messages:
         for key in ("message_id", "text", "role", "lang"):

@@ -1,25 +1,35 @@
-"""AlpacaEval's annotations (`annotations.json`): its win rate and standard error, from the preferences in the file.
+"""`pacos winrate`: AlpacaEval's win rate and standard error, from the preferences in its `annotations.json`.
 
 `preference` lies between 1 (the baseline, `generator_1`) and 2 (the model, `generator_2`); 1.5, and 0 in old files,
-is a tie; null is a judgement that could not be read, which is dropped and counted. AlpacaEval has undone the
-switch of order before it writes the file (alpaca_eval `metrics/helpers.py`, `describe_head2head`).
+is a tie; null is an unreadable judgement, which is dropped and counted. AlpacaEval undoes the switch of order before it
+writes the file (alpaca_eval `metrics/helpers.py`, `describe_head2head`).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pacos.errors import DataError
-from pacos.evaluate.agreement import comparison
+from pacos.evaluate.agreement import compare_blind
 from pacos.records import read_rows
+from pacos.results import extend
+from pacos.results.figures import BlindComparison
 
 
-def win_rates(path: Path) -> list[dict[str, Any]]:
-    """One row per pair: {model, baseline, n, wins, ties, losses, win_rate, standard_error, sign_test_p, unreadable}.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlpacaEvalWinRate(BlindComparison):
+    """The preferences between one model and one baseline; `unreadable` ones are not in `n`."""
 
-    Raises DataError with the row for a preference that is none, and for a file without any.
+    model: str
+    baseline: str
+    unreadable: int
+
+
+def win_rates(path: Path) -> list[AlpacaEvalWinRate]:
+    """Read annotations and return a win rate for each pair of model and baseline.
+
+    Raises DataError with the row for a preference out of range, and for a file without any.
     """
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     unreadable: Counter[tuple[str, str]] = Counter()
@@ -37,20 +47,27 @@ def win_rates(path: Path) -> list[dict[str, Any]]:
     if not values:
         raise DataError("holds no preferences", where=str(path))
     return [
-        {"model": pair[0], "baseline": pair[1], **asdict(found), "unreadable": unreadable[pair]}
-        for pair, of_pair in values.items()
-        if (found := comparison(of_pair))
+        extend(
+            AlpacaEvalWinRate,
+            compare_blind(of_pair),
+            model=model,
+            baseline=baseline,
+            unreadable=unreadable[model, baseline],
+        )
+        for (model, baseline), of_pair in values.items()
     ]
 
 
-def table(rates: Sequence[Mapping[str, Any]]) -> str:
-    lines = []
-    for row in rates:
-        rate = row["win_rate"]
-        error = "" if row["standard_error"] is None else f" (standard error {row['standard_error']:.2f})"
-        lines.append(
-            f"{row['model']} against {row['baseline']}: win rate {rate['rate']:.2f} %{error}, "
-            f"95 % [{rate['low']:.1f}, {rate['high']:.1f}]; {row['n']} comparisons, {row['wins']} won, "
-            f"{row['ties']} tied, {row['losses']} lost, {row['unreadable']} unreadable"
-        )
-    return "\n".join(lines)
+def win_rate_table(rates: Sequence[AlpacaEvalWinRate]) -> str:
+    """Return a line for each pair, for the terminal."""
+    return "\n".join(map(_line, rates))
+
+
+def _line(row: AlpacaEvalWinRate) -> str:
+    rate = row.win_rate
+    error = "" if row.standard_error is None else f" (standard error {row.standard_error:.2f})"
+    interval = f"{rate.rate:.2f} %{error}, 95 % [{rate.low:.1f}, {rate.high:.1f}]" if rate else "none"
+    return (
+        f"{row.model} against {row.baseline}: win rate {interval}; {row.n} comparisons, {row.wins} won, "
+        f"{row.ties} tied, {row.losses} lost, {row.unreadable} unreadable"
+    )

@@ -1,4 +1,4 @@
-"""What is put before a judge: the answers of one or several models, each with the question it answers.
+"""Reads the answers that a judge or a rater is shown, each with the question it answers.
 
 They come from evaluations (`eval/<label>/`, whose questions are read from the suite again) or from a file of answers:
 JSONL or a JSON list with `instruction` and `output`, and optionally `id`, `input`, `model`, `sample`, `reference` and
@@ -8,27 +8,30 @@ files.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pacos.config import SuiteConfig, parse_config
+from pacos.config import parse_config
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.score import read_predictions
 from pacos.records import read_rows
 from pacos.superni.suites import read_suite
 
-# Names that other projects' files have for our keys.
-ALSO_CALLED = {"output": "response", "model": "generator", "reference": "target"}
+# Our keys by the names that other projects' files have for them.
+FOREIGN_KEYS = {"response": "output", "generator": "model", "target": "reference"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`sample` numbers the answers of one model to one item. `rank` is people's: 0 the best, None unranked."""
+class JudgedAnswer:
+    """One model's answer to an item.
+
+    `sample` numbers the answers of one model to one item. `rank` is people's: 0 the best, None unranked.
+    """
 
     item: str
     model: str
@@ -42,20 +45,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """`suite` names the set of questions."""
+class AnswerSet:
+    """Answers to one set of questions, named by `suite`, and the files they were read from."""
 
     suite: str
-    answers: list[Answer]
+    answers: list[JudgedAnswer]
     files: list[Path]
 
     @property
     def models(self) -> list[str]:
+        """The models' names, in order of appearance."""
         return list(dict.fromkeys(answer.model for answer in self.answers))
 
 
 def evaluations_of(run_dir: Path) -> list[Path]:
-    """A run's evaluations of models, the base's first. Raises DataError where there are none."""
+    """Return a run's evaluations of models, the base's first. Raises DataError where there are none."""
     found = []
     for path in sorted(run_dir.glob("eval/*/predictions.jsonl")):
         evaluation = read_evaluation(path.parent)
@@ -66,13 +70,13 @@ def evaluations_of(run_dir: Path) -> list[Path]:
     return [folder for _, folder in sorted(found)]
 
 
-def read_answers(paths: Sequence[Path], suite: Path | None = None) -> Answers:
+def read_answers(paths: Sequence[Path], suite: Path | None = None) -> AnswerSet:
     """Read evaluations and files of answers, which must all be of one set of questions.
 
-    `suite` is where the evaluations' questions lie; their run's own config says so unless given.
-    Raises DataError: not there, broken, of several suites, an answer twice, a suite that has changed since.
+    `suite` is the path of the evaluations' questions, read from their run's own config unless given.
+    Raises DataError: a missing or broken file, several suites, a duplicate answer, a suite that has changed since.
     """
-    parts = [_of_evaluation(path, suite) if path.is_dir() else _of_file(path) for path in paths]
+    parts = [_read_evaluation_answers(path, suite) if path.is_dir() else _read_answer_file(path) for path in paths]
     if len(suites := {part.suite for part in parts}) > 1 and any(path.is_dir() for path in paths):
         raise DataError(f"answers to several suites: {sorted(suites)}", todo="name those of one suite by --answers")
     answers = [answer for part in parts for answer in part.answers]
@@ -85,76 +89,82 @@ def read_answers(paths: Sequence[Path], suite: Path | None = None) -> Answers:
                 todo="give each model a name of its own, and several answers of one model a `sample` number",
             )
         seen.add(key)
-    return Answers(parts[0].suite, answers, [file for part in parts for file in part.files])
+    return AnswerSet(parts[0].suite, answers, [file for part in parts for file in part.files])
 
 
-def _of_evaluation(folder: Path, suite: Path | None) -> Answers:
+def _read_evaluation_answers(folder: Path, suite: Path | None) -> AnswerSet:
     path = folder / "predictions.jsonl"
     rows = read_predictions(path)
-    where = SuiteConfig(name=rows[0].suite, path=str(suite)) if suite else _suite_of(folder, rows[0].suite)
-    questions = {(one.task, one.id): one for one in read_suite(Path(where.path)).instances}
+    suite_path = suite or _suite_path(folder, rows[0].suite)
+    questions = {(one.task, one.id): one for one in read_suite(suite_path).instances}
     answers = []
     for row in rows:
         question = questions.get((row.task, row.instance))
         if question is None or list(question.references) != row.references:
             raise DataError(
-                f"instance {row.instance!r} of {row.task} is not in {where.path}, or has other references there",
+                f"instance {row.instance!r} of {row.task} is not in {suite_path}, or has other references there",
                 where=str(path),
                 todo="name the suite that was evaluated by --suite",
             )
-        item = row.instance if row.instance.startswith(row.task) else f"{row.task}/{row.instance}"
-        instruction, given = question.definition.strip(), question.input.strip()
-        answers.append(Answer(item, row.model, 0, instruction, given, row.prediction, row.references[0], row.category))
-    return Answers(rows[0].suite, answers, [path])
+        answers.append(
+            JudgedAnswer(
+                item=row.instance if row.instance.startswith(row.task) else f"{row.task}/{row.instance}",
+                model=row.model,
+                sample=0,
+                instruction=question.definition.strip(),
+                input=question.input.strip(),
+                text=row.prediction,
+                reference=row.references[0],
+                category=row.category,
+            )
+        )
+    return AnswerSet(rows[0].suite, answers, [path])
 
 
-def _suite_of(folder: Path, name: str) -> SuiteConfig:
-    """As the config of the run that holds `eval/<label>/` has it."""
+def _suite_path(folder: Path, name: str) -> Path:
+    """The suite's path in the config of the run that holds `eval/<label>/`."""
     path = folder.resolve().parents[1] / "config.yaml"
     if path.is_file():
         config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
-        for suite in config.evaluate.suites:
-            if suite.name == name:
-                return suite
-    raise DataError(
-        f"where the questions of the suite {name!r} lie is not known", where=str(folder), todo="name them by --suite"
-    )
+        if found := [suite for suite in config.evaluate.suites if suite.name == name]:
+            return Path(found[0].path)
+    raise DataError(f"no questions found for the suite {name!r}", where=str(folder), todo="name them by --suite")
 
 
-def _of_file(path: Path) -> Answers:
-    answers = [_answer(values, where, path.stem) for where, values in read_rows(path)]
+def _read_answer_file(path: Path) -> AnswerSet:
+    answers = [_parse_answer(values, where, path.stem) for where, values in read_rows(path)]
     if not answers:
         raise DataError("holds no answers", where=str(path))
-    return Answers(path.stem, answers, [path])
+    return AnswerSet(path.stem, answers, [path])
 
 
-def _answer(values: Any, where: str, model: str) -> Answer:
+def _parse_answer(values: Any, where: str, model: str) -> JudgedAnswer:
+    """An answer from a row of a file; `model` names the model of rows that do not."""
     if not isinstance(values, dict):
         raise DataError("an answer is a JSON object", where=where)
-    values = {ours: values[theirs] for ours, theirs in ALSO_CALLED.items() if theirs in values} | values
-    texts = {"input": "", "reference": "", "model": model} | {
-        key: values[key] for key in ("instruction", "input", "output", "model", "reference") if key in values
-    }
+    values = {ours: values[theirs] for theirs, ours in FOREIGN_KEYS.items() if theirs in values} | values
     for key in ("instruction", "output"):
-        if key not in texts:
+        if key not in values:
             raise DataError(f"`{key}` is missing", where=where)
+    defaults = {"input": "", "reference": "", "model": model}
+    texts = {key: values.get(key, defaults.get(key)) for key in ("instruction", "output", *defaults)}
     if wrong := [key for key, text in texts.items() if not isinstance(text, str)]:
         raise DataError(f"`{wrong[0]}` must be text", where=where)
-    sample = values.get("sample", 0)
-    if not isinstance(sample, int):
-        raise DataError("`sample` must be a whole number", where=where)
-    rank = values.get("rank")
-    if rank is not None and type(rank) is not int:
-        raise DataError("`rank` must be a whole number", where=where)
     question = json.dumps([texts["instruction"], texts["input"]])
-    item = str(values.get("id") or hashlib.sha256(question.encode()).hexdigest()[:16])
-    return Answer(
-        item=item,
+    return JudgedAnswer(
+        item=str(values.get("id") or hashlib.sha256(question.encode()).hexdigest()[:16]),
         model=texts["model"],
-        sample=sample,
+        sample=_parse_integer(values, "sample", where) or 0,
         instruction=texts["instruction"],
         input=texts["input"],
         text=texts["output"],
         reference=texts["reference"],
-        rank=rank,
+        rank=_parse_integer(values, "rank", where),
     )
+
+
+def _parse_integer(values: Mapping[str, Any], key: str, where: str) -> int | None:
+    number = values.get(key)
+    if number is not None and type(number) is not int:
+        raise DataError(f"`{key}` must be a whole number", where=where)
+    return number

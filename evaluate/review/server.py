@@ -1,30 +1,28 @@
-"""The page's server: one static page, two calls, and a gate in front of them.
+"""The review page's server: one static page, two calls, and a gate in front of them.
 
-The gate lets in who has the token that stands in the address, from this page's own origin, and from this machine
-alone unless told otherwise. Nothing that a client sends is ever used as a path.
+The gate admits requests that carry the token of the printed address, come from the page's own origin, and from this
+machine alone unless `--host` says otherwise. Nothing that a client sends is ever used as a path.
 """
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, Field
 
-from pacos.errors import ConfigError, PacosError, RunError
-from pacos.evaluate.review.sheet import Item
-from pacos.evaluate.review.votes import LONGEST_NAME, LONGEST_NOTE, Refused, Votes
+from pacos.errors import ConfigError, PacosError
+from pacos.evaluate.review.sheet import SheetItem
+from pacos.evaluate.review.votes import LONGEST_NAME, LONGEST_NOTE, VoteRefused, Votes
 from pacos.report import charts
 
 if TYPE_CHECKING:
@@ -40,8 +38,8 @@ LARGEST_BODY = 64 * 1024
 LONGEST_LOOK = 3600.0  # seconds on one item; more is a break, not a look
 
 
-class Cast(BaseModel, extra="forbid"):
-    """What the page sends for a key: a vote, or skip, undo, note."""
+class VoteRequest(BaseModel, extra="forbid"):
+    """What the page sends for a key press: a vote, or skip, undo, note."""
 
     rater: str = Field(max_length=LONGEST_NAME)
     item: str = Field("", max_length=40)
@@ -52,48 +50,30 @@ class Cast(BaseModel, extra="forbid"):
 
 
 def serve(votes: Votes, *, host: str, port: int, rater: str = "") -> None:
-    """Serve the page until Ctrl-C. Raises ConfigError for an address that cannot be had."""
+    """Serve the page until Ctrl-C. Raises ConfigError for an address that cannot be bound."""
     import uvicorn
 
     try:
-        door = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as failure:
         raise ConfigError(
-            f"cannot listen on {host}:{port}: {failure.strerror}", where="--host, --port", todo="take another port"
+            f"cannot listen on {host}:{port}: {failure.strerror}", where="--host, --port", todo="choose another port"
         ) from failure
     token = secrets.token_urlsafe(24)
-    named = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    address = f"http://{named}:{door.getsockname()[1]}/?token={token}"
+    hostname = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    address = f"http://{hostname}:{listener.getsockname()[1]}/?token={token}"
     log.info("open %s%s", address, f"&rater={quote(rater)}" if rater else "")
-    log.info("every rater may open it under a name of their own; Ctrl-C ends the review and writes its results")
+    log.info("every rater may open it under their own name; Ctrl-C ends the review and writes its results")
     if host not in LOOPBACK:
-        log.warning("open to the network, unencrypted: whoever has this address can read the texts and vote")
+        log.warning("open to the network, unencrypted: anyone with this address can read the texts and vote")
     app = create_app(votes, token, any_host=host not in LOOPBACK)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, ws="none")
-    with door, contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[door])
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the review's votes. Raises RunError where another process does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                "this review is open already",
-                where=str(folder),
-                todo="a second rater opens the same address under another name; or stop the other process",
-            ) from None
-        yield
-    finally:
-        os.close(lock)
+    with listener, contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI":
+    """Return the page's application; `any_host` admits requests to addresses other than this machine's."""
     from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse, Response
 
@@ -102,7 +82,7 @@ def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI"
 
     @app.middleware("http")
     async def gate(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        refusal = refuse(request, token, any_host)
+        refusal = refusal_reason(request, token, any_host)
         answer = Response(refusal, 403, media_type="text/plain") if refusal else await call_next(request)
         answer.headers.update(headers)
         return answer
@@ -125,9 +105,9 @@ def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI"
     def state(rater: str) -> Response:
         return _json(200, state_of(votes, rater))
 
-    # A plain function: it waits for the disk in a thread of its own.
+    # Not a coroutine: FastAPI runs it in a thread, where it may wait for the disk.
     @app.post("/vote")
-    def vote(cast: Cast) -> Response:
+    def vote(cast: VoteRequest) -> Response:
         try:
             votes.cast(
                 cast.rater,
@@ -137,7 +117,7 @@ def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI"
                 note=cast.note,
                 seconds=min(cast.seconds, LONGEST_LOOK),
             )
-        except Refused as refused:
+        except VoteRefused as refused:
             return _json(409, {"error": refused.what, "state": state_of(votes, cast.rater)})
         except PacosError as failure:
             log.error("%s", failure)
@@ -147,8 +127,8 @@ def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI"
     return app
 
 
-def refuse(request: "Request", token: str, any_host: bool) -> str:
-    """Why the request is not let in; "" where it is."""
+def refusal_reason(request: "Request", token: str, any_host: bool) -> str:
+    """Return why the request is refused; "" where it is admitted."""
     host = request.headers.get("host", "")
     if not any_host and urlsplit(f"//{host}").hostname not in LOOPBACK:
         return "this address is not the review's"
@@ -167,7 +147,7 @@ def refuse(request: "Request", token: str, any_host: bool) -> str:
 
 
 def content_security_policy(page: str) -> str:
-    """Only the page's own style and script, by their hashes, and calls to its own server."""
+    """Return a policy that allows the page's own style and script, by hash, and calls to its own server."""
 
     def hashes(element: str) -> str:
         bodies = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
@@ -182,16 +162,16 @@ def content_security_policy(page: str) -> str:
 
 
 def state_of(votes: Votes, rater: str) -> dict[str, Any]:
-    """All that the page shows to this rater next. Of models and other raters it holds nothing."""
+    """Return what the page shows to this rater next; it holds nothing about models or other raters."""
     with votes.lock:
         return _state(votes, rater)
 
 
 def _state(votes: Votes, rater: str) -> dict[str, Any]:
-    sheet, ballot, at = votes.sheet, votes.ballot(rater), votes.open_item(rater)
+    sheet, ballot = votes.sheet, votes.ballot(rater)
     answered = ballot.complete(votes.questions)
     times = [ballot.seconds[item] for item in answered]
-    item, position = at or (None, 0)
+    item, position = votes.open_item(rater) or (None, 0)
     return {
         "kind": sheet.kind,
         "name": sheet.name,
@@ -217,8 +197,8 @@ def _state(votes: Votes, rater: str) -> dict[str, Any]:
     }
 
 
-def _shown(item: Item) -> dict[str, Any]:
-    """Commands to terminals and browsers in its texts are made visible."""
+def _shown(item: SheetItem) -> dict[str, Any]:
+    """The item's texts, control characters made visible."""
     return {
         "id": item.id,
         "instruction": charts.visible(item.instruction),

@@ -1,4 +1,4 @@
-"""The sheet as CSV, for raters without the page, and their votes back from it."""
+"""The sheet as CSV, for raters who do not use the page, and their votes read back from it."""
 
 import csv
 import hashlib
@@ -9,34 +9,36 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pacos.errors import DataError
-from pacos.evaluate.review.questions import QUESTIONS
+from pacos.evaluate.review.kinds import review_kind
 from pacos.evaluate.review.sheet import Sheet
 from pacos.evaluate.review.votes import LONGEST_NOTE, NOTE, Votes
 from pacos.records import write_text
 
-# A cell that begins so is a formula to a spreadsheet.
+# A cell that begins with one of these is a formula to a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def export(sheet: Sheet, path: Path) -> None:
-    """One row an item; the questions' columns are empty, their heads name the answers. Opens in Excel as it is."""
-    questions = QUESTIONS[sheet.kind]
-    shown = ["output"] if sheet.kind == "quality" else ["answer"] if sheet.kind == "rating" else ["left", "right"]
-    heads = [f"{one.name}: {' / '.join(one.answers)}" for one in questions]
+def write_csv(sheet: Sheet, path: Path) -> None:
+    """Write one row per item, with an empty column for each question whose heading names the answers.
+
+    Opens in Excel as it is.
+    """
+    kind = review_kind(sheet.kind)
+    headings = _headings(sheet)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["id", "sheet", "instruction", "input", "reference", *shown, *heads, "note"])
+    writer.writerow(["id", "sheet", "instruction", "input", "reference", *kind.columns, *headings, "note"])
     for item in sheet.items:
         cells = [item.instruction, item.input, item.reference, *item.answers]
-        writer.writerow([item.id, fingerprint(sheet), *map(_harmless, cells), *[""] * len(questions), ""])
+        writer.writerow([item.id, fingerprint(sheet), *map(_escape_formula, cells), *[""] * len(headings), ""])
     write_text(path, "\ufeff" + text.getvalue())
 
 
-def take_in(votes: Votes, path: Path, rater: str) -> int:
-    """Cast the rater's votes that the file holds and the review does not; how many items that were.
+def import_csv(votes: Votes, path: Path, rater: str) -> int:
+    """Cast the rater's votes that the file has and the review lacks, and return the number of items.
 
-    Rows without an answer are passed over. Raises DataError with the row, and casts nothing, for a file of another
-    sheet, an answer that is none, a row half answered, or one that differs from the rater's earlier vote.
+    Rows without an answer are skipped. Raises DataError with the row, and casts nothing, for a file of another sheet,
+    an invalid answer, a partly answered row, or one that differs from the rater's earlier vote.
     """
     ballot, questions = votes.ballot(rater), votes.questions
     rows = list(_rows(votes.sheet, path))
@@ -46,7 +48,7 @@ def take_in(votes: Votes, path: Path, rater: str) -> int:
                 raise DataError(f"{question.name} is {answer!r}, not one of {list(question.answers)}", where=where)
         earlier = [ballot.given[item].get(question.name) for question in questions] if item in ballot.given else []
         if item in ballot.skipped or (earlier and earlier != answers):
-            raise DataError(f"{rater!r} has voted otherwise on item {item} already", where=where)
+            raise DataError(f"{rater!r} has already voted otherwise on item {item}", where=where)
         if len(note) > LONGEST_NOTE:
             raise DataError(f"a note has at most {LONGEST_NOTE:,} characters", where=where)
     new = [row for row in rows if row[1] not in ballot.complete(questions)]
@@ -59,7 +61,12 @@ def take_in(votes: Votes, path: Path, rater: str) -> int:
 
 
 def fingerprint(sheet: Sheet) -> str:
+    """Return a short hash of the sheet, which every row of its CSV carries."""
     return hashlib.sha256(json.dumps(asdict(sheet)).encode()).hexdigest()[:12]
+
+
+def _headings(sheet: Sheet) -> list[str]:
+    return [f"{question.name}: {' / '.join(question.answers)}" for question in review_kind(sheet.kind).questions]
 
 
 def _rows(sheet: Sheet, path: Path) -> Iterator[tuple[str, str, list[str], str]]:
@@ -68,32 +75,32 @@ def _rows(sheet: Sheet, path: Path) -> Iterator[tuple[str, str, list[str], str]]
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as broken:
         raise DataError(f"cannot be read: {broken}", where=str(path), todo="save it as CSV in UTF-8") from None
-    # Some spreadsheets write semicolons or tabs, by the country they are used in.
+    # Some spreadsheets write semicolons or tabs, depending on the locale.
     delimiter = next((mark for mark in ",;\t" if text.replace('"', "").startswith(f"id{mark}")), ",")
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns = {question.name: f"{question.name}: {' / '.join(question.answers)}" for question in QUESTIONS[sheet.kind]}
-    if absent := [head for head in ("id", "sheet", *columns.values()) if head not in (reader.fieldnames or [])]:
+    headings = _headings(sheet)
+    if absent := [head for head in ("id", "sheet", *headings) if head not in (reader.fieldnames or [])]:
         raise DataError(f"the column {absent[0]!r} is missing", where=str(path), todo="fill in an exported file")
     numbers = {item.id.lstrip("0"): item.id for item in sheet.items}
     seen = set()
     for number, row in enumerate(reader, 1):
         where = f"{path}:row {number}"
-        answers = [(row[head] or "").strip() for head in columns.values()]
+        answers = [(row[head] or "").strip() for head in headings]
         if not any(answers):
             continue
-        # A spreadsheet takes 0001 for a number.
+        # A spreadsheet turns 0001 into 1.
         item = numbers.get((row["id"] or "").strip().lstrip("0"))
         if item is None or row["sheet"] != fingerprint(sheet):
-            raise DataError("is a row of another sheet", where=where, todo="export again, or name its own sources")
+            raise DataError("is a row of another sheet", where=where, todo="export again, or name the sheet's sources")
         if item in seen:
-            raise DataError(f"item {item} is there twice", where=where)
+            raise DataError(f"duplicate item {item}", where=where)
         seen.add(item)
-        yield where, item, [_folded(answer) for answer in answers], (row.get("note") or "").strip()
+        yield where, item, [_normalised(answer) for answer in answers], (row.get("note") or "").strip()
 
 
-def _folded(answer: str) -> str:
+def _normalised(answer: str) -> str:
     return answer.upper() if len(answer) == 1 else answer.lower()
 
 
-def _harmless(text: str) -> str:
+def _escape_formula(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text

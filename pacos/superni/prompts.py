@@ -1,6 +1,6 @@
 """SuperNI's prompt encodings, byte for byte: nothing measured elsewhere would compare otherwise.
 
-    render("tk-instruct:def+pos2", instance)
+    prompt_preset("tk-instruct:def+pos2").render(instance)
 
 `tk-instruct:…` are Tk-Instruct's (src/ni_collator.py): the definition, then demonstrations from the task's header.
 `self-instruct` is the zero-shot form of that paper's released prompts, `alpaca` that of Stanford's training template.
@@ -8,50 +8,79 @@
 
 import hashlib
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pacos.superni.tasks import Example, Instance
+from pacos.extensions import PROMPTS, load
+from pacos.superni.tasks import Demonstration, Instance
 from pacos.templates import ALPACA, alpaca_prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstrations:
-    """How many examples of each kind an encoding shows, and whether it says why."""
+    """How many demonstrations of each kind a prompt shows, and whether it explains them."""
 
     positive: int = 0
     negative: int = 0
     explained: bool = False
 
 
-NONE = Demonstrations()
-
-PRESETS = {
-    "alpaca": NONE,
-    "self-instruct": NONE,
-    "tk-instruct:def": NONE,
-    "tk-instruct:def+pos2": Demonstrations(positive=2),
-    "tk-instruct:def+pos2+neg2": Demonstrations(positive=2, negative=2),
-    "tk-instruct:def+pos2+neg2+expl": Demonstrations(positive=2, negative=2, explained=True),
-}
+NO_DEMONSTRATIONS = Demonstrations()
 
 
-def render(preset: str, instance: Instance, shown: Demonstrations | None = None) -> str:
-    """The prompt of one instance, as a causal model reads it; `shown` leaves out demonstrations, for want of room.
+@dataclass(frozen=True, slots=True)
+class PromptPreset:
+    """An encoding of instances as a causal model is prompted with them.
 
-    Tk-Instruct's lose the space behind `Output:`, as in its own script for causal models (run_gpt3.py): a model
-    whose tokens begin with a space could not continue it with the token it learnt.
+    `shown` are its demonstrations, and `answer_tokens` the published limit of an answer. `known_sha256` replaces the
+    fingerprint of the rendered text where trained adapters carry another.
     """
+
+    form: Callable[[Instance, Demonstrations], str]
+    shown: Demonstrations = NO_DEMONSTRATIONS
+    answer_tokens: int = 128
+    known_sha256: str = ""
+
+    def render(self, instance: Instance, shown: Demonstrations | None = None) -> str:
+        """The prompt of one instance; `shown` leaves out demonstrations that do not fit."""
+        return self.form(instance, shown or self.shown)
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of the format; for `alpaca` the one that a trained adapter carries."""
+        if self.known_sha256:
+            return self.known_sha256
+        examples = (Demonstration("{input}", "{output}", "{explanation}"),) * 2
+        rendered = [
+            self.render(Instance("", "", "", "{definition}", question, (), examples, examples))
+            for question in ("{input}", "")
+        ]
+        return hashlib.sha256("\0".join(rendered).encode()).hexdigest()
+
+
+def prompt_preset(name: str) -> PromptPreset:
+    """The encoding of that name (extensions.PROMPTS). Raises KeyError for an unknown one."""
+    found: PromptPreset = load(PROMPTS, name)
+    return found
+
+
+def _alpaca(instance: Instance, _: Demonstrations) -> str:
+    return alpaca_prompt(instance.definition.strip(), instance.input.strip())
+
+
+def _self_instruct(instance: Instance, _: Demonstrations) -> str:
     definition, question = instance.definition.strip(), instance.input.strip()
-    if preset == "alpaca":
-        return alpaca_prompt(definition, question)
-    if preset == "self-instruct":
-        return f"{definition}\n\nInput: {question}\nOutput:" if question else f"{definition}\nOutput:"
-    return tk_instruct(instance, shown or PRESETS[preset]).rstrip()
+    return f"{definition}\n\nInput: {question}\nOutput:" if question else f"{definition}\nOutput:"
+
+
+def _tk_instruct_causal(instance: Instance, shown: Demonstrations) -> str:
+    """Tk-Instruct's without the space behind `Output:`, as in its own script for causal models (run_gpt3.py): a model
+    whose tokens begin with a space could not continue it with the token that it was trained on."""
+    return tk_instruct(instance, shown).rstrip()
 
 
 def tk_instruct(instance: Instance, shown: Demonstrations) -> str:
-    """Tk-Instruct's encoding as its own models read it, trailing space and all."""
+    """Tk-Instruct's encoding for its own encoder-decoder models, with its trailing space."""
     return (
         _sentence(f"Definition: {instance.definition.strip()}")
         + "\n\n"
@@ -63,20 +92,8 @@ def tk_instruct(instance: Instance, shown: Demonstrations) -> str:
     )
 
 
-def preset_sha256(preset: str) -> str:
-    """Fingerprint of a preset's format; for `alpaca` the one that a trained adapter carries."""
-    if preset == "alpaca":
-        return ALPACA.sha256
-    examples = (Example("{input}", "{output}", "{explanation}"),) * 2
-    rendered = [
-        render(preset, Instance("", "", "", "{definition}", question, (), examples, examples))
-        for question in ("{input}", "")
-    ]
-    return hashlib.sha256("\0".join(rendered).encode()).hexdigest()
-
-
-def _demonstrations(kind: str, examples: Sequence[Example], explained: bool) -> str:
-    """The spaces at the beginning of lines are upstream's."""
+def _demonstrations(kind: str, examples: Sequence[Demonstration], explained: bool) -> str:
+    """The leading spaces are upstream's."""
     text = ""
     for number, example in enumerate(examples, 1):
         text += f" {kind} Example {number} -\n"
@@ -90,3 +107,11 @@ def _demonstrations(kind: str, examples: Sequence[Example], explained: bool) -> 
 
 def _sentence(text: str) -> str:
     return text if text[-1] in string.punctuation else f"{text}."
+
+
+ALPACA_PROMPT = PromptPreset(_alpaca, known_sha256=ALPACA.sha256)
+SELF_INSTRUCT_PROMPT = PromptPreset(_self_instruct, answer_tokens=1024)
+DEFINITION = PromptPreset(_tk_instruct_causal)
+TWO_POSITIVE = PromptPreset(_tk_instruct_causal, Demonstrations(positive=2))
+TWO_NEGATIVE = PromptPreset(_tk_instruct_causal, Demonstrations(positive=2, negative=2))
+EXPLAINED = PromptPreset(_tk_instruct_causal, Demonstrations(positive=2, negative=2, explained=True))

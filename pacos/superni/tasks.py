@@ -1,10 +1,10 @@
 """Super-NaturalInstructions (Wang et al. 2204.07705) as its official folder lays it out.
 
-    suite = read_suite(Path("natural-instructions"))
+    suite = read_test_split(Path("natural-instructions"))
     suite.coverage                                    # "11,810 of 11,810 instances, 119 of 119 tasks present"
 
-A folder holds `tasks/<task>.json` and `splits/<track>/test_tasks.txt`. Tasks of the split that are not there are
-counted, never passed over in silence: scores on part of a track compare with no published number.
+A folder holds `tasks/<task>.json` and `splits/<track>/test_tasks.txt`. Tasks of the split whose files are missing are
+counted and reported: scores on part of a track compare with no published number.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ OFFICIAL_TOTALS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """A demonstration from a task's header; `explanation`, where there is one, says why it is right or wrong."""
+class Demonstration:
+    """An example from a task's header; `explanation`, where there is one, says why it is right or wrong."""
 
     input: str
     output: str
@@ -38,22 +38,24 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
+    """One question of a task, with the task's definition and demonstrations, and its reference answers."""
+
     task: str
     id: str
     category: str
     definition: str
     input: str
     references: tuple[str, ...]
-    positive: tuple[Example, ...] = ()
-    negative: tuple[Example, ...] = ()
+    positive: tuple[Demonstration, ...] = ()
+    negative: tuple[Demonstration, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The test instances at hand, and how much of their track they are.
+    """The test instances found, and how much of their track they are.
 
-    `n_expected` is the published total for an official split. For another split it is what the tasks at hand
-    hold, plus 100 for each absent task: the most that the track can have.
+    `n_expected` is the published total for an official split. For another split it is the instances of the tasks
+    found, plus 100 for each absent task: the most that the track can have.
     """
 
     track: str
@@ -64,11 +66,12 @@ class Suite:
 
     @property
     def n_listed(self) -> int:
-        """Tasks that the split lists."""
+        """Number of tasks that the split lists."""
         return len(self.files) + len(self.absent)
 
     @property
     def coverage(self) -> str:
+        """How many of the expected instances and tasks were found, in words."""
         tasks = f"{len(self.files)} of {self.n_listed} tasks present"
         return f"{len(self.instances):,} of {self.n_expected:,} instances, {tasks}"
 
@@ -83,13 +86,13 @@ class Suite:
         return digest.hexdigest()
 
 
-def read_suite(path: Path, limit: int | None = None) -> Suite:
+def read_test_split(path: Path, limit: int | None = None) -> Suite:
     """Read the test split of a track: the first 100 instances of each task, or the first `limit`.
 
     `path` is a SuperNI folder, its folder of tasks, or the split file of another track
     (`…/splits/xlingual/test_tasks.txt`); a folder means the default track where it has one.
-    Raises DataError: no split, no task of it present, a file that is not JSON or not a task, an instance
-    without output, two instances of one id.
+    Raises DataError: no split, none of its tasks present, a file that is not JSON or not a task, an instance
+    without output, two instances with the same id.
     """
     tasks, split = _locate(path, "test_tasks.txt")
     names = _read_split(split)
@@ -114,7 +117,7 @@ def read_suite(path: Path, limit: int | None = None) -> Suite:
 def read_training_split(path: Path, per_task: int | None = None) -> tuple[list[Instance], int, int]:
     """(instances, tasks present, tasks listed) of the training split: the first 100 of each task, or `per_task`.
 
-    `path` and errors are as for `read_suite`, the split is `train_tasks.txt`.
+    `path` and errors are as for `read_test_split`, the split is `train_tasks.txt`.
     """
     tasks, split = _locate(path, "train_tasks.txt")
     names = _read_split(split)
@@ -123,7 +126,7 @@ def read_training_split(path: Path, per_task: int | None = None) -> tuple[list[I
 
 
 def training_files(path: Path) -> list[Path]:
-    """What `read_training_split` reads: the split, and each task of it that is present."""
+    """The files that `read_training_split` reads: the split, and each of its tasks that is present."""
     tasks, split = _locate(path, "train_tasks.txt")
     return [split, *(tasks / f"{name}.json" for name in _present(tasks, split, _read_split(split)))]
 
@@ -131,7 +134,7 @@ def training_files(path: Path) -> list[Path]:
 def read_task(path: Path) -> list[Instance]:
     """The first 100 instances of a task file, with its first definition, its first category and its examples.
 
-    Raises DataError as `read_suite` does.
+    Raises DataError as `read_test_split` does.
     """
     task = _read_json(path)
     # The form of Tk-Instruct's compute_metrics.py: Textual Entailment → textual_entailment.
@@ -171,7 +174,7 @@ def _locate(path: Path, split_name: str) -> tuple[Path, Path]:
     if path.name == split_name and path.is_file():
         root, splits = path.absolute().parents[2], [path]
     else:
-        # A folder of tasks has its splits beside it.
+        # A folder of tasks has its splits next to it.
         homes = [path] if (path / "tasks").is_dir() else [path, path.parent]
         root = path
         splits = [home / "splits" / track / split_name for home in homes for track in ("default", "xlingual")]
@@ -193,7 +196,7 @@ def _read_split(split: Path) -> list[str]:
         raise DataError("lists no tasks", where=str(split))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"lists {twice} twice", where=str(split))
+        raise DataError(f"duplicate task {twice}", where=str(split))
     return names
 
 
@@ -221,10 +224,10 @@ def _first(task: dict[str, Any], key: str, path: Path) -> str:
     return text
 
 
-def _examples(task: dict[str, Any], key: str, path: Path) -> tuple[Example, ...]:
+def _examples(task: dict[str, Any], key: str, path: Path) -> tuple[Demonstration, ...]:
     rows = task.get(key) or []
     try:
-        found = [Example(row["input"], row["output"], row.get("explanation")) for row in rows]
+        found = [Demonstration(row["input"], row["output"], row.get("explanation")) for row in rows]
     except (TypeError, KeyError, AttributeError):
         raise DataError(f"each of `{key}` needs `input` and `output`", where=str(path)) from None
     if not all(isinstance(text, str) for one in found for text in (one.input, one.output, one.explanation or "")):

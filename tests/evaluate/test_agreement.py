@@ -3,7 +3,8 @@ import math
 import pytest
 from scipy.stats import binomtest, pearsonr
 
-from pacos.evaluate.agreement import cohen_kappa, comparison, kendall, sign_test, spearman, wilson
+from pacos.evaluate.agreement import cohen_kappa, compare_blind, kendall, sign_test, spearman, wilson
+from pacos.results.figures import BlindComparison
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 252), (1, 252), (90, 179), (161, 252), (252, 252), (1, 1)])
@@ -18,14 +19,14 @@ def test_wilson_is_scipys(successes: int, n: int) -> None:
 
 def test_alpacas_90_to_89_is_no_difference() -> None:
     # Published as 90 against 89 blind wins; the interval is 43.0 to 57.5 (research note, by hand).
-    found = comparison([1.0] * 90 + [0.0] * 89)
-    assert found is not None
+    found = compare_blind([1.0] * 90 + [0.0] * 89)
+    assert found.win_rate is not None
     assert (round(found.win_rate.low, 1), round(found.win_rate.high, 1)) == (43.0, 57.5)
     assert found.sign_test_p == 1.0
 
 
 def test_a_rate_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no rate"):
+    with pytest.raises(ValueError, match="not a rate"):
         wilson(0, 0)
 
 
@@ -54,7 +55,7 @@ def test_kendall_takes_ties_out_of_the_pairs() -> None:
 
 
 def test_raters_of_different_items_are_refused() -> None:
-    with pytest.raises(ValueError, match="raters of 1 and 2 items"):
+    with pytest.raises(ValueError, match="have 1 and 2 items"):
         cohen_kappa(["A"], ["A", "B"])
 
 
@@ -66,10 +67,10 @@ def test_sign_test_by_hand() -> None:
 
 
 def test_ties_count_half() -> None:
-    found = comparison([1.0, 0.5, 0.5, 0.0, 1.0])
-    assert found is not None
+    found = compare_blind([1.0, 0.5, 0.5, 0.0, 1.0])
+    assert found.win_rate is not None
     assert (found.wins, found.ties, found.losses) == (2, 2, 1)
     assert found.win_rate.rate == 60.0
     # Deviations 0.4, 0.1, 0.1, 0.6, 0.4: variance 0.7 / 4, of the mean 0.7 / 20.
     assert found.standard_error == pytest.approx(100 * math.sqrt(0.7 / 20), abs=1e-3)
-    assert comparison([]) is None
+    assert compare_blind([]) == BlindComparison(n=0)

@@ -4,21 +4,23 @@ from pathlib import Path
 import pytest
 
 from pacos.config import Config, DataSource, ModelConfig, SuiteConfig
-from pacos.evaluate.contamination import Passage, check, contamination
+from pacos.evaluate.contamination import check_dataset, find_overlaps
 from pacos.evaluate.pipeline import warn_of_overlap
 from pacos.records import write_jsonl
+from pacos.results import plain
+from pacos.results.evaluation import Passage
 from pacos.runs import Run
 from pacos.superni.suites import read_suite
 from tests.support.superni_folder import write_superni
 
-# Thirteen words, then fourteen others that surround them elsewhere.
+# Thirteen words, and a text in which fourteen others follow them.
 RUN = "one day the old miller took his cart across the frozen river alone"
 LONG = f"{RUN} and never once looked back at the mill that his father had built there by hand"
 
 
 def found(training: str, evaluation: str) -> list[tuple[str, float]]:
-    result = contamination([Passage("row 1", "output", training)], [Passage("t", "input", evaluation)])
-    return [(overlap["measure"], overlap["rougeL"]) for overlap in result["overlaps"]]
+    result = find_overlaps([Passage("row 1", "output", training)], [Passage("t", "input", evaluation)])
+    return [(overlap.measure, overlap.rougeL) for overlap in result.overlaps]
 
 
 def test_the_same_words_are_found_whatever_their_case_and_punctuation() -> None:
@@ -38,15 +40,15 @@ def test_rouge_l_of_seven_tenths_is_found_and_less_is_not() -> None:
     assert found(ten, "a b c d e f w x y z") == []
 
 
-def test_texts_under_five_words_prove_nothing_and_are_counted() -> None:
-    result = contamination([Passage("row 1", "output", "yes it is")], [Passage("t", "reference", "yes it is")])
-    assert (result["overlapping"], result["too_short"]) == (0, 1)
+def test_texts_under_five_words_are_left_out_and_counted() -> None:
+    result = find_overlaps([Passage("row 1", "output", "yes it is")], [Passage("t", "reference", "yes it is")])
+    assert (result.overlapping, result.too_short) == (0, 1)
 
 
-def test_a_shared_text_counts_once_and_all_its_owners_are_counted() -> None:
+def test_a_shared_text_counts_once_with_all_its_owners() -> None:
     passages = [Passage(owner, "input", "what is the tallest tree of all") for owner in ("t 1", "t 2")]
-    result = contamination([Passage("row 1", "input", "What is the tallest tree of all?")], passages)
-    assert (result["texts"], result["overlapping"], result["owners"]) == (1, 1, 2)
+    result = find_overlaps([Passage("row 1", "input", "What is the tallest tree of all?")], passages)
+    assert (result.texts, result.overlapping, result.owners) == (1, 1, 2)
 
 
 def test_a_training_set_with_a_planted_instance_is_listed_by_row_and_instance(tmp_path: Path) -> None:
@@ -63,15 +65,11 @@ def test_a_training_set_with_a_planted_instance_is_listed_by_row_and_instance(tm
         {"instruction": "Answer.", "input": "which of the two lakes is the deeper one", "output": "The second."},
     ]
     write_jsonl(tmp_path / "train.jsonl", rows)
-    result = check(tmp_path / "train.jsonl", suite, tmp_path / "out.json")
-    [overlap] = result["overlaps"]
-    assert (overlap["evaluation"]["owner"], overlap["evaluation"]["part"]) == ("task1_a i", "input")
-    assert (overlap["training"]["owner"], overlap["training"]["part"], overlap["measure"]) == (
-        "row 2",
-        "input",
-        "exact",
-    )
-    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == result
+    result = check_dataset(tmp_path / "train.jsonl", suite, tmp_path / "out.json")
+    [overlap] = result.overlaps
+    assert (overlap.evaluation.owner, overlap.evaluation.part) == ("task1_a i", "input")
+    assert (overlap.training.owner, overlap.training.part, overlap.measure) == ("row 2", "input", "exact")
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == plain(result)
 
 
 def test_an_evaluation_warns_of_training_data_that_holds_its_suite(
@@ -94,4 +92,4 @@ def test_an_evaluation_warns_of_training_data_that_holds_its_suite(
     # The definition that both tasks share, of six words.
     assert warn(planted)["by_part"] == {"definition": 1}
     # Seven texts: the definition, and three inputs and three references that the tasks share, all too short.
-    assert "1 of 7 evaluation texts stand in 1 training rows (1 the same, 0 by a run of 13 words)" in caplog.text
+    assert "1 of 7 evaluation texts occur in 1 training rows (1 the same, 0 by a run of 13 words)" in caplog.text

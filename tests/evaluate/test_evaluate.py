@@ -1,4 +1,4 @@
-"""The evaluation stage, whole: the real vLLM serves the tiny base and its adapters, on tasks in SuperNI's layout."""
+"""The whole evaluation stage: the real vLLM serves the tiny base and its adapters, on tasks in SuperNI's layout."""
 
 import asyncio
 import json
@@ -9,17 +9,21 @@ from typing import Any
 
 import pytest
 
-from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
+from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, ModelEntry, SuiteConfig
 from pacos.errors import ConfigError, DataError, EngineError, ModelError
-from pacos.evaluate.models import checkpoint_adapters, contestants, strange_prompts, training_step
+from pacos.evaluate.models import checkpoint_adapters, models_under_evaluation, template_mismatches, training_step
 from pacos.evaluate.pipeline import main, plan
-from pacos.evaluate.prompts import CUT, Shortened, count_shortened, cut_middle, fit_prompts
+from pacos.evaluate.prompts import CUT, count_shortened, cut_middle, fit_prompts
 from pacos.models import load_tokenizer, model_sha256
 from pacos.records import Prediction, read_records
-from pacos.runs import Run, read_manifest
-from pacos.serving.adapter_check import MIXED_TOKENS, AdapterCheck, check, check_own_voice
-from pacos.serving.engine import Completion, Engine, Sampling, open_engine
-from pacos.superni.tasks import Example, Instance, read_suite
+from pacos.results.evaluation import AdapterCheck, Shortened
+from pacos.results.manifest import read_manifest
+from pacos.runs import Run
+from pacos.serving.adapter_check import MIXED_TOKENS, check_not_swapped, require_difference
+from pacos.serving.completion import Completion, Sampling
+from pacos.serving.connect import open_engine
+from pacos.serving.engine import Engine
+from pacos.superni.tasks import Demonstration, Instance, read_test_split
 from pacos.templates import template
 from tests.support.superni_folder import instances, write_superni
 from tests.support.tiny_llama import write_adapter
@@ -46,7 +50,7 @@ def suite(tmp_path: Path) -> Path:
 
 
 def experiment(base: Path, engine: EngineConfig, folder: Path, suites: list[SuiteConfig], **models: Path) -> Config:
-    entries = [Contestant(name=name, adapter=str(path)) for name, path in models.items()]
+    entries = [ModelEntry(name=name, adapter=str(path)) for name, path in models.items()]
     return Config(
         name="run",
         runs_dir=str(folder / "runs"),
@@ -68,7 +72,7 @@ def scores(folder: Path) -> Any:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
-    """The adapter of each completion that the engine was asked for, besides those of the proof."""
+    """The adapter of each completion that the engine was asked for, besides those of the adapter check."""
     names: list[str | None] = []
     complete = Engine.complete
 
@@ -114,8 +118,8 @@ def test_base_and_two_adapters_are_answered_scored_and_compared(
     }
     comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     assert [one["name"] for one in comparison["contestants"]] == ["strong", "weak", "copy-input"]
-    stage = read_manifest(config.run_dir)["stages"]["evaluate"]
-    assert stage["status"] == "done" and stage["tokens"]["completion"] > 0
+    stage = read_manifest(config.run_dir).stages["evaluate"]
+    assert stage.status == "done" and stage.tokens["completion"] > 0
     assert "NaN" not in (folder / "comparison.json").read_text(encoding="utf-8")
 
 
@@ -139,7 +143,7 @@ def test_greedy_answers_are_the_models_own(
     model = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32), str(adapters["strong"])
     )
-    some = read_suite(suite).instances[::5]
+    some = read_test_split(suite).instances[::5]
     for instance, prompt in zip(some, fit_prompts(tokenizer, "alpaca", some, 2000), strict=True):
         ids = model.generate(
             input_ids=torch.tensor([prompt.ids]), max_new_tokens=4, do_sample=False, pad_token_id=tokenizer.eos_token_id
@@ -193,7 +197,7 @@ def test_an_interrupted_evaluation_asks_only_for_what_is_missing(
     assert scores(folder / "strong") == whole
 
 
-def test_a_retrained_adapter_under_the_old_name_is_evaluated_anew(
+def test_a_retrained_adapter_under_the_old_name_is_evaluated_again(
     tiny_base: Path,
     live_engine_config: EngineConfig,
     adapters: dict[str, Path],
@@ -217,7 +221,7 @@ def test_an_adapter_that_changes_nothing_is_refused_before_scoring(
     with pytest.raises(ModelError, match="the adapter 'zero' answers as the base does"):
         evaluate(config)
     assert not list((config.run_dir / "eval").glob("*/scores.json"))
-    assert read_manifest(config.run_dir)["stages"]["evaluate"]["status"] == "failed"
+    assert read_manifest(config.run_dir).stages["evaluate"].status == "failed"
 
 
 def test_several_suites_and_prompts_get_folders_of_their_own(
@@ -240,7 +244,7 @@ def test_several_suites_and_prompts_get_folders_of_their_own(
     assert (part["n"], part["n_expected"], part["complete"]) == (3, 15, False)
 
 
-def test_real_superni_tasks_run_end_to_end_and_say_that_they_are_a_part(
+def test_real_superni_tasks_run_end_to_end_and_are_reported_as_a_part(
     tiny_base: Path, live_engine_config: EngineConfig, adapters: dict[str, Path], shared_data: Path, tmp_path: Path
 ) -> None:
     suites = [SuiteConfig(name="superni", path=str(shared_data / "superni"), max_tokens=4, limit=1)]
@@ -261,24 +265,24 @@ def test_the_plan_checks_everything_and_starts_nothing(
     assert not (tmp_path / "runs").exists()
 
 
-def test_contestants_that_cannot_be_are_refused_before_anything_starts(
+def test_impossible_models_are_refused_before_anything_starts(
     tiny_base: Path, adapters: dict[str, Path], tmp_path: Path
 ) -> None:
-    def entrants(engine: EngineConfig = EngineConfig(), **entry: str) -> object:  # noqa: B008
+    def models(engine: EngineConfig = EngineConfig(), **entry: str) -> object:  # noqa: B008
         config = experiment(tiny_base, engine, tmp_path, [])
-        section = EvaluateConfig(models=[Contestant(**entry)])
-        return contestants(config.model_copy(update={"evaluate": section}), tmp_path / "no adapter")
+        section = EvaluateConfig(models=[ModelEntry(**entry)])
+        return models_under_evaluation(config.model_copy(update={"evaluate": section}), tmp_path / "no adapter")
 
     with pytest.raises(ConfigError, match="'base' is taken"):
-        entrants(name="base", adapter=str(adapters["weak"]))
+        models(name="base", adapter=str(adapters["weak"]))
     with pytest.raises(ConfigError, match="neither a model nor an adapter"):
-        entrants(name="x")
+        models(name="x")
     with pytest.raises(ModelError, match="holds no adapter"):
-        entrants(name="x", adapter=str(tmp_path))
+        models(name="x", adapter=str(tmp_path))
     with pytest.raises(ModelError, match="no such model folder"):
-        entrants(name="x", model=str(tmp_path / "nowhere"))
+        models(name="x", model=str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="cannot answer as"):
-        entrants(EngineConfig(url="http://127.0.0.1:1/v1"), name="x", model="owner/other")
+        models(EngineConfig(url="http://127.0.0.1:1/v1"), name="x", model="owner/other")
 
 
 def test_an_adapter_of_another_base_is_refused(tiny_base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
@@ -290,15 +294,15 @@ def test_an_adapter_of_another_base_is_refused(tiny_base: Path, adapters: dict[s
 
     (adapter / "pacos.json").write_text(json.dumps({"base": "owner/other", "base_sha256": "0" * 64}), encoding="utf-8")
     with pytest.raises(ModelError, match="was trained on owner/other"):
-        contestants(config, adapter)
+        models_under_evaluation(config, adapter)
 
     # The same weights under another path are the same base.
     same = {"base": "moved/elsewhere", "base_sha256": model_sha256(str(tiny_base), config.model)}
     (adapter / "pacos.json").write_text(json.dumps(same), encoding="utf-8")
-    assert [one.name for one in contestants(config, adapter)] == ["base", "tuned"]
+    assert [one.name for one in models_under_evaluation(config, adapter)] == ["base", "tuned"]
 
 
-def test_an_adapter_of_another_template_is_refused_or_said(
+def test_an_adapter_of_another_template_is_refused_or_reported(
     tiny_base: Path, adapters: dict[str, Path], tmp_path: Path
 ) -> None:
     adapter = tmp_path / "adapter"
@@ -309,13 +313,13 @@ def test_an_adapter_of_another_template_is_refused_or_said(
     trained = {"base": str(tiny_base), "template": "alpaca", "template_sha256": "0" * 64}
     (adapter / "pacos.json").write_text(json.dumps(trained), encoding="utf-8")
     with pytest.raises(ModelError, match="'alpaca' that is not this version's"):
-        contestants(config, adapter)
+        models_under_evaluation(config, adapter)
 
     trained["template_sha256"] = template("alpaca").sha256
     (adapter / "pacos.json").write_text(json.dumps(trained), encoding="utf-8")
-    entrants = contestants(config, adapter)
-    assert strange_prompts(entrants, ["alpaca", "tk-instruct:def"]) == []
-    assert strange_prompts(entrants, ["self-instruct"]) == [
+    models = models_under_evaluation(config, adapter)
+    assert template_mismatches(models, ["alpaca", "tk-instruct:def"]) == []
+    assert template_mismatches(models, ["self-instruct"]) == [
         "tuned was trained with the template alpaca, and is asked with the prompt self-instruct"
     ]
 
@@ -336,10 +340,10 @@ def test_a_long_input_loses_its_middle_and_never_the_cue(tiny_base: Path, preset
         fit_prompts(tokenizer, preset, [long], room=20)
 
 
-def test_demonstrations_go_before_the_input_does(tiny_base: Path) -> None:
+def test_demonstrations_are_dropped_before_the_input_is_cut(tiny_base: Path) -> None:
     """As upstream: positive ones while they fit, then negative ones while they fit."""
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
-    short, long = Example("a", "b"), Example(" ".join(f"word{i}" for i in range(200)), "c")
+    short, long = Demonstration("a", "b"), Demonstration(" ".join(f"word{i}" for i in range(200)), "c")
     instance = Instance("task1_a", "1", "c", "Name it.", "the question", ("x",), (short, long), (short, short))
     preset = "tk-instruct:def+pos2+neg2"
     (whole,) = fit_prompts(tokenizer, preset, [instance], room=2000)
@@ -357,16 +361,16 @@ def test_cutting_keeps_both_ends() -> None:
     assert cut_middle("abcdefgh", 0) == CUT
 
 
-def test_the_proof_wants_a_difference_clear_of_the_noise() -> None:
-    check("fine", AdapterCheck(largest_difference=0.5, noise=0.1, tokens=10))
-    for proof in (AdapterCheck(0.3, 0.1, 10), AdapterCheck(5e-5, 0.0, 10), AdapterCheck(0.0, 0.0, 0)):
+def test_the_adapter_check_needs_a_difference_above_the_noise() -> None:
+    require_difference("fine", AdapterCheck(largest_difference=0.5, noise=0.1, tokens=10))
+    for found in (AdapterCheck(0.3, 0.1, 10), AdapterCheck(5e-5, 0.0, 10), AdapterCheck(0.0, 0.0, 0)):
         with pytest.raises(ModelError, match="answers as the base does"):
-            check("ignored", proof)
+            require_difference("ignored", found)
     with pytest.raises(ModelError, match="'one' and 'other' answer alike"):
-        check("one", AdapterCheck(0.5, 0.1, 10, nearest="other", nearest_difference=0.2))
+        require_difference("one", AdapterCheck(0.5, 0.1, 10, nearest="other", nearest_difference=0.2))
 
 
-def test_every_complete_checkpoint_of_a_run_takes_part_in_order(tmp_path: Path) -> None:
+def test_every_complete_checkpoint_of_a_run_is_evaluated_in_order(tmp_path: Path) -> None:
     for step in (200, 1000, 50):
         folder = tmp_path / "mine" / "train" / "checkpoints" / f"step-{step}"
         (folder / "adapter").mkdir(parents=True)
@@ -384,16 +388,16 @@ def test_no_suites_and_the_same_suite_twice_are_refused(tiny_base: Path, suite: 
     twice = [SuiteConfig(name="superni", path=str(suite)), SuiteConfig(name="superni", path=str(suite), limit=1)]
     with pytest.raises(ConfigError, match=r"evaluate\.suites: there is nothing"):
         plan(experiment(tiny_base, EngineConfig(), tmp_path, []))
-    with pytest.raises(ConfigError, match="there twice"):
+    with pytest.raises(ConfigError, match="duplicate suite"):
         plan(experiment(tiny_base, EngineConfig(), tmp_path, twice))
 
 
-def test_a_base_that_speaks_with_an_adapters_voice_is_found_out() -> None:
+def test_a_base_that_gives_an_adapters_answers_is_refused() -> None:
     own, others = ["a", "b", "c", "d"], ["a", "x", "y", "z"]
-    check_own_voice("base", "tuned", own, others, own)
-    check_own_voice("base", "tuned", own, others, ["a", "x", "c", "?"])  # rounding turned two answers
+    check_not_swapped("base", "tuned", own, others, own)
+    check_not_swapped("base", "tuned", own, others, ["a", "x", "c", "?"])  # rounding changed two answers
     with pytest.raises(EngineError, match=r"'base' gave 'tuned''s answer to 3 of 3"):
-        check_own_voice("base", "tuned", own, others, others)
+        check_not_swapped("base", "tuned", own, others, others)
 
 
 def test_base_and_adapter_in_one_batch_answer_as_they_do_alone(tiny_base: Path, tmp_path: Path) -> None:
@@ -413,6 +417,6 @@ def test_base_and_adapter_in_one_batch_answer_as_they_do_alone(tiny_base: Path, 
             mixed = await asyncio.gather(*(ask(name, ids) for ids in prompts for name in (None, "loud")))
             return alone, list(mixed[::2]), await engine.tokens_generated()
 
-    alone, beside, generated = asyncio.run(work())
-    assert alone == beside
+    alone, in_mixed, generated = asyncio.run(work())
+    assert alone == in_mixed
     assert generated == 3 * 12 * 16, "what progress shows: three answers of 16 tokens to each prompt"

@@ -10,11 +10,11 @@ import yaml
 from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.errors import ConfigError
 from pacos.evaluate.export import export
-from pacos.evaluate.score import metrics
+from pacos.evaluate.metrics import best_exact_match, best_rouge_l
 from pacos.models import load_tokenizer
 from pacos.records import read_jsonl
-from pacos.superni.prompts import render
-from pacos.superni.tasks import read_suite
+from pacos.superni.prompts import prompt_preset
+from pacos.superni.tasks import read_test_split
 from pacos.templates import encode_prompts
 from tests.support.evaluation_folder import write_evaluation
 from tests.support.superni_folder import task, write_superni
@@ -47,8 +47,8 @@ def test_every_task_has_its_yaml_and_its_prompts_byte_for_byte(tmp_path: Path, t
     assert values["doc_to_text"] == "prompt", "a column, not a template: braces in a prompt stay braces"
     assert values["generation_kwargs"] == {"until": [], "do_sample": False, "max_gen_toks": 128}
     rows = [row for _, row in read_jsonl(Path(values["dataset_kwargs"]["data_files"]["test"]))]
-    instances = [one for one in read_suite(tmp_path / "superni").instances if one.task == "task2_b"]
-    assert [row["prompt"] for row in rows] == [render("tk-instruct:def", one) for one in instances]
+    instances = [one for one in read_test_split(tmp_path / "superni").instances if one.task == "task2_b"]
+    assert [row["prompt"] for row in rows] == [prompt_preset("tk-instruct:def").render(one) for one in instances]
     assert [row["references"] for row in rows] == [list(one.references) for one in instances]
 
 
@@ -69,7 +69,7 @@ def test_prompts_are_shortened_as_our_own_evaluation_does(
     assert "1 prompts shortened to fit 160 tokens" in caplog.text
 
 
-def test_its_metrics_are_ours_and_stand_alone(tmp_path: Path, tiny_base: Path) -> None:
+def test_its_metrics_are_ours_and_import_nothing_of_pacos(tmp_path: Path, tiny_base: Path) -> None:
     export(experiment(tmp_path, tiny_base), tmp_path / "out")
     spec = importlib.util.spec_from_file_location("exported", tmp_path / "out" / "pacos_superni" / "metrics.py")
     assert spec and spec.loader
@@ -77,10 +77,11 @@ def test_its_metrics_are_ours_and_stand_alone(tmp_path: Path, tiny_base: Path) -
     spec.loader.exec_module(exported)
     for answer in (" A red Ball. ", "running balls", "", "café, naïve"):
         found = exported.process_results({"references": ["a red ball", "ran"]}, [answer])
-        assert tuple(found.values()) == metrics(answer.strip(), ["a red ball", "ran"])
+        scored, references = answer.strip(), ["a red ball", "ran"]
+        assert tuple(found.values()) == (best_rouge_l(scored, references), best_exact_match(scored, references))
 
 
-def test_answers_of_the_run_go_along_as_sample_logs(tmp_path: Path, tiny_base: Path) -> None:
+def test_answers_of_the_run_are_exported_as_sample_logs(tmp_path: Path, tiny_base: Path) -> None:
     config = experiment(tmp_path, tiny_base)
     answers = {"task1_a": [("red", "red"), ("blue", "red")]}
     write_evaluation(config.run_dir / "eval" / "base", "base", answers, prompt="tk-instruct:def")
@@ -92,6 +93,6 @@ def test_answers_of_the_run_go_along_as_sample_logs(tmp_path: Path, tiny_base: P
     assert (first["resps"], first["filtered_resps"], first["target"], first["doc_id"]) == ([["red"]], ["red"], "red", 0)
 
 
-def test_answers_that_are_cut_cannot_be_asked_of_the_harness(tmp_path: Path, tiny_base: Path) -> None:
+def test_suites_whose_answers_are_cut_cannot_be_exported(tmp_path: Path, tiny_base: Path) -> None:
     with pytest.raises(ConfigError, match="'first-line' would cut them"):
         export(experiment(tmp_path, tiny_base, postprocess="first-line"), tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Predictions in Tk-Instruct's and the leaderboard's forms, scored by the published formula written again here."""
+"""Predictions in the formats of Tk-Instruct and the leaderboard, against another implementation of the metrics."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_tk_instructs_file_is_scored_as_its_script_scores_it(tmp_path: Path) -> 
     assert scores.rougeL == published_rouge([(text, refs) for _, refs, text in ANSWERED] + [("red", ["red"])])
     assert scores.exact_match == 50.0
     assert scores.per_task.keys() == {"task_a", "task_b", "task_c", "task121_zest_question_rewriting"}
-    assert scores.per_category["word_analogy"]["n"] == 3
+    assert scores.per_category["word_analogy"].n == 3
 
 
 def test_the_leaderboards_file_counts_what_is_missing_as_empty(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_leaderboards_file_counts_what_is_missing_as_empty(tmp_path: Path) -
     ("rows", "message"),
     [
         ([{"id": "z", "prediction": ""}], r"p\.jsonl:1: .*r\.jsonl has no reference for the id 'z'"),
-        ([{"id": "a", "prediction": ""}] * 2, r"p\.jsonl:2: the id 'a' is there twice"),
+        ([{"id": "a", "prediction": ""}] * 2, r"p\.jsonl:2: duplicate id 'a'"),
         ([{"id": "a"}], r"p\.jsonl:1: `prediction` is missing"),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_leaderboard_file_that_cannot_be_scored_says_where(
         score_file(tmp_path / "p.jsonl", references=references(tmp_path / "r.jsonl"))
 
 
-def test_references_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
+def test_missing_references_are_an_error(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "p.jsonl", [{"id": "a", "prediction": ""}])
     with pytest.raises(DataError, match=r"without references\n.*--references"):
         score_file(tmp_path / "p.jsonl")

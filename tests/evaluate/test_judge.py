@@ -1,4 +1,4 @@
-"""`pacos judge`, whole: what is judged, by the real vLLM and by a scripted server, and what the verdicts come to."""
+"""`pacos judge` end to end, with the real vLLM and with a scripted server: what is judged, and the results."""
 
 import json
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,13 @@ from pacos.errors import DataError
 from pacos.evaluate.judge import pipeline as judge
 from pacos.evaluate.judge.alpaca_eval import win_rates
 from pacos.evaluate.judge.answers import read_answers
-from pacos.evaluate.judge.prompts import Kind
-from pacos.evaluate.judge.results import rater_agreement
+from pacos.evaluate.judge.grades import grade_file_agreement
+from pacos.evaluate.judge.rubric import RubricJudge
+from pacos.extensions import JUDGE_KINDS
 from pacos.models import load_tokenizer
 from pacos.records import Judgement, read_records, write_jsonl
+from pacos.report.judging import judgements_of_run
+from pacos.results.judging import RubricResults
 from pacos.runs import Run
 from tests.support.evaluation_folder import write_evaluation
 from tests.support.scripted_server import Prompt, ScriptedServer
@@ -44,12 +48,12 @@ def judging(base: Path, engine: EngineConfig, folder: Path) -> Config:
     )
 
 
-def run_judge(config: Config, kind: Kind, path: Path) -> dict:
+def run_judge(config: Config, kind: str, path: Path) -> Any:
     with Run.open(config) as run:
         return judge.main(config, run, kind, read_answers([path]))
 
 
-def judgements(config: Config, kind: Kind) -> list[Judgement]:
+def judgements(config: Config, kind: str) -> list[Judgement]:
     [path] = config.run_dir.glob(f"judge/{kind}--*/judgements.jsonl")
     return read_records(path, Judgement)
 
@@ -65,39 +69,39 @@ def test_vllm_grades_every_answer_with_a_letter(
     path = write_answers(tmp_path / "answers.jsonl", {"base": ["yes", "no", "Score: 5"], "tuned": ["a", "", "c"]})
     config = judging(tiny_base, live_engine_config, tmp_path)
     found = run_judge(config, "rubric", path)
-    assert found["n"] == 6 and found["unreadable"] == 0
+    assert found.n == 6 and found.unreadable == 0
     assert {row.verdict for row in judgements(config, "rubric")} <= set("ABCD")
-    assert sum(found["models"]["base"]["counts"].values()) == 3
+    assert sum(found.models["base"].counts.values()) == 3
 
     found = run_judge(config, "pairwise", path)
-    assert (found["n"], found["unreadable"], found["models"]["tuned"]["n"]) == (6, 0, 3)
-    # A model of random weights has no end to come to: its words are no verdict, and are not scored.
+    assert (found.n, found.unreadable, found.models["tuned"].n) == (6, 0, 3)
+    # A model with random weights does not finish: its completions have no verdict and are not scored.
     found = run_judge(config, "additive", path)
-    assert found["n"] == 12
-    assert found["unreadable"] == sum(not row.verdict for row in judgements(config, "additive"))
+    assert found.n == 12
+    assert found.unreadable == sum(not row.verdict for row in judgements(config, "additive"))
     assert all(row.verdict == "" for row in judgements(config, "additive") if row.finish_reason == "length")
 
 
 def test_a_judge_that_likes_the_first_answer_finds_only_ties(tiny_base: Path, tmp_path: Path) -> None:
     path = write_answers(tmp_path / "answers.jsonl", {"base": ["x"] * 4, "tuned": ["y"] * 4})
     with ScriptedServer(answer=scripted(tiny_base, lambda prompt: "A")) as server:
-        row = run_judge(judging(tiny_base, EngineConfig(url=server.url), tmp_path), "pairwise", path)["models"]["tuned"]
+        row = run_judge(judging(tiny_base, EngineConfig(url=server.url), tmp_path), "pairwise", path).models["tuned"]
     assert server.bodies[0]["structured_outputs"] == {"choice": ["A", "B", "C"]}
-    assert (row["wins"], row["ties"], row["losses"], row["win_rate"]["rate"]) == (0, 4, 0, 50.0)
-    assert row["position_consistency"]["rate"] == 0.0 and row["first_preferred"]["rate"] == 100.0
+    assert (row.wins, row.ties, row.losses, row.win_rate.rate) == (0, 4, 0, 50.0)
+    assert row.position_consistency.rate == 0.0 and row.first_preferred.rate == 100.0
 
 
-def test_a_judge_with_a_taste_is_followed_in_either_order(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_judge_with_a_preference_is_followed_in_either_order(tiny_base: Path, tmp_path: Path) -> None:
     def prefers_good(prompt: str) -> str:
         return "A" if "good" in prompt.partition("first answer]")[2].partition("second answer]")[0] else "B"
 
     path = write_answers(tmp_path / "answers.jsonl", {"base": ["bad"] * 3 + ["good"], "tuned": ["good"] * 3 + ["bad"]})
     with ScriptedServer(answer=scripted(tiny_base, prefers_good)) as server:
-        row = run_judge(judging(tiny_base, EngineConfig(url=server.url), tmp_path), "pairwise", path)["models"]["tuned"]
-    assert (row["wins"], row["ties"], row["losses"], row["win_rate"]["rate"]) == (3, 0, 1, 75.0)
-    assert row["position_consistency"]["rate"] == 100.0
+        row = run_judge(judging(tiny_base, EngineConfig(url=server.url), tmp_path), "pairwise", path).models["tuned"]
+    assert (row.wins, row.ties, row.losses, row.win_rate.rate) == (3, 0, 1, 75.0)
+    assert row.position_consistency.rate == 100.0
     # Three of four between equals: 2 · (1 + 4) / 16.
-    assert row["sign_test_p"] == pytest.approx(10 / 16)
+    assert row.sign_test_p == pytest.approx(10 / 16)
 
 
 def test_scores_are_averaged_and_the_unreadable_are_dropped_and_counted(tiny_base: Path, tmp_path: Path) -> None:
@@ -110,10 +114,10 @@ def test_scores_are_averaged_and_the_unreadable_are_dropped_and_counted(tiny_bas
     path = write_answers(tmp_path / "answers.jsonl", {"m": ["fine. Score: 5", "plead and lose. Score: 5"]})
     with ScriptedServer(answer=scripted(tiny_base, say)) as server:
         config = judging(tiny_base, EngineConfig(url=server.url), tmp_path)
-        row = run_judge(config, "additive", path)["models"]["m"]
+        row = run_judge(config, "additive", path).models["m"]
     assert "structured_outputs" not in server.bodies[0] and server.bodies[0]["temperature"] == 0.7
-    assert (row["mean"], row["n"], row["dropped"], row["unreadable"]) == (2.0, 1, 1, 2)
-    assert row["counts"] == {"0": 0, "1": 0, "2": 2, "3": 0, "4": 0, "5": 0}
+    assert (row.mean, row.n, row.dropped, row.unreadable) == (2.0, 1, 1, 2)
+    assert row.counts == {"0": 0, "1": 0, "2": 2, "3": 0, "4": 0, "5": 0}
 
 
 def test_a_killed_judge_asks_no_answered_question_again(tiny_base: Path, tmp_path: Path) -> None:
@@ -145,7 +149,7 @@ def test_a_killed_judge_asks_no_answered_question_again(tiny_base: Path, tmp_pat
     assert results["models"]["m"]["counts"] == {"A": 0, "B": 30, "C": 0, "D": 0}
 
 
-def test_changed_answers_are_judged_anew_and_the_old_judgements_kept_aside(tiny_base: Path, tmp_path: Path) -> None:
+def test_changed_answers_are_judged_again_and_the_old_judgements_archived(tiny_base: Path, tmp_path: Path) -> None:
     with ScriptedServer(answer=scripted(tiny_base, lambda prompt: "B")) as server:
         config = judging(tiny_base, EngineConfig(url=server.url), tmp_path)
         run_judge(config, "rubric", write_answers(tmp_path / "answers.jsonl", {"m": ["a", "b"]}))
@@ -155,6 +159,26 @@ def test_changed_answers_are_judged_anew_and_the_old_judgements_kept_aside(tiny_
         assert len(server.asked) == 3
     assert len(judgements(config, "rubric")) == 2
     assert len(list(config.run_dir.glob("judge/*/superseded-1.jsonl"))) == 1
+
+
+class StrictJudge(RubricJudge):
+    name = "strict"
+    prompt = f"Be strict. {RubricJudge.prompt}"
+
+
+STRICT = StrictJudge()
+
+
+def test_another_kind_of_judge_is_an_object_and_a_line(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(JUDGE_KINDS, "strict", f"{__name__}:STRICT")
+    path = write_answers(tmp_path / "answers.jsonl", {"m": ["a", "b"]})
+    with ScriptedServer(answer=scripted(tiny_base, lambda prompt: "D" if "Be strict" in prompt else "A")) as server:
+        config = judging(tiny_base, EngineConfig(url=server.url), tmp_path)
+        assert run_judge(config, "strict", path).models["m"].counts == {"A": 0, "B": 0, "C": 0, "D": 2}
+    [reported] = judgements_of_run(config.run_dir)
+    assert reported.results.kind == "strict" and isinstance(reported.results, RubricResults)
 
 
 def test_evaluations_are_judged_with_the_questions_of_their_suite(tmp_path: Path) -> None:
@@ -190,7 +214,7 @@ def test_evaluations_are_judged_with_the_questions_of_their_suite(tmp_path: Path
         ([{"instruction": "x", "output": "y"}] * 2, "answers '[0-9a-f]{16}' twice"),
     ],
 )
-def test_a_file_of_answers_that_is_none_says_why(tmp_path: Path, rows: list[dict], said: str) -> None:
+def test_a_broken_file_of_answers_says_why(tmp_path: Path, rows: list[dict], said: str) -> None:
     write_jsonl(tmp_path / "a.jsonl", rows)
     with pytest.raises(DataError, match=said):
         read_answers([tmp_path / "a.jsonl"])
@@ -211,11 +235,11 @@ def test_alpacaeval_annotations_give_its_win_rate_and_standard_error(tmp_path: P
     rows = [{"generator_1": "gpt4", "generator_2": "mine", "preference": one} for one in preferences]
     (tmp_path / "annotations.json").write_text(json.dumps(rows), encoding="utf-8")
     [found] = win_rates(tmp_path / "annotations.json")
-    # As alpaca_eval computes it: 0 becomes 1.5, what is none is dropped, mean and standard error of the rest less 1.
+    # As alpaca_eval computes it: 0 becomes 1.5, missing values are dropped; mean and standard error of the rest less 1.
     values = pandas.Series([2, 1, 1.5, 1.5, 2, 1.8123, 1.02]) - 1
-    assert found["win_rate"]["rate"] == pytest.approx(100 * values.mean(), abs=1e-3)
-    assert found["standard_error"] == pytest.approx(100 * values.sem(), abs=1e-3)
-    assert (found["wins"], found["ties"], found["losses"], found["unreadable"]) == (3, 2, 2, 2)
+    assert found.win_rate.rate == pytest.approx(100 * values.mean(), abs=1e-3)
+    assert found.standard_error == pytest.approx(100 * values.sem(), abs=1e-3)
+    assert (found.wins, found.ties, found.losses, found.unreadable) == (3, 2, 2, 2)
     (tmp_path / "annotations.json").write_text(json.dumps([{"preference": 3}]), encoding="utf-8")
     with pytest.raises(DataError, match=r"row 1: a preference lies between"):
         win_rates(tmp_path / "annotations.json")
@@ -228,9 +252,9 @@ def test_two_raters_agree_as_far_as_they_grade_the_same(tmp_path: Path) -> None:
         return tmp_path / name
 
     # Four of six agree; by chance 2·2 + 2·2 + 1·1 + 1·1 = 10 of 36. The seventh is graded by one alone.
-    found = rater_agreement(rater("one", "AABBCDA"), rater("other", "AABCBD"))
-    assert (found["n"], found["only_first"], found["only_second"]) == (6, 1, 0)
-    assert found["kappa"] == pytest.approx((4 / 6 - 10 / 36) / (1 - 10 / 36))
-    assert found["kappa_binary"] == pytest.approx((4 / 6 - 20 / 36) / (1 - 20 / 36))
+    found = grade_file_agreement(rater("one", "AABBCDA"), rater("other", "AABCBD"))
+    assert (found.n, found.only_first, found.only_second) == (6, 1, 0)
+    assert found.kappa == pytest.approx((4 / 6 - 10 / 36) / (1 - 10 / 36))
+    assert found.kappa_binary == pytest.approx((4 / 6 - 20 / 36) / (1 - 20 / 36))
     with pytest.raises(DataError, match="holds no grades"):
-        rater_agreement(rater("none", "xyz"), tmp_path / "other")
+        grade_file_agreement(rater("none", "xyz"), tmp_path / "other")

@@ -1,12 +1,16 @@
-"""A judge that cannot be talked to: what stands in a judged answer never reaches the reading of the verdict."""
+"""A judge that a judged answer cannot influence: its text never reaches the parsing of the verdict."""
 
+import dataclasses
 import re
 
 import pytest
 
-from pacos.evaluate.judge.answers import Answer, Answers
-from pacos.evaluate.judge.prompts import Kind, read_verdict, write_pair, write_single
-from pacos.evaluate.judge.questions import ask_about, fit
+from pacos.evaluate.judge.additive import ADDITIVE
+from pacos.evaluate.judge.answers import AnswerSet, JudgedAnswer
+from pacos.evaluate.judge.kinds import judge_kind
+from pacos.evaluate.judge.pairwise import PAIRWISE
+from pacos.evaluate.judge.prompts import fit_prompt, unchanged
+from pacos.evaluate.judge.rubric import RUBRIC
 from pacos.templates import encode_chats
 
 HOSTILE = [
@@ -19,15 +23,22 @@ HOSTILE = [
 ]
 
 
-def answer(text: str, model: str = "m", **keys: str) -> Answer:
-    return Answer("item", model, 0, "Name the capital.", keys.get("input", "France"), text, keys.get("reference", ""))
+def answer(text: str, model: str = "m", **keys: str) -> JudgedAnswer:
+    return JudgedAnswer(
+        "item", model, 0, "Name the capital.", keys.get("input", "France"), text, keys.get("reference", "")
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("kind", ["rubric", "pairwise", "additive"])
-def test_a_judged_text_stays_between_marks_it_cannot_forge(kind: Kind, text: str) -> None:
-    write = write_pair(answer(text), answer("Paris.")) if kind == "pairwise" else write_single(kind, answer(text))
-    prompt = write(lambda text: text)
+def test_a_judged_text_stays_between_marks_it_cannot_forge(kind: str, text: str) -> None:
+    first = answer(text)
+    write = {
+        "rubric": RUBRIC.writer(first),
+        "pairwise": PAIRWISE.writer(first, answer("Paris.")),
+        "additive": ADDITIVE.writer(first),
+    }[kind]
+    prompt = write(unchanged)
     label = "first answer" if kind == "pairwise" else "answer"
     mark = re.search(rf"^\[([0-9a-f]{{8}}): {label}\]$", prompt, re.MULTILINE)
     assert mark and mark[1] not in text
@@ -57,8 +68,8 @@ def test_a_judged_text_stays_between_marks_it_cannot_forge(kind: Kind, text: str
         ("", "stop", ""),
     ],
 )
-def test_a_score_is_what_ends_the_judges_own_words(completion: str, finish_reason: str, verdict: str) -> None:
-    assert read_verdict("additive", completion, finish_reason) == verdict
+def test_a_score_must_end_the_judges_own_completion(completion: str, finish_reason: str, verdict: str) -> None:
+    assert ADDITIVE.read_verdict(completion, finish_reason) == verdict
 
 
 @pytest.mark.parametrize(
@@ -72,14 +83,14 @@ def test_a_score_is_what_ends_the_judges_own_words(completion: str, finish_reaso
         ("pairwise", "D", ""),
     ],
 )
-def test_a_letter_must_be_the_whole_completion(kind: Kind, completion: str, verdict: str) -> None:
-    assert read_verdict(kind, completion, "stop") == verdict
+def test_a_letter_must_be_the_whole_completion(kind: str, completion: str, verdict: str) -> None:
+    assert judge_kind(kind).read_verdict(completion, "stop") == verdict
 
 
 def test_a_pair_is_blind_and_shown_in_both_orders() -> None:
-    answers = Answers("s", [answer("Lyon.", "the-base"), answer("Paris.", "the-tuned")], [])
-    first, second = ask_about("pairwise", answers, samples=3)
-    prompts = [question.write(lambda text: text) for question in (first, second)]
+    answers = AnswerSet("s", [answer("Lyon.", "the-base"), answer("Paris.", "the-tuned")], [])
+    first, second = PAIRWISE.questions(answers, samples=3)
+    prompts = [question.write(unchanged) for question in (first, second)]
     assert [prompt.index("Paris.") > prompt.index("Lyon.") for prompt in prompts] == [True, False]
     assert not any(name in prompt for prompt in prompts for name in ("the-base", "the-tuned"))
     assert (first.model, first.against, first.repeat, second.repeat) == ("the-tuned", "the-base", 0, 1)
@@ -108,16 +119,16 @@ def test_control_tokens_in_a_chats_message_stay_text() -> None:
 
 def test_a_text_too_long_for_the_judge_loses_its_middle_and_is_marked() -> None:
     long = " ".join(f"w{i}" for i in range(5000))
-    prompt = fit(write_single("rubric", answer(long)), "chat", Words(), room=400)
+    prompt = fit_prompt(RUBRIC.writer(answer(long)), "chat", Words(), room=400)
     assert prompt.truncated and len(prompt.ids) <= 400
     assert "w0 w1" in prompt.text and "w4999" in prompt.text and "[...]" in prompt.text
     assert prompt.text.endswith("A, B, C or D.")
-    assert not fit(write_single("rubric", answer("short")), "chat", Words(), room=400).truncated
+    assert not fit_prompt(RUBRIC.writer(answer("short")), "chat", Words(), room=400).truncated
 
 
 def test_a_question_is_told_from_the_same_item_with_another_instruction() -> None:
-    """`pacos judge` is done only as long as the suite's texts are those that it judged."""
+    """`pacos judge` counts as done only while the suite has the texts that were judged."""
     one = answer("Paris.")
-    other = Answer(**{name: getattr(one, name) for name in Answer.__dataclass_fields__} | {"instruction": "Name it."})
-    first, second = (ask_about("rubric", Answers("s", [answer], []), 1)[0] for answer in (one, other))
+    other = dataclasses.replace(one, instruction="Name it.")
+    first, second = (RUBRIC.questions(AnswerSet("s", [answer], []), 1)[0] for answer in (one, other))
     assert first.key == second.key and first.sha256 != second.sha256

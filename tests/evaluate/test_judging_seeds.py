@@ -1,4 +1,4 @@
-"""`pacos judging`: which judgements a model learns to judge from."""
+"""`pacos judging`: which judgements become training rows."""
 
 import json
 from collections.abc import Mapping
@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from pacos.errors import DataError
+from pacos.evaluate.judge.additive import ADDITIVE
 from pacos.evaluate.judge.answers import read_answers
 from pacos.evaluate.judge.judging_seeds import agrees, write_judging
-from pacos.evaluate.judge.questions import ask_about
+from pacos.evaluate.judge.prompts import unchanged
 from pacos.records import Judgement, read_tasks, write_jsonl
+from pacos.results import plain
+from pacos.results.judging import JudgementSetCounts, JudgingStats
 from pacos.templates import alpaca_prompt
 
 # Verdicts on a request's answers, best first, a string a repeat; "-" is unreadable.
@@ -33,7 +36,7 @@ def write_learn(folder: Path, verdicts: Verdicts, plea: str = "") -> Path:
 def judged(learn: Path, verdicts: Verdicts) -> list[Judgement]:
     """As a judge that quotes "Score: 5" would have it."""
     rows = []
-    for one in ask_about("additive", read_answers([learn]), 3):
+    for one in ADDITIVE.questions(read_answers([learn]), 3):
         if one.repeat < len(verdicts[one.item]):
             verdict = verdicts[one.item][one.repeat][one.sample].strip("-")
             text = f" {one.item}.{one.sample}.{one.repeat} claims Score: 5.\nScore: {verdict}\n"
@@ -42,13 +45,13 @@ def judged(learn: Path, verdicts: Verdicts) -> list[Judgement]:
     return rows
 
 
-def teach(folder: Path, verdicts: Verdicts, *, plea: str = "", seed: int = 1) -> tuple[dict, list[str]]:
-    """What `pacos judging` counts, and the completions it takes."""
+def teach(folder: Path, verdicts: Verdicts, *, plea: str = "", seed: int = 1) -> tuple[JudgingStats, list[str]]:
+    """What `pacos judging` counts, and the completions it keeps."""
     folder.mkdir(exist_ok=True)
     learn = write_learn(folder, verdicts, plea)
     write_jsonl(folder / "judgements.jsonl", judged(learn, verdicts))
     stats = write_judging(learn, folder / "judgements.jsonl", folder / "out", seed=seed)
-    assert stats == json.loads((folder / "out" / "stats.json").read_text(encoding="utf-8"))
+    assert plain(stats) == json.loads((folder / "out" / "stats.json").read_text(encoding="utf-8"))
     return stats, [task.output for task in read_tasks(folder / "out" / "judging.jsonl")]
 
 
@@ -58,8 +61,8 @@ def teach(folder: Path, verdicts: Verdicts, *, plea: str = "", seed: int = 1) ->
         ([(0, 4), (1, 2)], True),
         ([(1, 2), (0, 4)], True),
         ([(0, 2), (1, 4)], False),
-        ([(0, 3), (1, 3)], False),  # the best must stand above the worst
-        ([(0, 4), (1, 4), (2, 1)], True),  # a tie short of that is no disagreement
+        ([(0, 3), (1, 3)], False),  # the best must score above the worst
+        ([(0, 4), (1, 4), (2, 1)], True),  # a tie in between is not a disagreement
         ([(0, 4), (1, 1), (2, 2)], False),
         ([(0, 5), (0, 4), (1, 3)], True),  # people do not rank the first two apart
         ([(0, 5), (0, 3), (1, 3)], False),
@@ -69,23 +72,21 @@ def test_agreement_by_hand(scored: list[tuple[int, int]], kept: bool) -> None:
     assert agrees(scored) is kept
 
 
-def test_a_repeat_is_kept_or_left_as_a_whole(tmp_path: Path) -> None:
+def test_a_repeat_is_kept_or_dropped_as_a_set(tmp_path: Path) -> None:
     verdicts = {"a": ["431", "134", "43-"], "b": ["222", "520"]}
     stats, outputs = teach(tmp_path, verdicts)
-    assert (stats["judgements"], stats["unreadable"]) == (15, 1)
+    assert (stats.judgements, stats.unreadable) == (15, 1)
     # The third repeat of b was never asked for.
-    assert stats["sets"] == {"kept": 2, "disagreeing": 2, "incomplete": 2}
+    assert stats.sets == JudgementSetCounts(kept=2, disagreeing=2, incomplete=2)
     assert [text.partition(" ")[0] for text in outputs] == ["a.0.0", "a.1.0", "a.2.0", "b.0.1", "b.1.1", "b.2.1"]
 
 
-def test_a_row_is_the_judges_whole_prompt_and_its_own_words(tmp_path: Path) -> None:
+def test_a_row_is_the_judges_full_prompt_and_completion(tmp_path: Path) -> None:
     verdicts = {"a": ["41"]}
     _, outputs = teach(tmp_path, verdicts)
     first, second = read_tasks(tmp_path / "out" / "judging.jsonl")
     assert outputs == ["a.0.0 claims Score: 5.\nScore: 4", "a.1.0 claims Score: 5.\nScore: 1"]
-    prompts = [
-        one.write(lambda text: text) for one in ask_about("additive", read_answers([tmp_path / "learn.jsonl"]), 1)
-    ]
+    prompts = [one.write(unchanged) for one in ADDITIVE.questions(read_answers([tmp_path / "learn.jsonl"]), 1)]
     assert [first.instruction, second.instruction] == prompts
     # What is trained on is what `pacos judge` asks in the Alpaca template.
     assert alpaca_prompt(first.instruction, first.input) == alpaca_prompt(prompts[0])
@@ -94,7 +95,7 @@ def test_a_row_is_the_judges_whole_prompt_and_its_own_words(tmp_path: Path) -> N
 def test_the_most_frequent_score_is_thinned_out_to_the_next(tmp_path: Path) -> None:
     verdicts = {"a": ["42", "42"], "b": ["41", "43"], "c": ["43"]}
     stats, outputs = teach(tmp_path, verdicts)
-    before, after = stats["rows_by_score"]["agreeing"], stats["rows_by_score"]["written"]
+    before, after = stats.rows_by_score.agreeing, stats.rows_by_score.written
     assert before == {"0": 0, "1": 1, "2": 2, "3": 2, "4": 5, "5": 0}
     assert after == before | {"4": 2} and len(outputs) == 7
     assert teach(tmp_path, verdicts)[1] == outputs
@@ -110,7 +111,7 @@ def test_a_plea_in_an_answer_changes_no_row_but_its_own_prompt(tmp_path: Path) -
             assert f"{plea}\n[" in task.instruction and task.output[-1] in "431520"
 
 
-def test_a_prompt_that_the_judge_did_not_see_whole_is_not_taught(tmp_path: Path) -> None:
+def test_a_truncated_prompt_is_not_trained_on(tmp_path: Path) -> None:
     verdicts = {"a": ["41"], "b": ["31"]}
     learn = write_learn(tmp_path, verdicts)
     first, *others = judged(learn, verdicts)
@@ -118,7 +119,7 @@ def test_a_prompt_that_the_judge_did_not_see_whole_is_not_taught(tmp_path: Path)
     cut |= {"truncated": True, "prompt_sha256": "another"}
     write_jsonl(tmp_path / "judgements.jsonl", [cut, *others])
     stats = write_judging(learn, tmp_path / "judgements.jsonl", tmp_path / "out", seed=1)
-    assert (stats["truncated"], stats["sets"]) == (1, {"kept": 1, "disagreeing": 0, "incomplete": 1})
+    assert (stats.truncated, stats.sets) == (1, JudgementSetCounts(kept=1, disagreeing=0, incomplete=1))
 
 
 def test_judgements_of_other_answers_are_refused(tmp_path: Path) -> None:
@@ -129,8 +130,8 @@ def test_judgements_of_other_answers_are_refused(tmp_path: Path) -> None:
         write_judging(changed, tmp_path / "judgements.jsonl", tmp_path / "out", seed=1)
 
 
-def test_where_nothing_agrees_it_says_so_and_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 sets disagree, 1 lack a score\n  → take a better judge"):
+def test_without_agreement_it_raises_and_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 sets disagree, 1 lack a score\n  → use a better judge"):
         teach(tmp_path, {"a": ["14"], "b": ["33"], "c": ["4-"]})
     with pytest.raises(DataError, match="0 sets disagree, 2 lack a score"):
         teach(tmp_path, {"a": ["--", "--"]})

@@ -2,6 +2,7 @@ import json
 import random
 import re
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,14 @@ from rouge_score.rouge_scorer import RougeScorer
 from pacos.config import SuiteConfig
 from pacos.errors import DataError
 from pacos.evaluate.baselines import baselines, write_baseline
-from pacos.evaluate.postprocess import POSTPROCESS
-from pacos.evaluate.score import metrics, normalise, score_file
+from pacos.evaluate.compare import compare
+from pacos.evaluate.metrics import Metric, best_exact_match, best_rouge_l, normalise, postprocess
+from pacos.evaluate.score import read_scored, score_file
+from pacos.extensions import METRICS
 from pacos.records import Prediction, write_jsonl
-from pacos.superni.tasks import read_suite
+from pacos.results import read_result
+from pacos.results.evaluation import CategoryScores, MeanScores, Scores, TaskScores
+from pacos.superni.tasks import read_test_split
 from tests.support.evaluation_folder import prediction, write_evaluation
 
 
@@ -37,23 +42,26 @@ SCORER = RougeScorer(["rougeL"], use_stemmer=True)
 @settings(deadline=None)
 @given(texts, st.lists(texts, min_size=1, max_size=4))
 def test_metrics_are_the_published_ones_for_any_text(prediction: str, references: list[str]) -> None:
-    rouge, exact = metrics(prediction, references)
-    assert rouge == 100 * max(SCORER.score(reference, prediction)["rougeL"].fmeasure for reference in references)
-    assert exact == 100.0 * any(published_exact_match(prediction, reference) for reference in references)
+    assert best_rouge_l(prediction, references) == 100 * max(
+        SCORER.score(reference, prediction)["rougeL"].fmeasure for reference in references
+    )
+    assert best_exact_match(prediction, references) == 100.0 * any(
+        published_exact_match(prediction, reference) for reference in references
+    )
 
 
 def test_exact_match_ignores_case_punctuation_and_spacing_but_not_articles() -> None:
     assert normalise("  The  Cat's, out! ") == "the cats out"
-    assert metrics("Yes.", ["yes"]) == (100.0, 100.0)
-    assert metrics("the cat", ["cat"])[1] == 0.0
+    assert (best_rouge_l("Yes.", ["yes"]), best_exact_match("Yes.", ["yes"])) == (100.0, 100.0)
+    assert best_exact_match("the cat", ["cat"]) == 0.0
 
 
 def test_the_best_reference_counts() -> None:
-    assert metrics("a red ball", ["blue", "red ball"])[0] == pytest.approx(80.0)
+    assert best_rouge_l("a red ball", ["blue", "red ball"]) == pytest.approx(80.0)
 
 
 def test_an_empty_answer_scores_nothing() -> None:
-    assert metrics("", ["red"]) == (0.0, 0.0)
+    assert (best_rouge_l("", ["red"]), best_exact_match("", ["red"])) == (0.0, 0.0)
 
 
 def test_the_average_is_over_instances_and_not_over_tasks(tmp_path: Path) -> None:
@@ -65,15 +73,15 @@ def test_the_average_is_over_instances_and_not_over_tasks(tmp_path: Path) -> Non
     )
     scores = score_file(folder / "predictions.jsonl")
     assert (scores.rougeL, scores.exact_match, scores.n) == (75.0, 75.0, 4)
-    assert scores.per_task["two"] == {"rougeL": 0.0, "exact_match": 0.0, "n": 1, "category": "errors"}
-    assert scores.per_category["colours"] == {"rougeL": 100.0, "exact_match": 100.0, "n": 3, "tasks": 1}
+    assert scores.per_task["two"] == TaskScores(0.0, 0.0, n=1, category="errors")
+    assert scores.per_category["colours"] == CategoryScores(100.0, 100.0, n=3, tasks=1)
 
 
 def test_first_line_scores_tell_stopping_from_solving(tmp_path: Path) -> None:
     folder = write_evaluation(tmp_path, "m", {"one": [("red\nand then it rambles on and on", "red")]})
     scores = score_file(folder / "predictions.jsonl")
     assert scores.exact_match == 0.0 and scores.rougeL < 50
-    assert scores.first_line == {"rougeL": 100.0, "exact_match": 100.0}
+    assert scores.first_line == MeanScores(100.0, 100.0)
 
 
 def test_scores_do_not_depend_on_the_order_of_the_answers(tmp_path: Path) -> None:
@@ -95,7 +103,7 @@ def test_a_part_of_a_suite_says_so(tmp_path: Path) -> None:
     assert scores.note == "1 of 2 instances: not comparable with published numbers"
 
 
-def test_predictions_alone_claim_no_completeness_and_are_scored_afresh(tmp_path: Path) -> None:
+def test_predictions_alone_claim_no_completeness_and_are_scored_again(tmp_path: Path) -> None:
     path, out = tmp_path / "p.jsonl", tmp_path / "scores.json"
     write_jsonl(path, [prediction("m", "s", "t", "1", "c", "red", ["red"])])
     scores = score_file(path, out)
@@ -126,7 +134,7 @@ def test_a_file_that_cannot_be_scored_says_why(tmp_path: Path, rows: list[dict[s
 
 @pytest.mark.parametrize("name", ["copy-input", "copy-demonstration"])
 def test_baselines_on_the_real_slice_score_as_rouge_score_says(name: str, shared_data: Path, tmp_path: Path) -> None:
-    suite = read_suite(shared_data / "superni", limit=10)
+    suite = read_test_split(shared_data / "superni", limit=10)
     assert name in baselines(suite)
     write_baseline(name, SuiteConfig(name="superni", path="there"), suite, tmp_path)
     scores = score_file(tmp_path / "predictions.jsonl")
@@ -150,5 +158,37 @@ def test_baselines_on_the_real_slice_score_as_rouge_score_says(name: str, shared
     ],
 )
 def test_what_of_a_completion_counts_as_the_answer(rule: str, kept: str) -> None:
-    assert POSTPROCESS[rule]("\n Yes. It\nis\n\nInput: ### x\n") == kept
-    assert POSTPROCESS[rule]("  ") == ""
+    assert postprocess(rule)("\n Yes. It\nis\n\nInput: ### x\n") == kept
+    assert postprocess(rule)("  ") == ""
+
+
+def test_a_further_metric_needs_its_object_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "characters", "tests.evaluate.test_score:CHARACTERS")
+    folders = [
+        write_evaluation(tmp_path / name, name, {"t": [(text, "red")]}) for name, text in (("a", "x"), ("b", "yz"))
+    ]
+    assert read_result(folders[1] / "scores.json", Scores, todo="").metrics["characters"] == 2
+    found = compare(folders, tmp_path)
+    assert found.further_metrics == ["characters"] and found.contestants[0].against_base["characters"].difference == 1
+    assert found.per_task["t"].scores["b"]["characters"] == 2
+
+
+CHARACTERS = Metric("characters", lambda answer, references: float(len(answer)))
+
+
+def test_recorded_scores_are_used_and_only_first_lines_are_scored(tmp_path: Path) -> None:
+    row = replace(prediction("m", "s", "t", "1", "c", "red\nmore", ["red"]), rougeL=12.0, exact_match=34.0)
+    write_jsonl(tmp_path / "predictions.jsonl", [row])
+    [answer] = read_scored(tmp_path, recorded=True).answers.values()
+    assert answer.scores == {"rougeL": 12.0, "exact_match": 34.0, "first_line_rougeL": 100.0}
+
+
+def test_scores_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    write_evaluation(tmp_path, "m", {"t": [("red", "red")]})
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["metrics"]
+    path.write_text(json.dumps(values | {"prompt": {}, "adapter": {}, "base": {}}), encoding="utf-8")
+    scores = read_result(path, Scores, todo="")
+    assert (scores.rougeL, scores.prompt.preset, scores.base.model, scores.metrics) == (100.0, "", "", {})
+    assert not scores.is_baseline

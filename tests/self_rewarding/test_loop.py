@@ -7,27 +7,22 @@ from typing import Any
 
 import pytest
 
-from pacos.config import Config, DataSource
+from pacos.config import DataSource, with_values
 from pacos.errors import ConfigError, RunError
-from pacos.records import write_json
+from pacos.results import write_result
+from pacos.results.figures import Rate
+from pacos.results.judging import JudgeSettings, PairwiseFigures, PairwiseResults, Ranking
+from pacos.results.rounds import AnswerLengths, PairStats, Round, RoundModel, ScoreMargin
 from pacos.self_rewarding import rounds
-from pacos.self_rewarding.loop import Done
-from pacos.self_rewarding.steps import all_steps, learnt_files
+from pacos.self_rewarding.loop import CompletedSteps
+from pacos.self_rewarding.steps import all_steps, input_files
 from tests.support.killed_run import ROOT, run_until_arrival
 from tests.support.looped_run import Model, command, derived, experiment
 from tests.support.scripted_server import ScriptedServer
 
 
-def changed(config: Config, **values: Any) -> Config:
-    """With `section.key=value` given as section_key=value."""
-    for name, value in values.items():
-        section, _, key = name.partition("_")
-        config = config.model_copy(update={section: getattr(config, section).model_copy(update={key: value})})
-    return config
-
-
-def test_every_round_asks_the_model_of_the_round_before(tmp_path: Path, tiny_base: Path) -> None:
-    config = changed(experiment(tmp_path, tiny_base, ""), loop_rounds=2)
+def test_every_round_uses_the_model_of_the_round_before(tmp_path: Path, tiny_base: Path) -> None:
+    config = with_values(experiment(tmp_path, tiny_base, ""), {"loop.rounds": 2})
     steps = {step.name: step for step in all_steps(config)}
     home = config.run_dir
     second = steps["round-2/train"].config
@@ -43,7 +38,7 @@ def test_every_round_asks_the_model_of_the_round_before(tmp_path: Path, tiny_bas
 
 
 def test_without_judging_rows_a_model_that_only_answers_writes_them(tmp_path: Path, tiny_base: Path) -> None:
-    config = changed(experiment(tmp_path, tiny_base, ""), loop_judging=[], loop_instructions=[])
+    config = with_values(experiment(tmp_path, tiny_base, ""), {"loop.judging": [], "loop.instructions": []})
     names = [step.name for step in all_steps(config)]
     assert names[:5] == ["ranked", "seed/train", "seed/judge", "seed/judging", "round-0/train"]
     steps = {step.name: step.config for step in all_steps(config)}
@@ -53,97 +48,115 @@ def test_without_judging_rows_a_model_that_only_answers_writes_them(tmp_path: Pa
     ]  # fmt: skip
 
 
-def test_whole_models_go_on_from_whole_models(tmp_path: Path, tiny_base: Path) -> None:
-    full = changed(experiment(tmp_path, tiny_base, ""), train_method="full")
-    full = changed(full, loop_sft=full.loop.sft.model_copy(update={"method": "full"}), loop_rounds=2)
+def test_full_models_continue_from_full_models(tmp_path: Path, tiny_base: Path) -> None:
+    methods = {"train.method": "full", "loop.sft.method": "full"}
+    full = with_values(experiment(tmp_path, tiny_base, ""), {**methods, "loop.rounds": 2})
     steps = {step.name: step for step in all_steps(full)}
     before = str(full.run_dir / "round-1" / "train" / "model")
     train, answers = steps["round-2/train"].config, steps["round-2/answers"]
     assert train and train.train.model == before and train.train.adapter is None
-    assert answers.config and answers.config.answers.model == before and not answers.engine
+    assert answers.config and answers.config.answers.model == before and not answers.served.model
 
 
 def test_a_step_is_done_until_its_command_an_earlier_one_or_the_data_changes(tmp_path: Path, tiny_base: Path) -> None:
     config = experiment(tmp_path, tiny_base, "")
-    record, files = tmp_path / "loop.json", learnt_files(config)
+    record, files = tmp_path / "loop.json", input_files(config)
     assert len(files) == 3  # ranked answers, instructions, judging rows
     first, *_, last = all_steps(config)
-    done = Done(record, files)
+    done = CompletedSteps(record, files)
     for step in (first, last):
-        assert not done.knows(step)
+        assert not done.includes(step)
         done.add(step, 1.0)
-    again = Done(record, files)
-    assert again.knows(first) and again.knows(last)
-    more = all_steps(changed(config, loop_rounds=2))
-    again = Done(record, files)
-    assert again.knows(more[0])  # a round more makes no step another
-    assert not Done(record, files).knows(last)  # without the one before it
-    longer = all_steps(changed(config, answers_max_tokens=32))[-1]
-    again = Done(record, files)
-    assert again.knows(first) and not again.knows(longer)
+    again = CompletedSteps(record, files)
+    assert again.includes(first) and again.includes(last)
+    more = all_steps(with_values(config, {"loop.rounds": 2}))
+    again = CompletedSteps(record, files)
+    assert again.includes(more[0])  # one more round changes no step
+    assert not CompletedSteps(record, files).includes(last)  # without the one before it
+    longer = all_steps(with_values(config, {"answers.max_tokens": 32}))[-1]
+    again = CompletedSteps(record, files)
+    assert again.includes(first) and not again.includes(longer)
     files[0].write_text(files[0].read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert not Done(record, files).knows(first)
+    assert not CompletedSteps(record, files).includes(first)
 
 
 @pytest.mark.parametrize(
     ("values", "key"),
     [
-        ({"train_objective": "sft"}, "train.objective"),
-        ({"train_template": "self-instruct"}, "train.template"),
-        ({"train_data": [DataSource(path="pairs.jsonl")]}, "train.data"),
-        ({"train_method": "full"}, "loop.sft"),
-        ({"loop_ranked": None, "loop_judging": []}, "loop.ranked"),
+        ({"train.objective": "sft"}, "train.objective"),
+        ({"train.template": "self-instruct"}, "train.template"),
+        ({"train.data": [DataSource(path="pairs.jsonl")]}, "train.data"),
+        ({"train.method": "full"}, "loop.sft"),
+        ({"loop.ranked": None, "loop.judging": []}, "loop.ranked"),
     ],
 )
-def test_a_loop_that_could_not_go_on_is_refused(
-    tmp_path: Path, tiny_base: Path, values: dict[str, Any], key: str
-) -> None:
+def test_a_loop_that_cannot_work_is_refused(tmp_path: Path, tiny_base: Path, values: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        all_steps(changed(experiment(tmp_path, tiny_base, ""), **values))
+        all_steps(with_values(experiment(tmp_path, tiny_base, ""), values))
     assert refusal.value.where == key
 
 
-def model(name: str, words: float, accuracy: float | None) -> dict[str, Any]:
-    rate = None if accuracy is None else {"rate": accuracy, "low": 0.0, "high": 100.0}
-    return {"name": name, "suites": {}, "words": words, "ranking": {"pairwise_accuracy": rate}, "against": {}}
+def model(name: str, words: float, accuracy: float | None) -> RoundModel:
+    rate = None if accuracy is None else Rate(accuracy, 0.0, 100.0)
+    return RoundModel(name=name, words=words, ranking=Ranking(pairwise_accuracy=rate))
 
 
-def test_what_goes_wrong_is_said_with_its_figure_and_limit(tmp_path: Path, tiny_base: Path) -> None:
-    config = experiment(tmp_path, tiny_base, "")
-    good = {
-        "models": [model("M1", 10, 60), model("M2", 24, 50)],
-        "rounds": [{"round": 1, "pairs": {"margin": {"mean": 0.6}}}],
-    }
-    assert rounds.alarms(config, good) == []
-    bad = {
-        "models": [model("M1", 10, 49.9), model("M2", 26, None)],
-        "rounds": [{"round": 1, "pairs": {"margin": {"mean": 0.4}}}, {"round": 2, "pairs": None}],
-    }
-    accuracy, unreadable, margin, length = rounds.alarms(config, bad)
+def pairs(margin: float) -> PairStats:
+    return PairStats(
+        tasks=2,
+        answers=4,
+        cut=0,
+        scored=4,
+        pairs=2,
+        dropped={},
+        share_of_ties=0.0,
+        margin=ScoreMargin(margin),
+        score=2.0,
+        words=AnswerLengths(1.0, 1.0, 1.0),
+        judgements=4,
+        unreadable=0,
+    )
+
+
+def test_what_goes_wrong_is_reported_with_its_figure_and_limit(tmp_path: Path, tiny_base: Path) -> None:
+    stops = experiment(tmp_path, tiny_base, "").loop.stops
+    good = [model("M1", 10, 60), model("M2", 24, 50)]
+    assert rounds.alarms(good, [Round(1, None, pairs(0.6))], stops) == []
+    bad = [model("M1", 10, 49.9), model("M2", 26, None)]
+    found = rounds.alarms(bad, [Round(1, None, pairs(0.4)), Round(2, None, None)], stops)
+    accuracy, unreadable, margin, length = found
     assert "M1 prefers what people prefer in 49.9 %" in accuracy and "50 %" in accuracy
-    assert unreadable == "M2 judges nothing that can be read"
+    assert unreadable == "M2 gives no judgement that can be read"
     assert "0.40 points apart" in margin and "M2 answers in 26.0 words, 2.6 times" in length
 
 
-def test_an_alarm_stops_the_loop_unless_it_may_go_on(tmp_path: Path, tiny_base: Path) -> None:
+def test_an_alarm_stops_the_loop_unless_it_may_continue(tmp_path: Path, tiny_base: Path) -> None:
     config = experiment(tmp_path, tiny_base, "")
-    stats = {"margin": {"mean": 0.1}}
-    write_json(config.run_dir / "round-1" / "pairs" / "stats.json", stats)
+    write_result(config.run_dir / "round-1" / "pairs" / "stats.json", pairs(0.1))
     rounds.raise_alarm(config)
-    stopping = changed(config, loop_stops=config.loop.stops.model_copy(update={"stop": True}))
+    stopping = with_values(config, {"loop.stops.stop": True})
     with pytest.raises(RunError, match=r"the loop stops: round 1: chosen and rejected are 0\.10 points apart"):
         rounds.raise_alarm(stopping)
 
 
 def test_wins_of_the_others_are_losses_of_the_new_model(tmp_path: Path, tiny_base: Path) -> None:
     config = experiment(tmp_path, tiny_base, "")
-    row = {"n": 10, "wins": 6, "ties": 1, "losses": 3, "win_rate": {"rate": 65.0, "low": 40.0, "high": 85.0}}
-    write_json(config.run_dir / "round-1" / "judge" / "pairwise--small" / "results.json", {"models": {"M1": row}})
-    [found] = rounds.gather(config)["models"]
-    assert found["name"] == "M2"
-    against = found["against"]["M1"]
-    assert (against["wins"], against["ties"], against["losses"]) == (3, 1, 6)
-    assert against["win_rate"] == {"rate": 35.0, "low": 15.0, "high": 60.0}
+    results = PairwiseResults(
+        suite="small",
+        judge=JudgeSettings(model="judge"),
+        kind="pairwise",
+        n=20,
+        unreadable=0,
+        truncated=0,
+        baseline="M2",
+        models={"M1": PairwiseFigures(n=10, wins=6, ties=1, losses=3, win_rate=Rate(65.0, 40.0, 85.0))},
+    )
+    write_result(config.run_dir / "round-1" / "judge" / "pairwise--small" / "results.json", results)
+    [found] = rounds.measured_rounds(config).models
+    assert found.name == "M2"
+    against = found.against["M1"]
+    assert (against.wins, against.ties, against.losses) == (3, 1, 6)
+    assert against.win_rate == Rate(35.0, 15.0, 60.0)
 
 
 def test_a_killed_loop_repeats_no_step_and_gives_the_same_pairs_and_adapters(tmp_path: Path, tiny_base: Path) -> None:

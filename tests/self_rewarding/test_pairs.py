@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pacos.config import with_values
 from pacos.errors import DataError, RunError
 from pacos.records import AnswerRow, Judgement, PairRow, read_records, write_jsonl
+from pacos.results.rounds import AnswerLengths, ScoreMargin
 from pacos.runs import Run
 from pacos.self_rewarding import answers as answering
 from pacos.self_rewarding import pairs as pairing
@@ -35,39 +37,39 @@ def test_the_highest_mean_is_chosen_and_the_lowest_rejected() -> None:
         ("a", 2): ["1", "2", "1"],
         ("a", 3): ["1", "2", "2"],
     }
-    [pair], dropped = pairing.pair_up(answers, pairing.score(answers, judgements(answers, scores)))
+    [pair], dropped = pairing.pair_up(answers, pairing.score_answers(answers, judgements(answers, scores)))
     assert (pair.chosen, pair.rejected, dropped) == ("a 1", "a 2", [])
     assert (pair.chosen_score, pair.rejected_score) == (pytest.approx(14 / 3), pytest.approx(4 / 3))
     assert pair.chosen_judgements == ["So: 5", "So: 4", "So: 5"]
 
 
-def test_an_unreadable_judgement_is_no_score_and_no_rejection() -> None:
+def test_an_unreadable_judgement_is_neither_a_score_nor_a_rejection() -> None:
     answers = [answer("a", sample) for sample in range(3)]
     scores = {("a", 0): ["2", "", "2"], ("a", 1): ["", "", ""], ("a", 2): ["4", "4", ""]}
-    found = pairing.score(answers, judgements(answers, scores))
+    found = pairing.score_answers(answers, judgements(answers, scores))
     [pair], _ = pairing.pair_up(answers, found)
     assert (pair.chosen, pair.rejected, pair.chosen_score, pair.rejected_score) == ("a 2", "a 0", 4.0, 2.0)
-    assert pairing.statistics(answers, found, [pair], [])["scored"] == 2
+    assert pairing.pair_stats(answers, [], found, [pair], []).scored == 2
 
 
-def test_what_makes_no_pair_is_listed_with_its_reason() -> None:
+def test_tasks_without_a_pair_are_listed_with_the_reason() -> None:
     answers = [answer("tie", 0), answer("tie", 1), answer("alone", 0), answer("alone", 1), answer("same", 0, "x")]
     answers += [answer("same", 1, "x"), answer("cut", 0), answer("cut", 1, finish_reason="length")]
     scores = {(one.id, one.sample): [str(one.sample)] for one in answers}
     scores |= {("tie", 0): ["3"], ("tie", 1): ["2", "4"], ("alone", 1): [""]}
-    found = pairing.score(answers, judgements(answers, scores))
+    found = pairing.score_answers(answers, judgements(answers, scores))
     pairs, dropped = pairing.pair_up(answers, found)
     assert not pairs
-    reasons = {one["id"]: one["reason"] for one in dropped}
+    reasons = {one.id: one.reason for one in dropped}
     assert reasons == {"tie": "tie", "alone": "unscored", "same": "alike", "cut": "unscored"}
-    stats = pairing.statistics(answers, found, pairs, dropped)
-    assert stats["cut"] == 1 and stats["share_of_ties"] == 1.0  # the one task with two texts to compare is a tie
+    stats = pairing.pair_stats(answers, [], found, pairs, dropped)
+    assert stats.cut == 1 and stats.share_of_ties == 1.0  # the one task with two texts to compare is a tie
 
 
 def test_samples_of_one_text_are_one_answer_with_the_judgements_of_all() -> None:
     answers = [answer("a", 0, "x"), answer("a", 1, "y"), answer("a", 2, "x")]
     scores = {("a", 0): ["5", "5", "5"], ("a", 1): ["4", "4", "4"], ("a", 2): ["0", "", ""]}
-    [pair], _ = pairing.pair_up(answers, pairing.score(answers, judgements(answers, scores)))
+    [pair], _ = pairing.pair_up(answers, pairing.score_answers(answers, judgements(answers, scores)))
     assert (pair.chosen, pair.rejected) == ("y", "x")
     assert (pair.chosen_score, pair.rejected_score) == (4.0, 15 / 4)  # of x, four judgements could be read
 
@@ -75,17 +77,17 @@ def test_samples_of_one_text_are_one_answer_with_the_judgements_of_all() -> None
 def test_statistics_of_pairs() -> None:
     answers = [answer("a", 0, "one two three"), answer("a", 1, "one"), answer("b", 0, "one two"), answer("b", 1, "x y")]
     scores = {("a", 0): ["5"], ("a", 1): ["1"], ("b", 0): ["2"], ("b", 1): ["3"]}
-    found = pairing.score(answers, judgements(answers, scores))
-    stats = pairing.statistics(answers, found, *pairing.pair_up(answers, found))
-    assert stats["margin"] == {"mean": 2.5, "counts": {1: 1, 4: 1}}
-    assert stats["words"] == {"answers": 2.0, "chosen": 2.5, "rejected": 1.5}
-    assert stats["score"] == 2.75
+    found = pairing.score_answers(answers, judgements(answers, scores))
+    stats = pairing.pair_stats(answers, [], found, *pairing.pair_up(answers, found))
+    assert stats.margin == ScoreMargin(mean=2.5, counts={1: 1, 4: 1})
+    assert stats.words == AnswerLengths(answers=2.0, chosen=2.5, rejected=1.5)
+    assert stats.score == 2.75
 
 
 def test_a_judgement_of_another_answer_is_refused() -> None:
     stray = Judgement("additive", "b", "M1", "", 0, 0, "", False, "3", "", "stop")
     with pytest.raises(DataError, match="belongs to none of these answers"):
-        pairing.score([answer("a", 0)], [stray])
+        pairing.score_answers([answer("a", 0)], [stray])
 
 
 def test_answers_are_asked_once_each_and_stand_in_the_order_of_the_tasks(tmp_path: Path, tiny_base: Path) -> None:
@@ -93,8 +95,7 @@ def test_answers_are_asked_once_each_and_stand_in_the_order_of_the_tasks(tmp_pat
     write_jsonl(tmp_path / "tasks.jsonl", tasks)
     with ScriptedServer(answer=Model(tiny_base)) as server:
         config = experiment(tmp_path, tiny_base, server.url)
-        section = config.answers.model_copy(update={"tasks": str(tmp_path / "tasks.jsonl")})
-        config = config.model_copy(update={"answers": section})
+        config = with_values(config, {"answers.tasks": str(tmp_path / "tasks.jsonl")})
         server.status = lambda arrival: 400 if arrival == 8 else 200
         with pytest.raises(Exception, match="scripted failure"), Run.open(config) as run:
             answering.main(config, run)
@@ -122,7 +123,7 @@ def test_a_judge_that_cannot_choose_stops_before_training(tmp_path: Path, tiny_b
     judged = tmp_path / "judged"
     write_jsonl(judged / "judgements.jsonl", judgements(answers, {("a", 0): ["3"], ("a", 1): ["3"]}))
     (config.run_dir / "manifest.json").write_text('{"name": "loop", "stages": {}}', encoding="utf-8")
-    with pytest.raises(RunError, match=r"not one of 1 tasks gives a pair \(tie 1\)"), Run.open(config) as run:
+    with pytest.raises(RunError, match=r"none of 1 tasks gives a pair \(tie 1\)"), Run.open(config) as run:
         pairing.main(config, run, judged)
 
 

@@ -1,4 +1,4 @@
-"""`pacos ranked`: what counts as a ranked answer, and who learns from which."""
+"""`pacos ranked`: what counts as a ranked answer, and which requests are held out."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from pacos.errors import DataError, HubOutOfReach
 from pacos.evaluate.judge.answers import read_answers
 from pacos.records import read_jsonl, read_tasks, write_jsonl
-from pacos.self_rewarding.ranked import read_ranked, split
+from pacos.self_rewarding.ranked import RankedSplit, read_ranked, split_ranked
 
 
 def write_ranked(path: Path, requests: int, *, ranks: tuple[int, ...] = (1, 0, 2)) -> Path:
@@ -42,9 +42,9 @@ MESSAGES = [
 ]
 
 
-def test_requests_are_split_and_every_file_is_read_by_who_needs_it(tmp_path: Path) -> None:
-    counts = split(str(write_ranked(tmp_path / "r.jsonl", 10)), tmp_path / "out", held_aside=3, seed=1)
-    assert counts == {"requests": 10, "not_ranked_apart": 0, "asked_again": 0, "learn": 7, "held_aside": 3}
+def test_requests_are_split_and_every_file_is_read_where_it_is_needed(tmp_path: Path) -> None:
+    counts = split_ranked(str(write_ranked(tmp_path / "r.jsonl", 10)), tmp_path / "out", held_aside=3, seed=1)
+    assert counts == RankedSplit(requests=10, not_ranked_apart=0, asked_again=0, learn=7, held_aside=3)
     aside = read_answers([tmp_path / "out" / "held-aside.jsonl"])
     learn = read_answers([tmp_path / "out" / "learn.jsonl"])
     assert (aside.suite, aside.models, len(aside.answers)) == ("held-aside", ["people"], 9)
@@ -61,7 +61,7 @@ def test_requests_are_split_and_every_file_is_read_by_who_needs_it(tmp_path: Pat
 def test_the_split_follows_from_the_seed(tmp_path: Path) -> None:
     source = str(write_ranked(tmp_path / "r.jsonl", 30))
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
-        split(source, tmp_path / name, held_aside=10, seed=seed)
+        split_ranked(source, tmp_path / name, held_aside=10, seed=seed)
     one, again, other = ((tmp_path / name / "held-aside.jsonl").read_bytes() for name in ("one", "again", "other"))
     assert one == again != other
 
@@ -71,11 +71,11 @@ def test_requests_that_are_not_ranked_apart_are_left_out(tmp_path: Path) -> None
     rows += [{"id": "tied", "instruction": "x", "output": str(n), "rank": 0} for n in range(3)]
     rows += [{"id": "alone", "instruction": "y", "output": "z", "rank": 0}]
     write_jsonl(tmp_path / "r.jsonl", rows)
-    counts = split(str(tmp_path / "r.jsonl"), tmp_path / "out", held_aside=1, seed=1)
-    assert (counts["requests"], counts["not_ranked_apart"], counts["learn"]) == (6, 2, 3)
+    counts = split_ranked(str(tmp_path / "r.jsonl"), tmp_path / "out", held_aside=1, seed=1)
+    assert (counts.requests, counts.not_ranked_apart, counts.learn) == (6, 2, 3)
 
 
-def test_what_is_held_aside_is_not_taught_under_another_id(tmp_path: Path) -> None:
+def test_what_is_held_out_is_not_trained_on_under_another_id(tmp_path: Path) -> None:
     rows = [
         {"id": f"{number}", "instruction": "Say  hello." if number % 2 else "say Hello.", "output": "x", "rank": rank}
         for number in range(6)
@@ -83,12 +83,12 @@ def test_what_is_held_aside_is_not_taught_under_another_id(tmp_path: Path) -> No
     ]
     other = [{"id": "other", "instruction": "Say goodbye.", "output": "y", "rank": rank} for rank in (0, 1)]
     write_jsonl(tmp_path / "r.jsonl", rows + other)
-    # One of seven is held aside: a greeting, and then no greeting is learnt, or the farewell.
+    # One of seven is held out: a greeting, and then no greeting is trained on, or the farewell.
     found = set()
     for seed in range(20):
-        counts = split(str(tmp_path / "r.jsonl"), tmp_path / "out", held_aside=1, seed=seed)
-        learnt = {task.instruction.casefold() for task in read_tasks(tmp_path / "out" / "instructions.jsonl")}
-        found.add((counts["asked_again"], *sorted(learnt)))
+        counts = split_ranked(str(tmp_path / "r.jsonl"), tmp_path / "out", held_aside=1, seed=seed)
+        instructions = {task.instruction.casefold() for task in read_tasks(tmp_path / "out" / "instructions.jsonl")}
+        found.add((counts.asked_again, *sorted(instructions)))
     assert found == {(5, "say goodbye."), (0, "say  hello.", "say hello.")}
 
 
@@ -127,7 +127,7 @@ def test_a_folder_without_rows_or_with_broken_ones_is_named(tmp_path: Path, monk
         read_ranked(str(tmp_path / "broken"))
 
 
-def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubOutOfReach, match="nobody/nothing"):
@@ -147,12 +147,12 @@ ROW = {"id": "q", "instruction": "x", "output": "y", "rank": 0}
         ([{**ROW, "rank": True}], "`rank` must be"),
         ([{**ROW, "rank": -1}], "`rank` must be"),
         ([{**ROW, "rank": None}], "`rank` must be"),
-        ([ROW, {**ROW, "instruction": "z"}], r"r\.jsonl:2: request 'q' has asked something else"),
+        ([ROW, {**ROW, "instruction": "z"}], r"r\.jsonl:2: request 'q' has a different text in an earlier row"),
         ([message("a", None, "prompter", "x"), {"message_id": "b"}], r"r\.jsonl:2: `text` is missing"),
         ([message("a", None, "prompter", "x") | {"lang": None}], r"r\.jsonl:1: `lang` must be text"),
     ],
 )
-def test_a_row_that_is_no_ranked_answer_is_named(tmp_path: Path, rows: list[dict], said: str) -> None:
+def test_a_row_that_is_not_a_ranked_answer_is_named(tmp_path: Path, rows: list[dict], said: str) -> None:
     write_jsonl(tmp_path / "r.jsonl", rows)
     with pytest.raises(DataError, match=said):
         read_ranked(str(tmp_path / "r.jsonl"))
@@ -161,8 +161,8 @@ def test_a_row_that_is_no_ranked_answer_is_named(tmp_path: Path, rows: list[dict
 @pytest.mark.parametrize("held_aside", [0, 3, 250])
 def test_neither_side_may_be_empty(tmp_path: Path, held_aside: int) -> None:
     source = write_ranked(tmp_path / "r.jsonl", 3)
-    with pytest.raises(DataError, match=f"3 of its 3 requests apart; with {held_aside} held aside"):
-        split(str(source), tmp_path / "out", held_aside=held_aside, seed=1)
+    with pytest.raises(DataError, match=f"3 of its 3 requests apart; with {held_aside} held out"):
+        split_ranked(str(source), tmp_path / "out", held_aside=held_aside, seed=1)
     assert not (tmp_path / "out").exists()
 
 
