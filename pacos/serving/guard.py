@@ -21,6 +21,7 @@ GRACE_S = 10.0
 
 
 def main(record: Path, command: list[str]) -> NoReturn:
+    """Run a command until it ends or stdin closes, then stop its descendants and exit with its code."""
     # Orphaned grandchildren (vLLM's engine processes) come back to the guard instead of to init.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for ignored in (signal.SIGINT, signal.SIGHUP):
@@ -42,6 +43,7 @@ def _stop_on_eof() -> None:
 
 
 def stop_descendants() -> int:
+    """Stop every descendant of this process; returns 0, the exit code of an orderly stop."""
     stop(psutil.Process().children(recursive=True))
     return 0
 

@@ -131,6 +131,7 @@ def merge_weights(model: Any, adapter: Path, probes: Sequence[list[int]]) -> "tu
 
 
 def load_base(name: str, revision: str | None, device: str, dtype: "torch.dtype | str" = "auto") -> Any:
+    """A causal language model ready to evaluate. Raises ModelError where it cannot be loaded."""
     from transformers import AutoModelForCausalLM
 
     try:
@@ -168,6 +169,7 @@ def token_logprobs(logits: "torch.Tensor", probes: Sequence[list[int]]) -> list[
 
 
 def measure_drift(before: "torch.Tensor", after: "torch.Tensor", untuned: "torch.Tensor") -> Drift:
+    """How far a merge moved logits: of the adapter `before`, the merged model `after`, and the base `untuned`."""
     change, effect = after - before, before - untuned
     return Drift(
         float(change.abs().max()),

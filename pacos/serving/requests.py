@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 from pacos.progress import bar
 from pacos.records import JsonlWriter, read_records, write_jsonl
 from pacos.runs import Stage
-from pacos.serving.engine import Completion, Engine, Sampling
+from pacos.serving.completion import Completion, Sampling
+from pacos.serving.engine import Engine
 
 log = logging.getLogger("pacos")
 

@@ -1,0 +1,83 @@
+"""Commands that make and look at datasets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load, run_stage
+from pacos.extensions import FILTER_PRESETS
+
+app = typer.Typer()
+PANEL = "Datasets"
+
+if TYPE_CHECKING:
+    FilterPresetName = str
+else:
+    FilterPresetName = Literal[tuple(FILTER_PRESETS)]
+
+
+@app.command(rich_help_panel=PANEL)
+def generate(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Seed tasks → dataset: the base model writes lists of new tasks, filters keep the novel ones."""
+    from pacos.generate import pipeline
+
+    run_stage("generate", pipeline, load(config, overrides), dry_run=dry_run)
+
+
+@app.command(rich_help_panel=PANEL)
+def curate(
+    responses: Annotated[Path, typer.Argument(help="A journal of answers (responses.jsonl).")],
+    out: OutDir,
+    config: Annotated[Path | None, typer.Option("--config", help="Filters and seeds to apply.")] = None,
+) -> None:
+    """Journal of answers → dataset again, without the engine."""
+    from pacos.config import GenerateConfig, load_config
+    from pacos.generate import curate as curation
+
+    curation.curate(responses, out, load_config(config).generate if config else GenerateConfig())
+
+
+@app.command("filter", rich_help_panel=PANEL)
+def filter_tasks(
+    tasks: Annotated[Path, typer.Argument(help="Alpaca-format tasks (.json or .jsonl).")],
+    out: OutDir,
+    seeds: Annotated[Path | None, typer.Option(help="Seed tasks to be novel against; none unless given.")] = None,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Highest ROUGE-L that still counts as novel.")] = 0.7,
+    preset: Annotated[FilterPresetName, typer.Option(help="Whose published rules.")] = "alpaca",
+    defects: Annotated[bool, typer.Option("--defects", help="Reject known kinds of faulty tasks as well.")] = False,
+    tokenizer: Annotated[Literal["rouge", "unicode"], typer.Option(help="unicode: words of any script.")] = "rouge",
+) -> None:
+    """The published filters alone, on any Alpaca-format file."""
+    from pacos.config import FiltersConfig
+    from pacos.generate import curate as curation
+
+    filters = FiltersConfig(preset=preset, defects=defects, novelty=threshold, tokenizer=tokenizer)
+    curation.filter_file(tasks, out, seeds, filters)
+
+
+@app.command(rich_help_panel=PANEL)
+def analyze(
+    dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks, or a pacos dataset folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results, or the dataset's.")] = None,
+    seeds: Annotated[Path | None, typer.Option(help="Seed tasks to compare with; pacos's own unless given.")] = None,
+) -> None:
+    """Lengths, novelty, verbs and nouns, defects of a dataset → analysis.json and analysis.html."""
+    from pacos.generate import analyze as analysis
+    from pacos.report import render as reporting
+
+    folder = out or (dataset if dataset.is_dir() else dataset.parent)
+    analysis.analyze(dataset, folder, seeds)
+    typer.echo(f"analysis: {reporting.render_analysis(folder)}")
+
+
+@app.command(rich_help_panel=PANEL)
+def contamination(
+    dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks (.json, .jsonl) or a dataset folder.")],
+    suite: Annotated[Path, typer.Option(help="A SuperNI folder, or a user-oriented .jsonl file.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Write every overlap here.")] = None,
+) -> None:
+    """Texts of an evaluation set that turn up in a training set: same words, a run of 13, or ROUGE-L of 0.7."""
+    from pacos.evaluate import contamination as overlaps
+
+    typer.echo(overlaps.contamination_table(overlaps.check_dataset(dataset, suite, json)))

