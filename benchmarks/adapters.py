@@ -1,18 +1,18 @@
-"""What several adapters on one engine save: `python -m benchmarks.adapters [--lm-eval PYTHON] [--save]`.
+"""Time saved by several adapters on one engine: `python -m benchmarks.adapters [--lm-eval PYTHON] [--save]`.
 
 One small Llama and four random adapters of it answer the 32 real SuperNI tasks, 20 instances each.
-Timed from the shell, start-up and all:
+Timed from the shell, start-up included:
 
     together    pacos evaluate with the four adapters
     singly      pacos evaluate of one adapter, four times, each a run of its own: the base is asked in each
     lm_eval     lm-evaluation-harness with its vLLM backend four times, on the task folder that `pacos export` writes,
                 without the base
 
-How much one engine saves is a matter of what a start takes beside the answers. vLLM on CPUs gathers an adapter's
+The saving depends on the time of a start relative to that of the answers. vLLM on CPUs gathers an adapter's
 weights for every token, so the base (tests/list_writer.py) comes with adapters of rank 1 on queries and values, which
-the LoRA paper (2106.09685, section 7.2) finds enough.
+the LoRA paper (2106.09685, section 7.2) finds sufficient.
 
-`--lm-eval` is the Python of an environment that has lm_eval beside this repository's packages; see README.md there.
+`--lm-eval` is the Python of an environment that has lm_eval and this repository's packages; see README.md there.
 """
 
 import argparse

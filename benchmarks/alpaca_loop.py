@@ -1,8 +1,8 @@
 """Accepted tasks a second against the published Alpaca loop: `python -m benchmarks.alpaca_loop [--base DIR] [--save]`.
 
-Both work off the same prompts on one vLLM server, with the same sampling, parser, rules and pool: the seeds, and no
-task or 10,000 real ones. `published_loop.py` holds the loop. The seconds run from the first request to the end, the
-pipeline's drain and its last files included.
+Both send the same prompts to one vLLM server, with the same sampling, parser, rules and pool: the seeds, with no task
+or 10,000 real ones. `published_loop.py` has the loop. Seconds are from the first request to the end, including the
+pipeline's drain and its last files.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, help="a model that writes lists; tests/list_writer.py unless given")
     parser.add_argument("--pools", type=int, nargs="+", default=[0, 10_000], help="real tasks already in the pool")
-    parser.add_argument("--requests", type=int, default=120, help="prompts that each works off")
+    parser.add_argument("--requests", type=int, default=120, help="prompts that each sends")
     parser.add_argument("--in-flight", type=int, default=64, help="of the pipeline; the loop has five")
     parser.add_argument("--max-tokens", type=int, default=600)
     parser.add_argument("--save", action="store_true")
@@ -93,7 +93,7 @@ def _pipeline(
 ) -> tuple[dict[str, Any], list[str]]:
     """(new tasks accepted and seconds, instructions that were in the pool before).
 
-    The real tasks stand in the journal as answers, which the run commits before its own.
+    The real tasks are answers in the journal, which the run commits before its own.
     """
     with (
         Run.open(load_config(experiment)) as run,

@@ -11,6 +11,7 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import tempfile
 import time
@@ -19,14 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result import report
+from benchmarks.result import RESULTS, report
 from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig
 from pacos.downloads.smollm2 import FOLDER
 from pacos.generate.prompting.request import RequestMaker
 from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
-from pacos.serving.engine import Engine, Sampling, open_engine
-from pacos.superni.prompts import render
-from pacos.superni.tasks import read_suite
+from pacos.serving.completion import Sampling
+from pacos.serving.connect import open_engine
+from pacos.serving.engine import Engine
+from pacos.superni.prompts import prompt_preset
+from pacos.superni.tasks import read_test_split
 from pacos.templates import encode_prompts
 from tests.support.tiny_llama import write_adapter
 
@@ -63,10 +66,12 @@ def main() -> None:
     parser.add_argument("--lists", type=int, default=48, help="prompts of the lists' part")
     parser.add_argument("--tokens", type=int, default=250, help="tokens of each list")
     parser.add_argument("--answers", type=int, default=96, help="prompts of the answers' part")
-    parser.add_argument("--only", choices=("lists", "answers"), help="one part alone")
+    parser.add_argument("--only", choices=("lists", "answers"), help="one part alone; --save keeps the saved other one")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    figures: dict[str, Any] = {}
+    saved = RESULTS / "cpu_engine.json"
+    kept = json.loads(saved.read_text(encoding="utf-8"))["figures"] if options.only and saved.is_file() else {}
+    figures: dict[str, Any] = dict(kept)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.only != "answers":
@@ -116,8 +121,8 @@ async def measure_answers(
     began = time.monotonic()
     async with open_engine(config, folder, adapters={"tuned": adapter} if adapter else {}) as engine:
         start = time.monotonic() - began
-        instances = read_suite(SUITE).instances
-        texts = [render("alpaca", one) for one in instances[:: len(instances) // options.answers]]
+        instances = read_test_split(SUITE).instances
+        texts = [prompt_preset("alpaca").render(one) for one in instances[:: len(instances) // options.answers]]
         prompts = encode_prompts(engine.tokenizer, texts)[: options.answers]
         name = "tuned" if adapter else None
         await engine.complete(prompts[0], Sampling(4), adapter=name)

@@ -1,10 +1,10 @@
 """The model server killed mid-run: `python -m benchmarks.engine_crash --base DIR [--save]`.
 
 `pacos generate` with a vLLM of its own gets three kill -9, spread over the run: at vLLM's engine process, at the whole
-server, and at the server with the guard that watches it. It must start the server again each time and end with every
-request answered once. Request i sends seed i, and vLLM logs what it receives: that shows what was asked again.
+server, and at the server with the guard that watches it. It must restart the server each time and finish with every
+request answered once. Request i sends seed i, and vLLM logs what it receives, which shows what was sent again.
 
-DIR holds a model that writes lists: `.cache/smollm2-135m-instruct`, as `pacos fetch smollm2` brings it.
+DIR has a model that writes lists: `.cache/smollm2-135m-instruct`, from `pacos fetch smollm2`.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def measure(folder: Path, base: Path, requests: int, max_tokens: int) -> dict[st
 
 
 def _wait_for_answers(experiment: Path, pid: int, count: int) -> dict[int, str]:
-    """The journal's answers once there are so many. Raises RuntimeError where the run ends before."""
+    """The journal's answers once there are `count`. Raises RuntimeError if the run ends before."""
     while len(answers := runs.answered(experiment)) < count:
         if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             raise RuntimeError(f"the run ended at {len(answers)} answers, before it was to be killed at {count}")

@@ -1,12 +1,12 @@
-"""What the pipeline leaves of the engine's speed: `python -m benchmarks.engine_share --base DIR [--save]`.
+"""How much of the engine's speed the pipeline reaches: `python -m benchmarks.engine_share --base DIR [--save]`.
 
 `pacos generate` and a bare client (`bare_client.py`) take turns on one vLLM server, each going first as often. The bare
-client sends the very requests of the pipeline, token ids, stops, limits and seeds, in the same order and as many at a
-time; so both ask for the same answers, and how many came out equally long is part of the figures. The prefix cache is
-emptied before every turn. Rates are the server's own count of generated tokens between the first and the last moment
-at which all slots were taken: neither ramp nor drain counts. Clients and engine share the machine's cores.
+client sends exactly the pipeline's requests (token ids, stops, limits and seeds) in the same order and as many at a
+time; so both ask for the same answers, and the figures say how many had equal lengths. The prefix cache is emptied
+before every turn. Rates are the server's own count of generated tokens between the first and the last moment at which
+all slots were taken, so without ramp and drain. Clients and engine share the machine's cores.
 
-DIR holds a model that writes lists: `.cache/smollm2-135m-instruct`, as `pacos fetch smollm2` brings it.
+DIR has a model that writes lists: `.cache/smollm2-135m-instruct`, from `pacos fetch smollm2`.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Is packed training the same training? Loss curves over 50 steps, and gradients in float64, by how much they differ.
 
-Curves, in float32: two processes against one, at least four passes a step against one, and transformers' Trainer on
-padded batches of the same examples. Gradients: everything in one row with shared prefixes against one example at a time
-through the model alone; with RMSNorm in float64, and as transformers has it (it computes in float32 whatever comes in).
+Curves, in float32: two processes against one, at least four micro-batches a step against one, and transformers' Trainer
+on padded batches of the same examples. Gradients: everything in one row with shared prefixes against one example at a
+time through the model alone; with RMSNorm in float64, and as transformers has it (it computes in float32 whatever comes
+in).
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """kill -9 of `pacos evaluate` at random moments: `python -m benchmarks.evaluation_kills [--kills 10] [--save]`.
 
-The real command runs against a server that repeats itself (tests/scripted_server.py). One evaluation is killed again
-and again, then left to finish. Its scores must be those of one that nobody killed, and no prompt whose answer stood in
-`predictions.jsonl` may be asked again.
+The real command runs against a deterministic server (tests/support/scripted_server.py). One evaluation is killed
+repeatedly, then left to finish. Its scores must equal those of an evaluation that was never killed, and no prompt
+whose answer was in `predictions.jsonl` may be asked again.
 """
 
 import argparse

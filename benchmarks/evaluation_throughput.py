@@ -1,11 +1,11 @@
 """Does the evaluation keep the engine full? `python -m benchmarks.evaluation_throughput [--save]`.
 
-One server that is up already (prefix caching off, so that no order of the runs helps), the model, adapters and tasks
-of benchmarks/adapters.py. Answers per second, from the first request to the last answer:
+One running server (prefix caching off, so that the order of the runs does not matter), with the model, adapters and
+tasks of benchmarks/adapters.py. Answers per second, from the first request to the last answer:
 
     together    pacos evaluate, base and four adapters interleaved
     single      pacos evaluate, base and one adapter
-    bare        the same requests as `together` from the least client there is (bare_client.py)
+    bare        the same requests as `together` from a minimal client (bare_client.py)
 """
 
 import argparse
@@ -22,14 +22,15 @@ from benchmarks.adapters import CONTEXT, IN_FLIGHT, build_models
 from benchmarks.bare_client import send_all
 from benchmarks.result import SHARED_DATA, report
 from benchmarks.vllm_server import KEY_ENV, serving
-from pacos.config import Config, Contestant, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
+from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, ModelEntry, SuiteConfig
 from pacos.evaluate.pipeline import main as evaluate
 from pacos.evaluate.prompts import fit_prompts
 from pacos.models import load_tokenizer
 from pacos.runs import Run
 from pacos.serving.adapter_check import MIXED_TOKENS
-from pacos.serving.engine import Completion, Engine, Sampling, served_name
-from pacos.serving.server import SERVED_NAME
+from pacos.serving.completion import Completion, Sampling
+from pacos.serving.engine import Engine, served_name
+from pacos.serving.flags import SERVED_NAME
 from pacos.superni.suites import read_suite
 
 
@@ -77,7 +78,7 @@ def median_ratio(some: Sequence[float], others: Sequence[float]) -> float:
 def experiment(
     name: str, folder: Path, base: Path, engine: EngineConfig, suite: SuiteConfig, adapters: Sequence[Path]
 ) -> Config:
-    models = [Contestant(name=adapter.name, adapter=str(adapter)) for adapter in adapters]
+    models = [ModelEntry(name=adapter.name, adapter=str(adapter)) for adapter in adapters]
     return Config(
         name=name,
         runs_dir=str(folder / "runs"),
@@ -88,7 +89,7 @@ def experiment(
 
 
 def ours(config: Config) -> float:
-    """Answers per second of `pacos evaluate`, without start-up, proof and scoring at the end."""
+    """Answers per second of `pacos evaluate`, without start-up, adapter check and scoring at the end."""
     times: list[float] = []
     complete = Engine.complete
 

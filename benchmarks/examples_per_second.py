@@ -1,15 +1,15 @@
-"""Examples a second on a CPU: ours, alpaca-lora's way and TRL's, on the same rows, weights and learnt tokens.
+"""Examples a second on a CPU: ours, alpaca-lora's way and TRL's, on the same rows, weights and labels.
 
-Ours: optimizer steps of 128 examples, packed inside the step into passes of at most 2,048 tokens; as it is by default,
-and with `train.compile`, whose kernels are there before anything is timed. alpaca-lora's way: transformers' Trainer,
-batches of 4 padded to the longest, 32 of them a step. TRL: SFTTrainer with packs of 512, 1,024 and 2,048 tokens, as
-many a step as hold 128 examples on average. All: the same bfloat16 base of random weights, LoRA r 16 on every linear
-layer in float32, no checkpointing, loss on responses alone. Each rival is tried on a few rows in bfloat16, under bf16
-autocast and with the base's weights in float32, which a CPU without bfloat16 arithmetic needs; it then runs in the
-fastest. Rivals are not compiled.
+Ours: optimizer steps of 128 examples, packed inside the step into micro-batches of at most 2,048 tokens; as it is by
+default, and with `train.compile`, whose kernels are compiled before anything is timed. alpaca-lora's way: transformers'
+Trainer, batches of 4 padded to the longest, 32 of them a step. TRL: SFTTrainer with packs of 512, 1,024 and 2,048
+tokens, as many a step as hold 128 examples on average. All: the same bfloat16 base of random weights, LoRA r 16 on
+every linear layer in float32, no checkpointing, loss on responses alone. Each rival is tried on a few rows in bfloat16,
+under bf16 autocast and with the base's weights in float32, which a CPU without bfloat16 arithmetic needs; it then runs
+in the fastest. Rivals are not compiled.
 
-The learning rate is next to nothing, so that the loss per learnt token over all rows must be the same for everybody: it
-is checked, as is the number of learnt tokens. Needs TRL: pip install "trl==1.16.0".
+The learning rate is next to nothing, so that the loss per label over all rows must be the same for everybody: it is
+checked, as is the number of labels. Needs TRL: pip install "trl==1.16.0".
 """
 
 import argparse
@@ -40,10 +40,10 @@ Contender = Callable[[Sequence[Example], Precision], "Outcome"]
 
 @dataclass
 class Outcome:
-    """Of one contender over all rows once. `loss` in nats per learnt token."""
+    """Of one contender over all rows once. `loss` in nats per label."""
 
     seconds: float
-    learnt_tokens: int
+    label_count: int
     loss: float
 
 
@@ -110,7 +110,7 @@ def compared(best: dict[str, Outcome], examples: int) -> dict[str, Any]:
     """Raises AssertionError where somebody did other work than ours."""
     ours = best["ours"]
     for name, outcome in best.items():
-        assert outcome.learnt_tokens == ours.learnt_tokens, f"{name} learnt other tokens: {outcome} against {ours}"
+        assert outcome.label_count == ours.label_count, f"{name} trained on other labels: {outcome} against {ours}"
         assert abs(outcome.loss - ours.loss) < 2e-3 * ours.loss, f"{name} has another loss: {outcome} against {ours}"
     speeds = {name: examples / outcome.seconds for name, outcome in best.items()}
     mine = [name for name in speeds if name.startswith("ours")]
@@ -119,7 +119,7 @@ def compared(best: dict[str, Outcome], examples: int) -> dict[str, Any]:
         "examples_per_s": {name: round(speed, 2) for name, speed in speeds.items()},
         "times_alpaca_lora": {name: round(speeds[name] / rivals["alpaca_lora"], 2) for name in mine},
         "times_best_trl": {name: round(speeds[name] / rivals["trl"], 2) for name in mine},
-        "learnt_tokens": ours.learnt_tokens,
+        "learnt_tokens": ours.label_count,
         "loss": {name: round(outcome.loss, 5) for name, outcome in best.items()},
     }
 
@@ -133,20 +133,22 @@ def ours(config: Config, examples: Sequence[Example], folder: Path) -> Outcome:
     from pacos.records import read_jsonl
     from pacos.train.attention.dispatch import attention_for
     from pacos.train.model.load import load_model
-    from pacos.train.optimization.loop import train_loop
+    from pacos.train.optimization.loop import Trainer
+    from pacos.train.optimization.runtime import Runtime
     from pacos.train.packing.plan import plan_run
 
     rotary = modeling_llama.apply_rotary_pos_emb
     with tempfile.TemporaryDirectory(dir=folder) as run:
         accelerator = Accelerator(cpu=True)
         model = load_model(config, "cpu", attention_for(config, torch.device("cpu")))
-        train_loop(model, 2, plan_run(examples, config), config, accelerator, Path(run), {})
+        plan = plan_run(examples, config.train, config.seed)
+        Trainer(model, config, Runtime(accelerator, pad_id=2)).run(plan, Path(run), {})
         steps = [values for _, values in read_jsonl(Path(run) / "metrics.jsonl")]
     # What is compiled of the architecture would speed the others up.
     modeling_llama.apply_rotary_pos_emb = rotary
-    learnt = sum(step["response_tokens"] for step in steps)
-    loss = sum(step["loss"] * step["response_tokens"] for step in steps) / learnt
-    return Outcome(sum(step["seconds"] for step in steps), learnt, loss)
+    labels = sum(step["response_tokens"] for step in steps)
+    loss = sum(step["loss"] * step["response_tokens"] for step in steps) / labels
+    return Outcome(sum(step["seconds"] for step in steps), labels, loss)
 
 
 def rival_model(config: Config, precision: Precision) -> Any:
@@ -204,7 +206,7 @@ def trl(config: Config, folder: Path, pack: int, examples: Sequence[Example], pr
 def packed_by_trl(
     model: Any, tokenizer: Any, examples: Sequence[Example], pack: int, settings: dict[str, Any]
 ) -> Outcome:
-    """SFTTrainer on best-fit packs of `pack` tokens, one a pass."""
+    """SFTTrainer on best-fit packs of `pack` tokens, one per micro-batch."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -222,7 +224,7 @@ def packed_by_trl(
 
 
 def labels(example: Example) -> list[int]:
-    return [-100] * example.learnt + example.ids[example.learnt :]
+    return [-100] * example.prompt_length + example.ids[example.prompt_length :]
 
 
 def timed(trainer: Any) -> Outcome:
@@ -249,8 +251,8 @@ def timed(trainer: Any) -> Outcome:
     trainer.data_collator = counting
     trainer.add_callback(Clock())
     trainer.train()
-    passes = trainer.args.gradient_accumulation_steps
-    per_step = [sum(counted[at : at + passes]) for at in range(0, len(counted), passes)]
+    micro_batches = trainer.args.gradient_accumulation_steps
+    per_step = [sum(counted[at : at + micro_batches]) for at in range(0, len(counted), micro_batches)]
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
     mean = sum(loss * tokens for loss, tokens in zip(losses, per_step, strict=True)) / sum(per_step)
     return Outcome(clock[-1] - clock[0], sum(per_step), mean)

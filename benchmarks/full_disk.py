@@ -1,7 +1,7 @@
 """A disk that fills up mid-run: `python -m benchmarks.full_disk [--kib 150 300 …] [--save]`; needs root, to mount.
 
-The run directory lies on a tmpfs of so many KiB, against a server that repeats itself. The command must end with an
-error that says so, leave a journal of whole lines, and go on to the same dataset once there is space.
+The run directory is on a tmpfs of so many KiB; the scripted server repeats its answers. The command must end with an
+error that says so, leave a journal of whole lines, and resume to the same dataset once there is space.
 """
 
 import argparse
@@ -39,13 +39,15 @@ def measure(folder: Path, sizes: Sequence[int], target: int) -> dict[str, Any]:
         figures = {}
         for kib in sizes:
             with small_disk(folder / f"disk-{kib}", kib) as disk:
-                figures[f"{kib}_kib"] = _fill_and_go_on(
+                figures[f"{kib}_kib"] = _fill_and_resume(
                     runs.write_experiment(disk, "run", engine=engine, **asked), disk, server, expected
                 )
     return figures
 
 
-def _fill_and_go_on(experiment: Path, disk: Path, server: ScriptedServer, expected: dict[str, bytes]) -> dict[str, Any]:
+def _fill_and_resume(
+    experiment: Path, disk: Path, server: ScriptedServer, expected: dict[str, bytes]
+) -> dict[str, Any]:
     status, errors = runs.finish(runs.start(experiment))
     journal = runs.dataset_of(experiment) / "responses.jsonl"
     kept, whole_lines = runs.answered(experiment), journal.read_bytes()[-1:] in (b"\n", b"")

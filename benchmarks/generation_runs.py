@@ -1,4 +1,4 @@
-"""What the crash benchmarks share: a small experiment, the real command line, and what a run left behind."""
+"""What the crash benchmarks share: a small experiment, the real command line, and the files that a run left."""
 
 import json
 import subprocess
@@ -55,7 +55,7 @@ def dataset_of(experiment: Path) -> Path:
 
 
 def start(experiment: Path) -> subprocess.Popen[str]:
-    """`pacos generate` as a user gives it."""
+    """Start `pacos generate` as a user does."""
     command = [sys.executable, "-c", WORKER, "generate", "--config", str(experiment)]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -67,7 +67,7 @@ def finish(process: subprocess.Popen[str], *, limit_s: float = 300) -> tuple[int
 
 
 def run_whole(experiment: Path) -> dict[str, bytes]:
-    """Run to the end; the dataset's bytes. Raises RuntimeError with the command's own words where it fails."""
+    """Run to the end; the dataset's bytes. Raises RuntimeError with the command's own message if it fails."""
     status, errors = finish(start(experiment))
     if status:
         raise RuntimeError(errors)
@@ -79,7 +79,7 @@ def derived(experiment: Path) -> dict[str, bytes]:
 
 
 def answered(experiment: Path) -> dict[int, str]:
-    """The journal's answers by request; a torn last line counts as never answered."""
+    """The journal's answers by request; an unfinished last line counts as unanswered."""
     journal = dataset_of(experiment) / "responses.jsonl"
     return {number: answer.text for number, answer in read_responses(journal).items()} if journal.exists() else {}
 

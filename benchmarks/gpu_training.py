@@ -2,15 +2,15 @@
 
 Weights and ids are random, but for the template text that rows share; lengths are those of the Alpaca rows (by a
 vocabulary of 32,000), or of a file that `--write-lengths` made where the rows are. Ours: the product's loop as it is by
-default, in longer passes, with checkpointing, and with this or that part left to transformers, PEFT or FlexAttention;
-each passes the start-up checks of a run first. TRL: SFTTrainer on FlexAttention in packs, bfloat16 autocast as by
-default, without checkpointing, and its best pack with Liger's kernels; left out where it is not installed. Both learn
-the same tokens.
+default, in longer micro-batches, with checkpointing, and with single parts left to transformers, PEFT or FlexAttention;
+the checks of a run are made first. TRL: SFTTrainer on FlexAttention in packs, bfloat16 autocast as by default, without
+checkpointing, and its best pack with Liger's kernels; left out where it is not installed. Both are trained on the same
+labels.
 
 Kernels are compiled and warm before anything is timed: ours has run a step of each width, TRL one of its own. Logical
-tokens count a shared prefix in every example, physical ones once per pass. MFU is 4N FLOPs a physical token (N weights
-in matrix products; forward, and backward to activations) of the dense bfloat16 peak. `reckoned_gib` is what a run
-reckons before it starts, `peak_gib` what it took. What has been measured is kept, whatever comes after it.
+tokens count a shared prefix in every example, physical ones once per micro-batch. MFU is 4N FLOPs a physical token (N
+weights in matrix products; forward, and backward to activations) of the dense bfloat16 peak. `reckoned_gib` is what a
+run estimates before it starts, `peak_gib` what it took. What has been measured is kept, whatever comes after it.
 
     python -m benchmarks.gpu_training --write-lengths lengths.txt           # where the Alpaca rows are
     python -m benchmarks.gpu_training --lengths lengths.txt --save          # where the GPU is
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=Path, help="a file so made, instead of the rows")
     parser.add_argument("--shape", choices=SHAPES, default="8b")
     parser.add_argument("--steps", type=int, default=8, help=f"optimizer steps, of {STEP} examples each")
-    parser.add_argument("--pack-tokens", type=int, default=8192, help="most tokens in one of our passes")
+    parser.add_argument("--pack-tokens", type=int, default=8192, help="most tokens in one of our micro-batches")
     parser.add_argument("--packs", type=int, nargs="*", default=[2048, 4096, 8192], help="TRL's, in tokens")
     parser.add_argument("--settings", choices=OURS, nargs="*", default=list(OURS), help="which of ours")
     parser.add_argument("--peak", type=float, help="the GPU's dense bfloat16 TFLOP/s, where pacos does not know it")
@@ -96,7 +96,7 @@ def row_lengths(count: int | None) -> list[Lengths]:
         values = experiment(folder, folder, write_rows(folder / "rows.jsonl", count), "lengths")
         config = parse_config(values, where="benchmark")
         shared = share_prefixes(load_dataset(config, load_tokenizer(name, config.model)).examples, config.train)
-    return [(one.shared, one.learnt, one.response_tokens) for one in shared]
+    return [(one.prefix_length, one.prompt_length, one.response_tokens) for one in shared]
 
 
 def read_lengths(path: Path) -> list[Lengths]:
@@ -181,26 +181,29 @@ class Measurement:
         from pacos.records import read_jsonl
         from pacos.train.attention.dispatch import FLEX, attention_for
         from pacos.train.isolation import check_isolation
-        from pacos.train.model.load import computed_as_asked, meta_model
-        from pacos.train.model.memory import reckon
-        from pacos.train.optimization.loop import train_loop
+        from pacos.train.model.load import configure_computation, meta_model
+        from pacos.train.model.memory import estimate_memory
+        from pacos.train.optimization.loop import Trainer
+        from pacos.train.optimization.runtime import Runtime
 
         settings = {"pack_tokens": self.options.pack_tokens, "epochs": 1, "checkpointing": False} | change
         config = parse_config(experiment(self.folder, self.folder, self.folder, "gpu", **settings), where="benchmark")
         if config.train.attention == FLEX and not self.gpu:
             return "not measured: FlexAttention has no backward pass on a CPU"
         attention = attention_for(config, self.accelerator.device)
-        model = computed_as_asked(self.model(attention), config)
-        plan = plan_run(self.examples, config, static=attention == FLEX)
+        checkpointing = config.train.checkpointing is True
+        model = configure_computation(self.model(attention), config.train, checkpointing=checkpointing)
+        runtime = Runtime(self.accelerator, EOS, static=attention == FLEX)
+        plan = plan_run(self.examples, config.train, config.seed, static=runtime.static)
         error = check_isolation(model, plan.examples, EOS)
         of_each_width = list({step.layout.width: step for step in plan.steps}.values())
         for steps in (of_each_width, plan.steps):
             with tempfile.TemporaryDirectory(dir=self.folder) as run:
-                train_loop(model, EOS, replace(plan, steps=steps), config, self.accelerator, Path(run), {})
+                Trainer(model, config, runtime).run(replace(plan, steps=steps), Path(run), {})
                 measured = [values for _, values in read_jsonl(Path(run) / "metrics.jsonl")]
         computed, seconds = (sum(step[name] for step in measured) for name in ("computed_tokens", "seconds"))
-        memory = reckon(meta_model(config), config, torch.bfloat16, max(plan.widths))
-        memory = replace(memory, checkpointing=config.train.checkpointing is True)
+        memory = estimate_memory(meta_model(config), config.train, torch.bfloat16, max(plan.widths))
+        memory = replace(memory, checkpointing=checkpointing)
         notes = {
             "fill": round(plan.fill, 4),
             "widths": plan.widths,
@@ -222,8 +225,8 @@ class Measurement:
         settings = rival_settings(self.folder, "autocast") | {"use_cpu": not self.gpu} | options
         for examples in (self.examples[:STEP], self.examples):
             outcome = packed_by_trl(model, tokenizer, examples, pack, settings)
-        learnt = sum(example.response_tokens for example in self.examples)
-        assert outcome.learnt_tokens == learnt, f"TRL learnt {outcome.learnt_tokens} tokens, not {learnt}"
+        labels = sum(example.response_tokens for example in self.examples)
+        assert outcome.label_count == labels, f"TRL trained on {outcome.label_count} labels, not {labels}"
         tokens = sum(len(example.ids) for example in self.examples)
         return self.speeds(model, tokens, outcome.seconds) | {"attention": attention}
 
@@ -242,7 +245,7 @@ class Measurement:
             return add_lora(base, LoraConfig(r=16, alpha=32)).train()
 
     def speeds(self, model: Any, computed: int, seconds: float) -> dict[str, Any]:
-        """`computed` tokens are those that the model saw in these seconds, shared prefixes once per pass."""
+        """`computed` tokens are those that the model saw in these seconds, shared prefixes once per micro-batch."""
         from pacos.train.model.structure import flops_per_token
 
         flops = computed * flops_per_token(model) / seconds

@@ -1,8 +1,8 @@
 """A report of hostile text in headless Chromium: `python -m benchmarks.hostile_report [--screenshots DIR] [--save]`.
 
-Model names, tasks, categories, questions, answers, judgements, overlaps and dataset rows hold scripts, markup that
-closes ours, text from right to left, control characters; every answer has 100,000 characters. The page is opened in a
-wide and a narrow window, light and dark. `ran` is whether any of it ran.
+Model names, tasks, categories, questions, answers, judgements, overlaps and dataset rows contain scripts, markup that
+closes ours, right-to-left text and control characters; every answer has 100,000 characters. The page is opened in a
+wide and a narrow window, light and dark. `ran` is whether any script ran.
 """
 
 import argparse

@@ -1,12 +1,13 @@
-"""Does a 95 % interval hold the truth 95 times in 100? `python -m benchmarks.intervals [--draws 2000] [--save]`.
+"""Coverage of our 95 % intervals: `python -m benchmarks.intervals [--draws 2000] [--save]`.
 
-Two simulated checkpoints, whose difference is known, are compared on tasks that are drawn anew each time. What a task
-moves by is normal, skewed (gamma, skewness 1.4), or a jump: four tasks in five hardly move, the fifth moves by about
-25 points. Tasks have 100 instances, as on SuperNI's default track, and one in twelve has fewer.
+Two simulated checkpoints, whose difference is known, are compared on newly drawn tasks each time. Task differences are
+normal, skewed (gamma, skewness 1.4), or a jump: four tasks in five hardly change, the fifth changes by about 25 points.
+Tasks have 100 instances, as on SuperNI's default track, and one in twelve has fewer.
 
-`false_alarms` are intervals that leave out 0 where neither checkpoint is better: the same moves, with signs drawn by
-lot. `plain_t` is the coverage of the same jackknife without the correction for skewness. A draw without a jump cannot
-be told from a normal one, so no interval that is right there holds the truth here: `no_jump` is their share.
+`false_alarms` are intervals that exclude 0 where neither checkpoint is better: the same differences with random signs.
+`plain_t` is the coverage of the same jackknife without the correction for skewness. A draw without a jump cannot
+be distinguished from a normal one, so no interval that is right there contains the truth here: `no_jump` is their
+share.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pacos.evaluate.intervals import CONFIDENCE, jackknife, paired_difference
 
 TASKS = (12, 32, 119)
 TRUTH = 3.0
-# Points of ROUGE-L by which paired answers to one task scatter.
+# Standard deviation of paired answers to one task, in points of ROUGE-L.
 SCATTER = 25.0
 JUMP_SHARE = 0.2
 GOAL = {"covered": (93.0, 97.0), "false_alarms": 6.0}

@@ -1,8 +1,8 @@
 """kill -9 at random moments: `python -m benchmarks.kill_nine [--kills 20] [--concurrency 1 8 64] [--save]`.
 
-The real command runs against a server that repeats itself (tests/scripted_server.py). One run is killed again and
-again, some of the times while it still starts; then it is left to finish. Its dataset must be that of a run which
-nobody killed and which asked one request at a time, and no request whose answer was in the journal is asked again.
+The real command runs against a server that repeats its answers (tests/support/scripted_server.py). One run is killed
+many times, sometimes during its start, and finally left to finish. Its dataset must equal that of a run which was never
+killed and sent one request at a time, and no request whose answer was in the journal may be sent again.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a training run, also inside a save: does it go on by itself to the same losses?
+"""kill -9 at random moments of a training run, also inside a save: does it resume to the same losses?
 
 One run is killed again and again, then left to finish; another is never killed. Losses, gradient norms and the adapter
 must be equal to the bit. A third of the kills come while a checkpoint is being written.
@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.result import report
 from pacos.config import Config, resolved_yaml
-from pacos.runs import file_sha256
+from pacos.files import file_sha256
 from tests.support.small_training import training_config, write_tasks
 from tests.support.tiny_llama import build_tiny_llama
 
@@ -94,7 +94,7 @@ def run_and_kill(config: Config, moment: Callable[[], bool]) -> bool:
 def writing(config: Config) -> Callable[[], bool]:
     """A checkpoint that was not there when the run started has begun."""
     left = {path.stat().st_ctime_ns for path in checkpoints(config).glob(".step-*.new")}
-    return lambda: any(_born(path) not in left | {0} for path in checkpoints(config).glob(".step-*.new"))
+    return lambda: any(_changed_at(path) not in left | {0} for path in checkpoints(config).glob(".step-*.new"))
 
 
 def after(config: Config, draw: Random) -> Callable[[], bool]:
@@ -136,7 +136,7 @@ def adapter(config: Config) -> str:
     return file_sha256(config.run_dir / "train" / "adapter" / "adapter_model.safetensors")
 
 
-def _born(path: Path) -> int:
+def _changed_at(path: Path) -> int:
     try:
         return path.stat().st_ctime_ns
     except FileNotFoundError:

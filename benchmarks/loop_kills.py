@@ -1,7 +1,7 @@
-"""kill -9 at random moments of a self-rewarding loop: are its tasks, answers, pairs and models those of a whole one?
+"""kill -9 at random moments of a self-rewarding loop: does it give the same tasks, answers, pairs and models?
 
-Real commands and the real trainer, on a random Llama of two layers; a scripted server stands in the engine's place,
-because the comparison needs an engine that repeats itself. `python -m benchmarks.loop_kills [--save]`.
+Real commands and the real trainer, on a random Llama of two layers; a scripted server replaces the engine, because the
+comparison needs one that repeats itself. `python -m benchmarks.loop_kills [--save]`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.result import report
+from pacos.config import Config, with_values
 from tests.support.killed_run import ROOT
 from tests.support.looped_run import Model, command, derived, experiment, kill_after
 from tests.support.scripted_server import ScriptedServer
@@ -62,9 +63,9 @@ def measure(folder: Path, kills: int, rounds: int, draw: Random) -> dict[str, An
     }
 
 
-def _of(folder: Path, base: Path, url: str, name: str, rounds: int) -> Any:
+def _of(folder: Path, base: Path, url: str, name: str, rounds: int) -> Config:
     config = experiment(folder, base, url, name=name)
-    return config.model_copy(update={"loop": config.loop.model_copy(update={"rounds": rounds})})
+    return with_values(config, {"loop.rounds": rounds})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How much of a malformed reply is read: `python -m benchmarks.malformed_replies [--replies 300] [--save]`.
+"""How much of a malformed reply is recovered: `python -m benchmarks.malformed_replies [--replies 300] [--save]`.
 
-Each class of slip (benchmarks/replies.py) is drawn many times into replies of sixteen items. An item is recovered when
-its three fields come back as they were written; a row is merged when it holds the text of two items.
+Each class of formatting error (benchmarks/replies.py) is drawn many times in replies of sixteen items. An item is
+recovered when its three fields are parsed as they were written; a row is merged when it has the text of two items.
 """
 
 import argparse

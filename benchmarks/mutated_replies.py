@@ -1,8 +1,8 @@
 """The parser on damaged replies: `python -m benchmarks.mutated_replies [--replies 200000] [--save]`.
 
-Malformed replies (benchmarks/replies.py) are cut, spliced, shuffled, repeated and strewn with odd characters, from a
-seed. Counted are exceptions, items that are neither a task with its fields nor a reason, tasks whose text cannot be
-written and read back, and the slowest reply.
+Malformed replies (benchmarks/replies.py) are cut, spliced, shuffled, repeated and mixed with odd characters, from a
+seed. The figures count exceptions, items that are neither a task with its fields nor a reason, and tasks whose text
+cannot be written and read back, and give the slowest reply.
 """
 
 import argparse
@@ -15,7 +15,8 @@ from random import Random
 
 from benchmarks.replies import SLIPS, malformed
 from benchmarks.result import report
-from pacos.generate.prompting.parsing import ParsedItem, parse_answer
+from pacos.generate.prompting.items import ParsedItem
+from pacos.generate.prompting.parsing import parse_answer
 
 CHUNK = 5_000
 ODD = (

@@ -2,15 +2,15 @@
 
     python -m benchmarks.novelty [--save] [--candidates 2000] [--pools 10000 52002 200000 1000000]
 
-Agreement: candidates against a pool of real instructions at four thresholds. A half are published instructions that the
-pool lacks, a half are made from the pool's by cutting, swapping, repeating and by fuzzed Unicode. The oracle is
+Agreement: candidates against a pool of real instructions at four thresholds. Half are published instructions that the
+pool lacks, half are made from the pool's by cutting, swapping, repeating and by fuzzed Unicode. The oracle is
 rouge_score's own tokenizer and LCS on cached tokens, as in stanford_alpaca's filter. For one candidate in a hundred it
-scores every text of the pool; for the others it passes over those that have too few tokens in common to come near the
-best, by a count that knows nothing of the index.
+scores every text of the pool; for the others it skips those that have too few tokens in common to come near the best,
+by a count that is independent of the index.
 
 Cost: pools over 52,002 are filled with composed instructions: a word-bigram walk over the real ones (each word drawn
 among those that follow the last one somewhere), which keeps the frequencies of words and pairs, plus a new word in
-each tenth, since the vocabulary of a growing set goes on growing. Lengths are drawn from the real ones.
+each tenth, since the vocabulary of a growing set keeps growing. Lengths are drawn from the real ones.
 """
 
 import argparse

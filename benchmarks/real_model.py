@@ -98,11 +98,11 @@ class Bench:
         self._pacos("evaluate", "scores", *overrides)
         comparison = self._read("scores", "eval", "comparison.json")
         rows = {"base": {"rougeL": comparison["base"]["rougeL"], "exact_match": comparison["base"]["exact_match"]}}
-        for one in comparison["contestants"]:
-            against = one["against_base"]["rougeL"]
+        for model in comparison["contestants"]:
+            against = model["against_base"]["rougeL"]
             kept = ("difference", "low", "high", "p_holm", "wins", "losses")
-            rows[one["name"]] = {"rougeL": one["rougeL"], "exact_match": one["exact_match"]}
-            rows[one["name"]] |= {key: against[key] for key in kept}
+            rows[model["name"]] = {"rougeL": model["rougeL"], "exact_match": model["exact_match"]}
+            rows[model["name"]] |= {key: against[key] for key in kept}
         for name, row in rows.items():
             row["first_line"] = self._read("scores", "eval", name, "scores.json")["first_line"]["rougeL"]
         return {name: {key: round(value, 4) for key, value in row.items()} for name, row in rows.items()}

@@ -3,7 +3,7 @@
 `pacos generate` with `engine.url`, once before one engine and once before `--data-parallel-size 2`. Request i sends
 seed i, so both could give the same answers: the figures say whether the dataset is the same, and what each wrote.
 
-DIR holds a model that writes lists: `.cache/smollm2-135m-instruct`, as `pacos fetch smollm2` brings it.
+DIR has a model that writes lists: `.cache/smollm2-135m-instruct`, from `pacos fetch smollm2`.
 """
 
 import argparse

@@ -3,12 +3,13 @@
 import json
 import os
 import platform
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pacos.machine import git_state, hardware, library_versions
 from pacos.records import write_json
-from pacos.runs import git_state, hardware, library_versions
 
 RESULTS = Path(__file__).parent / "results"
 SHARED_DATA = Path(os.environ.get("PACOS_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -24,9 +25,9 @@ def report(name: str, figures: dict[str, Any], *, settings: dict[str, Any], save
         "date": date.today().isoformat(),
         "figures": figures,
         "settings": settings,
-        "machine": {**hardware(), "cpu": _cpu_name()},
+        "machine": {**asdict(hardware()), "cpu": _cpu_name()},
         "versions": library_versions(),
-        "git": git_state(),
+        "git": asdict(git_state()),
     }
     print(json.dumps(result, ensure_ascii=False, indent=2))
     if save:

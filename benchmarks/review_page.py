@@ -1,7 +1,7 @@
-"""How soon `pacos review` answers a key: from the key to the next item's frame, with the vote on the disk in between.
+"""Latency of `pacos review`: from a key press to the next item's frame, with the vote written to disk in between.
 
 A page of 200 items, in headless Chromium, each text a few thousand characters. Measured by the page's own clock from
-the key's event to the frame after the new item stands.
+the key's event to the frame after the new item is shown.
 """
 
 import argparse

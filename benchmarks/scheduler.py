@@ -1,9 +1,9 @@
 """How busy ordered commits leave the engine: `python -m benchmarks.scheduler [--requests 20000] [--save]`.
 
-The real scheduler, on a clock that jumps to the next event instead of waiting. Each request keeps one of the engine's
-slots for as long as its answer is; lengths are log-normal around 1,500 tokens, cut at 3,072, and one answer in twenty
-runs into that limit, as base models that repeat themselves do. A commit keeps the client busy as long as it is told,
-and nothing is asked meanwhile. Busy is the share of the slots' time that was spent on answers, drain left out.
+The real scheduler, on a clock that jumps to the next event instead of waiting. Each request occupies one of the
+engine's slots in proportion to its answer's length; lengths are log-normal around 1,500 tokens, cut at 3,072, and one
+answer in twenty reaches that limit, as with base models that repeat themselves. A commit keeps the client busy for a
+given time, in which nothing is sent. Busy is the share of the slots' time that was spent on answers, without the drain.
 """
 
 import argparse

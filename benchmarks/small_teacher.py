@@ -1,12 +1,11 @@
 """What helps a small teacher: `python -m benchmarks.small_teacher [--base FOLDER] [--save]`.
 
-SmolLM2-135M-Instruct writes task lists under one changed setting at a time, all on one server. Each variant asks the
-same number of requests; what counts is how many tasks pass the filters per thousand tokens that the model wrote, since
-on a CPU tokens are the time. Long lists are also looked at by position: where in an answer do accepted tasks stand?
+SmolLM2-135M-Instruct writes task lists under one changed setting at a time, all on one server. Each variant sends
+the same number of requests; the figure is how many tasks pass the filters per thousand tokens that the model wrote,
+since on a CPU tokens determine the time. Long lists are also broken down by the position of accepted tasks.
 """
 
 import argparse
-import json
 import os
 import tempfile
 from collections import Counter
@@ -20,6 +19,8 @@ from pacos.downloads.smollm2 import FOLDER
 from pacos.generate import pipeline
 from pacos.generate.journal import read_responses
 from pacos.records import DatasetRow, read_records
+from pacos.results import read_result
+from pacos.results.dataset import DatasetStats
 from pacos.runs import Run
 
 CONTEXT = 3072
@@ -74,15 +75,15 @@ def main() -> None:
 def measure(config: Config) -> dict[str, Any]:
     with Run.open(config) as run:
         pipeline.main(config, run)
-    stats = json.loads((run.dataset / "stats.json").read_text(encoding="utf-8"))
-    funnel, tokens = stats["funnel"], stats["tokens"]["completion"]
-    rejected = dict(Counter(funnel["rejected"]).most_common(4))
+    stats = read_result(run.dataset / "stats.json", DatasetStats, todo="run the benchmark again")
+    funnel, tokens = stats.funnel, stats.tokens.completion
+    rejected = dict(Counter(funnel.rejected).most_common(4))
     return {
-        "items": funnel["items"],
-        "accepted": funnel["accepted"],
+        "items": funnel.items,
+        "accepted": funnel.accepted,
         "tokens": tokens,
-        "accepted_per_1000_tokens": round(1000 * funnel["accepted"] / tokens, 2),
-        "seconds": round(stats["seconds"], 1),
+        "accepted_per_1000_tokens": round(1000 * funnel.accepted / tokens, 2),
+        "seconds": round(stats.seconds, 1),
         "rejected": rejected,
         "by_position": by_position(run.dataset),
     }

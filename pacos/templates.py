@@ -20,7 +20,7 @@ class Template:
     one of `with_input`, drawn by its own seed where there are several.
 
     `chat_template` lets vLLM and transformers chat as trained: it renders `chat_prompt`, whose {instruction} is the
-    last user message. `sha256` names the format's text in adapters and caches.
+    last user message. `sha256` names the format's text in adapters and caches; that of its forms unless given.
     """
 
     name: str
@@ -28,8 +28,13 @@ class Template:
     without_input: tuple[tuple[str, str], ...]
     chat_template: str
     chat_prompt: str
-    sha256: str
+    sha256: str = ""
     strips: bool = False  # white space around each field is no part of it
+
+    def __post_init__(self) -> None:
+        if not self.sha256:
+            forms = repr((self.with_input, self.without_input))
+            object.__setattr__(self, "sha256", hashlib.sha256(forms.encode()).hexdigest())
 
     def render(self, task: Task, draw: str) -> tuple[str, str]:
         """(prompt, response) of a task; `draw` seeds the choice between several forms."""
@@ -92,7 +97,6 @@ SELF_INSTRUCT = Template(
     # Self-Instruct's own evaluation without an input asks in this one of the thirteen.
     chat_template="{{ bos_token }}{{ messages[-1]['content'] }}\nOutput:",
     chat_prompt="{instruction}\nOutput:",
-    sha256=hashlib.sha256(repr((_SELF_INSTRUCT_WITH_INPUT, _SELF_INSTRUCT_WITHOUT_INPUT)).encode()).hexdigest(),
     strips=True,
 )
 
@@ -135,10 +139,12 @@ class Prompt:
 
     @property
     def shortened(self) -> bool:
+        """Whether something was left out so that it fits."""
         return self.truncated or self.dropped > 0
 
     @property
     def sha256(self) -> str:
+        """Hash of the text; names the prompt in journals."""
         return hashlib.sha256(self.text.encode("utf-8", "backslashreplace")).hexdigest()
 
 

@@ -67,7 +67,7 @@ def live_engine_config(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory
     config = Config(
         name="live", model=ModelConfig(base=str(tiny_base), dtype="float32"), engine=EngineConfig(args=args)
     )
-    server = ManagedServer(config, tmp_path_factory.mktemp("server"), str(tiny_base), [])
+    server = ManagedServer.of(config, tmp_path_factory.mktemp("server"), str(tiny_base), [])
     server.start()
     os.environ["PACOS_TEST_KEY"] = server.key
     yield EngineConfig(url=server.url, api_key_env="PACOS_TEST_KEY")

@@ -6,10 +6,9 @@
 """
 
 from pacos.config.engine import EngineConfig, ModelConfig, TokenPrice
-from pacos.config.evaluate import Contestant, EvaluateConfig, JudgeConfig, SuiteConfig
+from pacos.config.evaluate import EvaluateConfig, JudgeConfig, ModelEntry, SuiteConfig
 from pacos.config.experiment import Config, resolved_yaml, section_sha256
 from pacos.config.generate import (
-    SELF_INSTRUCT,
     BudgetConfig,
     ClassifyConfig,
     FiltersConfig,
@@ -18,18 +17,16 @@ from pacos.config.generate import (
     LimitsConfig,
     SamplingConfig,
 )
-from pacos.config.loading import load_config, parse_config
+from pacos.config.loading import load_config, parse_config, with_values
 from pacos.config.loop import AnswersConfig, LoopConfig, StopsConfig
 from pacos.config.section import Section
 from pacos.config.train import DataSource, DpoConfig, LoraConfig, TrainConfig
 
 __all__ = [
-    "SELF_INSTRUCT",
     "AnswersConfig",
     "BudgetConfig",
     "ClassifyConfig",
     "Config",
-    "Contestant",
     "DataSource",
     "DpoConfig",
     "EngineConfig",
@@ -42,6 +39,7 @@ __all__ = [
     "LoopConfig",
     "LoraConfig",
     "ModelConfig",
+    "ModelEntry",
     "SamplingConfig",
     "Section",
     "StopsConfig",
@@ -52,4 +50,5 @@ __all__ = [
     "parse_config",
     "resolved_yaml",
     "section_sha256",
+    "with_values",
 ]

@@ -1,14 +1,22 @@
-"""`evaluate`: who is scored on what, and who judges."""
+"""`evaluate`: which models are scored on which suites, and which model judges."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from pacos.config.section import Count, Name, NotNegative, Section
+from pacos.extensions import POSTPROCESS, PROMPTS, load
+
+if TYPE_CHECKING:
+    PromptName = str
+    PostprocessName = str
+else:
+    PromptName = Literal[tuple(PROMPTS)]
+    PostprocessName = Literal[tuple(POSTPROCESS)]
 
 
-class Contestant(Section):
-    """A model, or an adapter, to be scored beside the base and the run's own."""
+class ModelEntry(Section):
+    """A model, or an adapter, to be scored besides the base and the run's own."""
 
     name: Name = Field(description="What it is called in results.")
     model: str | None = Field(None, description="Hub id or folder; with `adapter`, its base (the run's unless given).")
@@ -16,31 +24,24 @@ class Contestant(Section):
 
 
 class SuiteConfig(Section):
-    """A set of tasks, and how they are asked."""
+    """A set of tasks, and how a model is prompted with them."""
 
     name: Name = Field(description="What it is called in results.")
     path: str = Field(description="A SuperNI folder (tasks/, splits/default/test_tasks.txt) or user-oriented .jsonl.")
-    prompt: Literal[
-        "alpaca",
-        "self-instruct",
-        "tk-instruct:def",
-        "tk-instruct:def+pos2",
-        "tk-instruct:def+pos2+neg2",
-        "tk-instruct:def+pos2+neg2+expl",
-    ] = Field("alpaca", description="Encoding of an instance, byte for byte as published.")
+    prompt: PromptName = Field("alpaca", description="Encoding of an instance, byte for byte as published.")
     max_tokens: Count | None = Field(None, description="As published unless given: 1,024 for self-instruct, else 128.")
-    postprocess: Literal["none", "first-line", "first-period", "first-paragraph"] = Field(
-        "none", description="What of an answer is scored."
-    )
+    postprocess: PostprocessName = Field("none", description="What of an answer is scored.")
     limit: Count | None = Field(None, description="Instances per task; 100 (the official rule) unless given.")
 
     @property
     def answer_tokens(self) -> int:
-        return self.max_tokens or (1024 if self.prompt == "self-instruct" else 128)
+        """Most tokens of an answer: `max_tokens`, or the prompt's published limit."""
+        published: int = load(PROMPTS, self.prompt).answer_tokens
+        return self.max_tokens or published
 
 
 class JudgeConfig(Section):
-    """Who judges. Rubric and pairwise verdicts are greedy, one letter each; the rest here is for additive scores."""
+    """The model that judges. Rubric and pairwise verdicts are one letter, greedy; the rest is for additive scores."""
 
     model: str | None = Field(None, description="`engine.model`, then `model.base` unless given.")
     adapter: str | None = Field(None, description="Folder of an adapter on that model.")
@@ -52,9 +53,9 @@ class JudgeConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """The base and what the run has trained always take part."""
+    """Which models are scored, besides the base and what the run has trained, and on what."""
 
-    models: list[Contestant] = Field(default_factory=list, description="Besides the base and the run's adapter.")
+    models: list[ModelEntry] = Field(default_factory=list, description="Besides the base and the run's adapter.")
     suites: list[SuiteConfig] = Field(default_factory=list, description="What they are scored on.")
     serve: Literal["auto", "adapter", "merged"] = Field(
         "auto",

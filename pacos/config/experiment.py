@@ -44,6 +44,7 @@ class Config(Section):
 
     @property
     def run_dir(self) -> Path:
+        """The run directory, `<runs_dir>/<name>`."""
         return Path(self.runs_dir) / self.name
 
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from pacos.config.experiment import Config
+from pacos.config.section import Section
 from pacos.errors import ConfigError
 
 
@@ -29,6 +30,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_config(values: Mapping[str, Any], *, where: str) -> Config:
+    """An experiment from its values. Raises ConfigError, with `where` they came from, for what is not valid."""
     try:
         return Config.model_validate(values)
     except ValidationError as invalid:
@@ -37,6 +39,21 @@ def parse_config(values: Mapping[str, Any], *, where: str) -> Config:
             where=where,
             todo="correct the key, or see `pacos config` for all of them with their defaults",
         ) from None
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """The experiment with other values by dotted key, set in order, as in {"train.lora.r": 8}.
+
+    Raises KeyError for an unknown section, ConfigError for an unknown key or a value that is not valid.
+    """
+    changed = config.model_dump()
+    for dotted, value in values.items():
+        *parents, key = dotted.split(".")
+        section = changed
+        for parent in parents:
+            section = section[parent]
+        section[key] = value.model_dump() if isinstance(value, Section) else value
+    return parse_config(changed, where=", ".join(values))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     fetch("superni", Path("data/superni"))
 
 Single files are known by their git blob ids; SuperNI by its split lists, every task of which must parse, and the
-instances of its tracks. A download goes on where it stopped, within a file as well; a file is complete or absent.
+instances of its tracks. A download resumes where it stopped, within a file as well; a file is complete or absent.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from typing import Literal
 from pacos.errors import DataError, PacosError
 from pacos.progress import bar
 from pacos.records import disk_error
-from pacos.superni.tasks import read_suite, read_task, read_training_split
+from pacos.superni.tasks import read_task, read_test_split, read_training_split
 
 log = logging.getLogger("pacos")
 
@@ -47,6 +47,7 @@ class Pinned:
 
     @property
     def name(self) -> str:
+        """The file's name."""
         return self.address.rpartition("/")[2]
 
 
@@ -135,7 +136,7 @@ def _check_split(path: Path) -> None:
 
 def _check_superni(out: Path, training: bool, totals: Totals) -> None:
     """The tracks as they were published; the lists decide which tasks, so a list that has changed shows here."""
-    suite, other = read_suite(out), read_suite(out / "splits" / "xlingual" / "test_tasks.txt")
+    suite, other = read_test_split(out), read_test_split(out / "splits" / "xlingual" / "test_tasks.txt")
     found = {
         "test tasks": (len(suite.files), totals.test),
         "test instances": (len(suite.instances), totals.instances),
@@ -156,7 +157,7 @@ _AGAIN = "run the same command again; if it stays so, its home has changed"
 
 
 def _fetch_file(url: str, path: Path, check: Check) -> None:
-    """Nothing is asked for where the file is there and passes; what does not pass is deleted and fetched anew, once."""
+    """A file that is there and passes is not requested; one that fails is deleted and downloaded again, once."""
     if path.is_file():
         try:
             check(path)

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from pacos.downloads.dequantise import WEIGHTS, convert
 from pacos.errors import HubOutOfReach, ModelError, PacosError, RunError
+from pacos.files import file_sha256
 from pacos.records import disk_error, write_json, write_text
-from pacos.runs import file_sha256
 
 log = logging.getLogger("pacos")
 

@@ -18,7 +18,7 @@ from pacos.serving.cpu import (
     cpu_in_flight,
     sampling_warning,
 )
-from pacos.serving.server import in_flight
+from pacos.serving.flags import in_flight
 
 SMOLLM2 = LlamaConfig(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3)
 GIB = 2**30

@@ -15,9 +15,11 @@ import pytest
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.errors import EngineError, ModelError
 from pacos.serving.client import proxy_of
+from pacos.serving.completion import Sampling
+from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
-from pacos.serving.engine import Address, Engine, Sampling, open_engine
-from pacos.serving.server import parallel_flags, server_flags, to_arguments
+from pacos.serving.engine import Engine, ServerAddress
+from pacos.serving.flags import parallel_flags, server_flags, to_arguments
 from tests.support.scripted_server import Prompt, ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,7 +233,7 @@ def test_a_hundred_failures_of_one_moment_take_one_look_at_the_server(tiny_base:
     server = LivingServer()
 
     async def work(url: str) -> list[str]:
-        engine = Engine(config, None, Address(url, "EMPTY"), server, in_flight=100)  # type: ignore[arg-type]
+        engine = Engine(config, None, ServerAddress(url, "EMPTY"), server, in_flight=100)  # type: ignore[arg-type]
         answers = await asyncio.gather(*(engine.complete([1, at], Sampling(max_tokens=4)) for at in range(100)))
         await engine.close()
         return [answer.text for answer in answers]

@@ -1,4 +1,4 @@
-"""Merged copies: the weights, the type they are kept in, and that a server of one answers as the adapter does."""
+"""Merged copies: their weights and dtype, and that a server of one answers as the adapter does."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,8 @@ from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, Suit
 from pacos.errors import ConfigError, ModelError
 from pacos.records import Prediction, read_records
 from pacos.serving.adapter_check import check_adapters
-from pacos.serving.engine import Sampling, open_engine, serves_merged
+from pacos.serving.completion import Sampling
+from pacos.serving.connect import open_engine, serves_merged
 from pacos.serving.merged import MergedCopy, merged_copy
 from tests.evaluate.test_evaluate import evaluate, experiment, scores
 from tests.support.superni_folder import instances, write_superni
@@ -37,7 +38,7 @@ def merged_weight(base: Path, adapter: Path, folder: Path, dtype: str) -> tuple[
         return load_file(copy.folder / "model.safetensors")[f"{WEIGHT}.weight"], copy.dtype
 
 
-def test_a_copy_is_the_base_plus_the_update_and_is_gone_at_the_end(tiny_base, adapter, tmp_path) -> None:
+def test_a_copy_is_the_base_plus_the_update_and_is_deleted_at_the_end(tiny_base, adapter, tmp_path) -> None:
     folder = tmp_path / "merged"
     folder.mkdir()
     (folder / "left_by_a_killed_run").write_text("x")
@@ -47,7 +48,7 @@ def test_a_copy_is_the_base_plus_the_update_and_is_gone_at_the_end(tiny_base, ad
     assert not folder.exists()
 
 
-def test_a_copy_is_gone_as_well_where_its_server_fails(tiny_base, adapter, tmp_path) -> None:
+def test_a_copy_is_deleted_when_its_server_fails(tiny_base, adapter, tmp_path) -> None:
     with (
         pytest.raises(RuntimeError),
         merged_copy(adapter, str(tiny_base), ModelConfig(base=str(tiny_base)), tmp_path / "merged", dtype="float32"),
@@ -85,9 +86,7 @@ def test_merged_and_adapter_give_the_same_greedy_answers(tiny_base, live_engine_
     assert len(answers["merged"]) == 24 and answers["merged"] == answers["adapter"]
 
 
-def test_a_server_that_gives_the_base_in_place_of_the_copy_is_found_out(
-    tiny_base, live_engine_config, adapter, tmp_path
-) -> None:
+def test_a_server_of_the_base_instead_of_the_copy_is_refused(tiny_base, live_engine_config, adapter, tmp_path) -> None:
     config = Config(name="x", model=ModelConfig(base=str(tiny_base), dtype="float32"), engine=live_engine_config)
 
     async def work(copy: MergedCopy) -> None:

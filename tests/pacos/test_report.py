@@ -168,7 +168,7 @@ def test_a_comparison_has_a_page_of_its_own_with_what_its_runs_hold(run: Path, t
     counts = {"texts": 9, "too_short": 2, "overlapping": 5, "by_measure": {"run": 1, "rougeL": 4}}
     found = {"training": ["data.jsonl"], "rows": 3, "overlaps": [overlap], **counts}
     write_json(run / "eval" / "contamination.json", found)
-    models = {"tuned": {"mean": 3.25, "n": 4, "dropped": 0, "counts": dict.fromkeys("012345", 1)}}
+    models = {"tuned": {"mean": 3.25, "n": 4, "dropped": 0, "unreadable": 0, "counts": dict.fromkeys("012345", 1)}}
     results = {"kind": "additive", "suite": "demo", "judge": {"model": "judge-model", "adapter": ""}, "n": 4}
     results |= {"unreadable": 1, "truncated": 0, "baseline": "", "models": models}
     write_json(run / "judge" / "additive--demo" / "results.json", results)
@@ -177,7 +177,7 @@ def test_a_comparison_has_a_page_of_its_own_with_what_its_runs_hold(run: Path, t
     page = render_comparison(folders, compare(folders, tmp_path / "out"), tmp_path / "out")
     text = " ".join(Page(page.read_text(encoding="utf-8")).text.split())
     assert "Comparison on superni" in text and "Ball 0 is red." in text
-    assert "1 stand in the 3 training rows (0 the same, 1 by a run of 13 words); 4 more are similar" in text
+    assert "1 occur in the 3 training rows (0 the same, 1 by a run of 13 words); 4 more are similar" in text
     assert "Which of the lakes is deepest?" in text
     assert "Judge: judge-model. 4 judgements, 1 of them unreadable" in text and "3.25" in text
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))

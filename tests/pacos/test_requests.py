@@ -9,7 +9,8 @@ from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.errors import EngineError
 from pacos.records import AnswerRow, read_records, write_jsonl
 from pacos.runs import Stage
-from pacos.serving.engine import Completion, Sampling, open_engine
+from pacos.serving.completion import Completion, Sampling
+from pacos.serving.connect import open_engine
 from pacos.serving.requests import Ask, archive, ask_all
 from tests.support.scripted_server import ScriptedServer
 
@@ -31,7 +32,7 @@ def asks(journal: Path, numbers: range) -> list[Ask[AnswerRow]]:
 def ask_server(server: ScriptedServer, base: Path, wanted: list[Ask[AnswerRow]], folder: Path) -> Stage:
     engine = EngineConfig(url=server.url, max_in_flight=2)
     config = Config(name="asking", model=ModelConfig(base=str(base)), engine=engine)
-    stage = Stage("test", "", [])
+    stage = Stage("")
 
     async def work() -> None:
         async with open_engine(config, folder) as engine:

@@ -7,7 +7,8 @@ import pytest
 
 from pacos.config import Config, ModelConfig, load_config
 from pacos.errors import RunError
-from pacos.runs import Run, read_manifest
+from pacos.results.manifest import read_manifest
+from pacos.runs import Run
 
 
 def experiment(folder: Path, name: str = "first") -> Config:
@@ -25,18 +26,18 @@ def test_the_manifest_tells_a_stage_from_its_start(tmp_path: Path) -> None:
     source = tmp_path / "seeds.jsonl"
     source.write_text("{}\n{}\n", encoding="utf-8")
     with Run.open(experiment(tmp_path)) as run, run.stage("generate", "decides", inputs=[source]) as stage:
-        begun = read_manifest(run.dir)["stages"]["generate"]
-        assert begun["status"] == "running"
-        assert begun["inputs"][0]["rows"] == 2
+        begun = read_manifest(run.dir).stages["generate"]
+        assert begun.status == "running"
+        assert begun.inputs[0].rows == 2
         stage.tokens["completion"] = 7
-    ended = read_manifest(tmp_path / "first")["stages"]["generate"]
-    assert (ended["status"], ended["tokens"]["completion"]) == ("done", 7)
+    ended = read_manifest(tmp_path / "first").stages["generate"]
+    assert (ended.status, ended.tokens["completion"]) == ("done", 7)
 
 
 def test_a_stage_that_raises_is_marked_failed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Run.open(experiment(tmp_path)) as run, run.stage("train", 1):
         _ = 1 / 0
-    assert read_manifest(tmp_path / "first")["stages"]["train"]["status"] == "failed"
+    assert read_manifest(tmp_path / "first").stages["train"].status == "failed"
 
 
 def test_done_means_same_config_and_files_as_they_were(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from pacos.errors import DataError
-from pacos.superni.tasks import Example, read_suite
+from pacos.superni.tasks import Demonstration, read_test_split
 from tests.support.superni_folder import instances, write_superni
 
 
 def test_a_suite_takes_the_first_100_instances_of_each_task_in_order(tmp_path: Path) -> None:
     folder = write_superni(tmp_path, {"task1_a": {"Instances": instances("a", 130)}, "task2_b": {}})
-    suite = read_suite(folder)
+    suite = read_test_split(folder)
     assert [one.id for one in suite.instances] == [f"a-{i}" for i in range(100)] + [f"task2_b-{i}" for i in range(3)]
     assert suite.n_expected == 103
     assert suite.track == "default"
@@ -19,18 +19,18 @@ def test_a_suite_takes_the_first_100_instances_of_each_task_in_order(tmp_path: P
 
 def test_a_limit_takes_fewer_and_is_no_longer_the_whole_suite(tmp_path: Path) -> None:
     folder = write_superni(tmp_path, {"task1_a": {"Instances": instances("a", 130)}, "task2_b": {}})
-    suite = read_suite(folder, limit=2)
+    suite = read_test_split(folder, limit=2)
     assert [one.id for one in suite.instances] == ["a-0", "a-1", "task2_b-0", "task2_b-1"]
     assert suite.n_expected == 103
 
 
 def test_no_limit_goes_beyond_the_official_100(tmp_path: Path) -> None:
     folder = write_superni(tmp_path, {"task1_a": {"Instances": instances("a", 130)}})
-    assert len(read_suite(folder, limit=130).instances) == 100
+    assert len(read_test_split(folder, limit=130).instances) == 100
 
 
 def test_absent_tasks_are_counted_as_100_instances_each(tmp_path: Path) -> None:
-    suite = read_suite(write_superni(tmp_path, {"task1_a": {}}, listed=["task1_a", "task9_gone"]))
+    suite = read_test_split(write_superni(tmp_path, {"task1_a": {}}, listed=["task1_a", "task9_gone"]))
     assert suite.absent == ["task9_gone"]
     assert suite.n_expected == 103
     assert suite.coverage == "3 of 103 instances, 1 of 2 tasks present"
@@ -38,16 +38,16 @@ def test_absent_tasks_are_counted_as_100_instances_each(tmp_path: Path) -> None:
 
 def test_the_category_is_the_first_in_the_form_of_the_published_script(tmp_path: Path) -> None:
     folder = write_superni(tmp_path, {"task1_a": {"Categories": ["Textual Entailment", "Other"]}})
-    assert {one.category for one in read_suite(folder).instances} == {"textual_entailment"}
+    assert {one.category for one in read_test_split(folder).instances} == {"textual_entailment"}
 
 
-def test_the_folder_of_tasks_or_the_split_file_name_the_suite_too(tmp_path: Path) -> None:
+def test_the_folder_of_tasks_and_the_split_file_name_the_suite_as_well(tmp_path: Path) -> None:
     folder = write_superni(tmp_path, {"task1_a": {}})
     foreign = folder / "splits" / "xlingual" / "test_tasks.txt"
     foreign.parent.mkdir()
     foreign.write_text("task1_a\n", encoding="utf-8")
-    assert read_suite(folder / "tasks").instances == read_suite(folder).instances
-    assert read_suite(foreign).track == "xlingual"
+    assert read_test_split(folder / "tasks").instances == read_test_split(folder).instances
+    assert read_test_split(foreign).track == "xlingual"
 
 
 @pytest.mark.parametrize(
@@ -67,33 +67,33 @@ def test_the_folder_of_tasks_or_the_split_file_name_the_suite_too(tmp_path: Path
         ({"Negative Examples": [{"input": "a", "output": 1}]}, "`Negative Examples` must hold texts"),
     ],
 )
-def test_a_task_that_is_not_one_is_named_with_what_is_wrong(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+def test_an_error_in_a_task_names_the_file_and_the_cause(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_suite(write_superni(tmp_path, {"task1_a": keys}))
+        read_test_split(write_superni(tmp_path, {"task1_a": keys}))
 
 
-def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     folder = write_superni(tmp_path, {"task1_a": {}})
     path = folder / "tasks" / "task1_a.json"
     lines = json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=1).splitlines()[:7]
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(DataError, match=r"task1_a\.json:7: not JSON, or cut short"):
-        read_suite(folder)
+        read_test_split(folder)
 
 
 def test_a_folder_without_split_or_without_any_listed_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no test split"):
-        read_suite(tmp_path)
+        read_test_split(tmp_path)
     with pytest.raises(DataError, match="none of the 1 tasks"):
-        read_suite(write_superni(tmp_path / "suite", {"task1_a": {}}, listed=["task2_b"]))
-    with pytest.raises(DataError, match="lists task1_a twice"):
-        read_suite(write_superni(tmp_path / "twice", {"task1_a": {}}, listed=["task1_a", "task1_a"]))
+        read_test_split(write_superni(tmp_path / "suite", {"task1_a": {}}, listed=["task2_b"]))
+    with pytest.raises(DataError, match="duplicate task task1_a"):
+        read_test_split(write_superni(tmp_path / "twice", {"task1_a": {}}, listed=["task1_a", "task1_a"]))
     with pytest.raises(DataError, match="no such folder"):
-        read_suite(tmp_path / "nowhere")
+        read_test_split(tmp_path / "nowhere")
 
 
-def test_the_real_slice_says_that_it_is_a_part_of_11810(shared_data: Path) -> None:
-    suite = read_suite(shared_data / "superni")
+def test_the_real_slice_is_reported_as_a_part_of_11810(shared_data: Path) -> None:
+    suite = read_test_split(shared_data / "superni")
     assert suite.n_expected == 11_810
     assert suite.coverage.endswith(f"of 11,810 instances, {len(suite.files)} of 119 tasks present")
     assert all(one.references and one.input for one in suite.instances)
@@ -101,17 +101,17 @@ def test_the_real_slice_says_that_it_is_a_part_of_11810(shared_data: Path) -> No
 
 
 @pytest.mark.parametrize(("track", "tasks", "total"), [("default", 119, 11_810), ("xlingual", 35, 3_500)])
-def test_an_official_track_knows_its_published_total(
+def test_an_official_track_has_its_published_total(
     track: str, tasks: int, total: int, shared_data: Path, tmp_path: Path
 ) -> None:
     split = shared_data / "superni" / "splits" / track / "test_tasks.txt"
     names = split.read_text(encoding="utf-8").split()
     folder = write_superni(tmp_path, {names[0]: {"Instances": instances("a", 130)}}, listed=names)
-    suite = read_suite(folder)
+    suite = read_test_split(folder)
     assert (suite.n_listed, suite.n_expected, len(suite.instances)) == (tasks, total, 100)
 
 
 def test_the_examples_of_the_header_come_with_each_instance(tmp_path: Path) -> None:
     examples = [{"input": "a", "output": "b", "explanation": "c"}, {"input": "d", "output": "e"}]
-    first = read_suite(write_superni(tmp_path, {"task1_a": {"Positive Examples": examples}})).instances[0]
-    assert first.positive == (Example("a", "b", "c"), Example("d", "e", None)) and first.negative == ()
+    first = read_test_split(write_superni(tmp_path, {"task1_a": {"Positive Examples": examples}})).instances[0]
+    assert first.positive == (Demonstration("a", "b", "c"), Demonstration("d", "e", None)) and first.negative == ()

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacos.superni.prompts import PRESETS, preset_sha256, render, tk_instruct
-from pacos.superni.tasks import Example, Instance
+from pacos.extensions import PROMPTS
+from pacos.superni.prompts import prompt_preset, tk_instruct
+from pacos.superni.tasks import Demonstration, Instance
 
-EXAMPLES = (Example("one ", "1", " because"), Example("two?", "2!", "yes."))
+EXAMPLES = (Demonstration("one ", "1", " because"), Demonstration("two?", "2!", "yes."))
 INSTANCE = Instance("task1_a", "1", "c", " Name the colour ", "a red ball\n", ("red",), EXAMPLES, EXAMPLES[::-1])
 
 
@@ -43,23 +44,23 @@ def golden(preset: str, header: dict[str, Any], question: str) -> str:
     return "\n".join([*lines, "Now complete the following example -", closed("Input:", question), "Output:"])
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", PROMPTS)
 def test_prompts_on_all_119_real_headers(preset: str, shared_data: Path) -> None:
     lines = (shared_data / "superni" / "test_task_headers.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 119
     for header in map(json.loads, lines):
-        positive = tuple(Example(**example) for example in header["Positive Examples"])
-        negative = tuple(Example(**example) for example in header["Negative Examples"])
+        positive = tuple(Demonstration(**example) for example in header["Positive Examples"])
+        negative = tuple(Demonstration(**example) for example in header["Negative Examples"])
         for question in (example.input for example in positive + negative):
             instance = Instance("t", "1", "c", header["Definition"][0], question, ("x",), positive, negative)
-            assert render(preset, instance) == golden(preset, header, question)
+            assert prompt_preset(preset).render(instance) == golden(preset, header, question)
 
 
 def test_tk_instruct_prompt_byte_for_byte() -> None:
-    assert tk_instruct(INSTANCE, PRESETS["tk-instruct:def"]) == (
+    assert tk_instruct(INSTANCE, prompt_preset("tk-instruct:def").shown) == (
         "Definition: Name the colour.\n\nNow complete the following example -\nInput: a red ball.\nOutput: "
     )
-    assert tk_instruct(INSTANCE, PRESETS["tk-instruct:def+pos2+neg2+expl"]) == (
+    assert tk_instruct(INSTANCE, prompt_preset("tk-instruct:def+pos2+neg2+expl").shown) == (
         "Definition: Name the colour.\n\n"
         " Positive Example 1 -\nInput: one.\n Output: 1.\n Explanation: because.\n\n"
         " Positive Example 2 -\nInput: two?\n Output: 2!\n Explanation: yes.\n\n"
@@ -69,21 +70,21 @@ def test_tk_instruct_prompt_byte_for_byte() -> None:
     )
 
 
-def test_an_input_of_nothing() -> None:
+def test_an_empty_input() -> None:
     bare = replace(INSTANCE, input=" ")
-    assert render("self-instruct", bare) == "Name the colour\nOutput:"
-    assert "### Input" not in render("alpaca", bare)
-    # As upstream: the space before nothing is no punctuation.
-    assert render("tk-instruct:def", bare).endswith("\nInput: .\nOutput:")
+    assert prompt_preset("self-instruct").render(bare) == "Name the colour\nOutput:"
+    assert "### Input" not in prompt_preset("alpaca").render(bare)
+    # As upstream: the space before an empty input is no punctuation.
+    assert prompt_preset("tk-instruct:def").render(bare).endswith("\nInput: .\nOutput:")
 
 
-def test_each_preset_has_a_fingerprint_of_its_own() -> None:
-    assert len({preset_sha256(preset) for preset in PRESETS}) == len(PRESETS)
+def test_each_preset_has_its_own_fingerprint() -> None:
+    assert len({prompt_preset(preset).sha256 for preset in PROMPTS}) == len(PROMPTS)
 
 
 @given(st.text(), st.text())
 def test_prompts_keep_their_cue_and_their_texts_whatever_they_hold(definition: str, question: str) -> None:
-    for preset in PRESETS:
-        prompt = render(preset, replace(INSTANCE, definition=definition, input=question))
+    for preset in PROMPTS:
+        prompt = prompt_preset(preset).render(replace(INSTANCE, definition=definition, input=question))
         assert prompt.endswith("### Response:" if preset == "alpaca" else "\nOutput:")
         assert definition.strip() in prompt and question.strip() in prompt

@@ -8,13 +8,13 @@ import pytest
 
 from demo.rewards import EMPTY, NEEDLESS, graded_answers, seed_rows
 from pacos.config import load_config
-from pacos.evaluate.judge.prompts import read_verdict
+from pacos.evaluate.judge.additive import ADDITIVE
 from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.records import Task, read_tasks, write_jsonl
 from pacos.self_rewarding.ranked import read_ranked
 
 Files = dict[str, list[Mapping[str, Any]]]
-Request = tuple[str, str]
+TaskTexts = tuple[str, str]
 
 NORTH = Task("Which way does a compass needle point?", "", "To the magnetic north of the Earth, wherever you stand.")
 SUM = Task("Add the numbers.", "2, 3", "5")
@@ -26,16 +26,16 @@ def files() -> Files:
 
 
 @pytest.fixture(scope="module")
-def right_answers() -> dict[Request, str]:
+def right_answers() -> dict[TaskTexts, str]:
     tasks = [seed.task for seed in load_seeds(PACKAGED_SEEDS)]
     return {(task.instruction, task.input): task.output for task in tasks}
 
 
-def requests(rows: list[Mapping[str, Any]]) -> list[Request]:
+def requests(rows: list[Mapping[str, Any]]) -> list[TaskTexts]:
     return [(row["instruction"], row["input"]) for row in rows]
 
 
-def judged_requests(files: Files, asked: set[Request]) -> set[Request]:
+def judged_requests(files: Files, asked: set[TaskTexts]) -> set[TaskTexts]:
     """Those of `asked` that stand in a judge's prompt."""
     prompts = [row["instruction"] for row in files["judging.jsonl"]]
     return {
@@ -71,7 +71,7 @@ def test_a_seed_gives_the_same_rows_again_and_another_gives_others(files: Files)
     assert seed_rows(1)["ranked.jsonl"] != files["ranked.jsonl"]
 
 
-def test_every_seed_task_is_in_one_file(files: Files, right_answers: dict[Request, str]) -> None:
+def test_every_seed_task_is_in_one_file(files: Files, right_answers: dict[TaskTexts, str]) -> None:
     learned, ranked = requests(files["instructions.jsonl"]), set(requests(files["ranked.jsonl"]))
     judged = judged_requests(files, set(right_answers))
     assert (len(learned), len(judged), len(ranked)) == (67, 48, 60)
@@ -79,13 +79,13 @@ def test_every_seed_task_is_in_one_file(files: Files, right_answers: dict[Reques
     assert len(right_answers) == 67 + 48 + 60
 
 
-def test_instructions_have_the_right_answers(files: Files, right_answers: dict[Request, str]) -> None:
+def test_instructions_have_the_right_answers(files: Files, right_answers: dict[TaskTexts, str]) -> None:
     rows = files["instructions.jsonl"]
     assert [row["output"] for row in rows] == [right_answers[request] for request in requests(rows)]
 
 
 def test_a_request_has_three_or_four_answers_and_the_first_alone_is_right(
-    files: Files, right_answers: dict[Request, str]
+    files: Files, right_answers: dict[TaskTexts, str]
 ) -> None:
     by_id = defaultdict(list)
     for row in files["ranked.jsonl"]:
@@ -98,7 +98,7 @@ def test_a_request_has_three_or_four_answers_and_the_first_alone_is_right(
 
 
 def test_a_judgement_is_read_as_the_points_it_gives_and_each_score_is_given_as_often(files: Files) -> None:
-    verdicts = [read_verdict("additive", row["output"], "stop") for row in files["judging.jsonl"]]
+    verdicts = [ADDITIVE.read_verdict(row["output"], "stop") for row in files["judging.jsonl"]]
     assert verdicts == [row["output"][-1] for row in files["judging.jsonl"]]
     assert Counter(verdicts) == dict.fromkeys("012345", 24)
 
@@ -118,7 +118,7 @@ def test_what_the_judge_is_measured_on_is_read_as_ranked_answers(files: Files, t
     assert read == [(row["id"], row["output"], row["rank"]) for row in rows]
 
 
-def test_the_quickstart_learns_from_these_files_and_holds_some_requests_aside(files: Files) -> None:
+def test_the_quickstart_trains_on_these_files_and_holds_some_requests_out(files: Files) -> None:
     loop = load_config(Path("configs/self-rewarding-quickstart.yaml")).loop
     named = [*(source.path for source in [*loop.instructions, *loop.judging]), loop.ranked]
     assert [Path(str(path)).name for path in named] == list(files)

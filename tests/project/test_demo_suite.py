@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pacos.evaluate.contamination import Passage, PassageIndex, contamination, suite_passages, training_passages
+from pacos.evaluate.contamination import PassageIndex, find_overlaps, suite_passages, training_passages
 from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
+from pacos.results.evaluation import Passage
 from pacos.superni.suites import read_suite
 from tests.conftest import ROOT
 
@@ -137,7 +138,7 @@ def test_no_two_instances_share_an_input_and_none_is_a_definition():
 
 def test_no_text_of_the_suite_is_in_pacos_own_seed_tasks():
     seeds = training_passages([seed.task for seed in load_seeds(PACKAGED_SEEDS)])
-    assert contamination(seeds, suite_passages(read_suite(SUITE)))["overlaps"] == []
+    assert find_overlaps(seeds, suite_passages(read_suite(SUITE))).overlaps == []
 
 
 def test_no_line_of_an_input_without_its_label_is_in_pacos_own_seed_tasks():

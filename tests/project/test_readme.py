@@ -1,76 +1,140 @@
-"""Every command of the README is run here (what needs a GPU or a download with --dry-run) or by CI."""
+"""The commands in README, CONTRIBUTING, the tutorial and docs/judging.md work.
+
+What needs a GPU runs with --dry-run, what needs a finished run gets the one in tests/data; CI itself runs the others.
+"""
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from pacos.cli import app
 from pacos.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("tutorial", "judging", "fidelity")))
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+TEXT = "\n".join(TEXTS.values())
+COMMANDS = dict.fromkeys(
     line.partition("  #")[0].strip()
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
     for line in block.splitlines()
     if line.strip()
-]
-# Run by CI itself (setup, test), beside it (demo: ten minutes), or not ours (the shell); tests/test_fetch.py fetches.
-ELSEWHERE = ("scripts/setup", "scripts/demo", "scripts/test", "source .venv/bin/activate", "pacos fetch ")
-PLANNED = ("pacos run", "pacos generate", "pacos train", "pacos evaluate", "accelerate launch")
+)
+# Run by CI itself (setup, test), beside it (the demonstrations take minutes), by the shell, or by other tests.
+ELSEWHERE = ("scripts/", "source .venv/bin/activate", "pacos fetch ", "pacos doctor")
+PLANNED = ("pacos run", "pacos generate", "pacos train", "pacos evaluate", "pacos loop", "accelerate launch")
+FINISHED = ("pacos analyze ", "pacos score ", "pacos compare ", "pacos report ")
+PYTEST = ".venv/bin/python -m pytest "
 PROGRAMS = {
     "pacos": [sys.executable, "-m", "pacos.cli"],
     "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
 }
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository as the README leaves it: SuperNI at data/superni (the demonstration's suite stands for it)."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("configs", "train.py", "pacos", "generate", "train", "evaluate"):
-        (folder / name).symlink_to(ROOT / name)
+def commands(*starts: str) -> list[str]:
+    """The documents' commands that start with one of these, without --dry-run."""
+    return list(dict.fromkeys(line.removesuffix(" --dry-run") for line in COMMANDS if line.startswith(starts)))
+
+
+def run(command: str, folder: Path) -> str:
+    """What the command prints in this folder."""
+    program, *arguments = shlex.split(command)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    ended = subprocess.run(
+        [*PROGRAMS[program], *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout
+
+
+def check_out(folder: Path) -> Path:
+    """The repository as the documents leave it; the demonstration's suite stands in for SuperNI at data/superni."""
+    for name in ("configs", "demo", "train.py", "pacos", "generate", "train", "evaluate", "self_rewarding", ".cache"):
+        if (ROOT / name).exists():
+            (folder / name).symlink_to(ROOT / name)
     (folder / "data").mkdir()
     (folder / "data" / "superni").symlink_to(ROOT / "demo" / "suite")
     return folder
 
 
-def test_the_readme_has_commands() -> None:
-    assert len(COMMANDS) > 8
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return check_out(tmp_path_factory.mktemp("checkout"))
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith(ELSEWHERE)])
-def test_a_script_that_the_readme_names_can_be_run(command: str) -> None:
-    if command.startswith("scripts/"):
-        assert os.access(ROOT / command, os.X_OK)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the tutorial's run has finished; the run in tests/data stands in for it."""
+    folder = check_out(tmp_path_factory.mktemp("finished"))
+    run_dir = folder / "runs" / "qwen2.5-7b-lora"
+    shutil.copytree(ROOT / "tests" / "data" / "earlier_run" / "experiments" / "earlier", run_dir)
+    for name, label in (("base", "base--colours--alpaca"), ("tuned", "halfway--colours--alpaca")):
+        shutil.copytree(run_dir / "eval" / label, run_dir / "eval" / name)
+    return folder
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith(PLANNED)])
-def test_a_command_for_a_gpu_box_plans_without_gpu_and_network(command: str, checkout: Path) -> None:
-    program, *arguments = shlex.split(command)
-    if "--dry-run" not in arguments:
-        arguments.append("--dry-run")
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
-    ended = subprocess.run(
-        [*PROGRAMS[program], *arguments], cwd=checkout, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert "qwen" in ended.stdout.lower()
+def test_the_documents_have_commands() -> None:
+    assert len(COMMANDS) > 20
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 150
+
+
+@pytest.mark.parametrize("command", commands("scripts/"))
+def test_a_script_that_the_documents_name_can_be_run(command: str) -> None:
+    assert os.access(ROOT / command, os.X_OK)
+
+
+@pytest.mark.parametrize("command", commands(*PLANNED))
+def test_a_command_for_a_gpu_box_plans_without_gpu_and_network(
+    command: str, checkout: Path, finished: Path, request: pytest.FixtureRequest
+) -> None:
+    if "quickstart" in command:
+        request.getfixturevalue("smollm2")
+    folder = finished if "runs/" in command else checkout
+    printed = run(f"{command} --dry-run", folder)
+    config = re.search(r"configs/[\w.-]+\.yaml", command)
+    assert config
+    experiment = load_config(ROOT / config[0])
+    assert experiment.model.base in printed or experiment.name in printed
     assert not (checkout / "runs").exists()
 
 
-def test_no_command_of_the_readme_goes_unchecked() -> None:
-    run_by_other_tests = ("pacos doctor", "pacos report ")
-    unchecked = [line for line in COMMANDS if not line.startswith((*ELSEWHERE, *PLANNED, *run_by_other_tests))]
-    assert not unchecked
+@pytest.mark.parametrize("command", commands(*FINISHED))
+def test_a_command_for_a_finished_run_works(command: str, finished: Path) -> None:
+    assert run(command, finished)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"configs/[\w./-]+\.yaml", README))))
-def test_a_config_that_the_readme_names_is_there(name: str) -> None:
+@pytest.mark.parametrize("command", commands(PYTEST))
+def test_a_pytest_command_selects_tests(command: str) -> None:
+    arguments = shlex.split(command.removeprefix(PYTEST))
+    ended = subprocess.run([sys.executable, "-m", "pytest", "--collect-only", *arguments], cwd=ROOT, check=False)
+    assert ended.returncode == 0
+
+
+def test_no_command_of_the_documents_goes_unchecked() -> None:
+    assert not [line for line in COMMANDS if not line.startswith((*ELSEWHERE, *PLANNED, *FINISHED, PYTEST))]
+
+
+def test_every_pacos_command_that_the_documents_name_exists() -> None:
+    named = set(re.findall(r"`pacos\s+([a-z]+)", TEXT))
+    assert len(named) > 15
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    assert not named - group.commands.keys()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"configs/[\w./-]+\.yaml", TEXT))))
+def test_a_config_that_the_documents_name_is_there(name: str) -> None:
     assert (ROOT / name).is_file()
     if "accelerate/" not in name:
         load_config(ROOT / name)

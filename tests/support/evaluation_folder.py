@@ -1,11 +1,12 @@
-"""`eval/<label>/` folders with chosen answers, for tests of what comes after the engine."""
+"""`eval/<label>/` folders with given answers, for tests of scoring, comparing and reporting."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pacos.evaluate.evaluation import Evaluation, Settings
+from pacos.evaluate import evaluation as record
 from pacos.evaluate.score import score_file
 from pacos.records import Prediction, write_jsonl
+from pacos.results.evaluation import Evaluation, EvaluationSettings
 
 Answers = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -26,7 +27,7 @@ def write_evaluation(
         for index, (text, reference) in enumerate(pairs)
     ]
     write_jsonl(folder / "predictions.jsonl", rows)
-    settings = Settings(
+    settings = EvaluationSettings(
         model=model,
         base="llama",
         base_sha256="",
@@ -41,7 +42,7 @@ def write_evaluation(
         max_tokens=128,
         postprocess="none",
     )
-    Evaluation(settings).write(folder)
+    record.write_evaluation(folder, Evaluation(settings))
     score_file(folder / "predictions.jsonl", folder / "scores.json")
     return folder
 

@@ -25,7 +25,7 @@ def experiment(
 
 
 def generate(config: Config) -> dict[str, bytes]:
-    """Run the stage; the derived files' bytes."""
+    """Run the stage; return the derived files' bytes."""
     with Run.open(config) as run:
         pipeline.main(config, run)
     return derived(config)
@@ -41,5 +41,5 @@ def stats_of(config: Config) -> dict[str, Any]:
 
 
 def jitter(prompt: Prompt) -> float:
-    """Up to 60 ms, another for each prompt: answers come in another order than they were asked."""
+    """A delay of up to 60 ms that depends on the prompt, so that answers come out of order."""
     return hashlib.sha256(repr(prompt).encode()).digest()[0] / 4000

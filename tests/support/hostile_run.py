@@ -1,15 +1,16 @@
-"""A run whose every text is hostile: what a browser must show as words, and never run, load or be bent by."""
+"""A run whose every text is hostile: a browser must show it as text, and never run it, load it or lay out by it."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from pacos.config import Config, EvaluateConfig, ModelConfig, SuiteConfig
-from pacos.evaluate.agreement import comparison, wilson
+from pacos.evaluate.agreement import compare_blind, wilson
 from pacos.evaluate.compare import compare
-from pacos.evaluate.judge.results import grade_figures
+from pacos.evaluate.judge.grades import grade_figures
 from pacos.records import DatasetRow, write_json, write_jsonl
+from pacos.results import extend, write_result
+from pacos.results.judging import JudgeSettings, PairwiseFigures, PairwiseResults, RubricFigures, RubricResults
 from pacos.runs import Run
 from tests.support.evaluation_folder import write_evaluation
 from tests.support.superni_folder import write_superni
@@ -81,14 +82,14 @@ def _write_dataset(folder: Path) -> None:
 
 
 def _write_judgements(folder: Path) -> None:
-    judge = {"suite": HOSTILE[0], "judge": {"model": HOSTILE[2], "adapter": ""}, "n": 4, "unreadable": 0}
-    judge |= {"truncated": 0, "baseline": HOSTILE[1]}
-    graded = {name: {**grade_figures({"A": 2, "B": 1, "C": 0, "D": 1}), "unreadable": 0} for name in HOSTILE}
-    found = comparison([1.0, 0.5, 0.0])
-    assert found
-    pair = {**asdict(found), "dropped": 0, "position_consistency": asdict(wilson(2, 3)), "first_preferred": None}
-    write_json(folder / "rubric--x" / "results.json", judge | {"kind": "rubric", "models": graded})
-    write_json(folder / "pairwise--x" / "results.json", judge | {"kind": "pairwise", "models": {HOSTILE[0]: pair}})
+    settings = JudgeSettings(model=HOSTILE[2])
+    counts = {"suite": HOSTILE[0], "judge": settings, "n": 4, "unreadable": 0, "truncated": 0, "baseline": HOSTILE[1]}
+    graded = extend(RubricFigures, grade_figures({"A": 2, "B": 1, "C": 0, "D": 1}))
+    compared = extend(PairwiseFigures, compare_blind([1.0, 0.5, 0.0]), position_consistency=wilson(2, 3))
+    rubric = RubricResults(kind="rubric", models=dict.fromkeys(HOSTILE, graded), **counts)
+    pairwise = PairwiseResults(kind="pairwise", models={HOSTILE[0]: compared}, **counts)
+    write_result(folder / "rubric--x" / "results.json", rubric)
+    write_result(folder / "pairwise--x" / "results.json", pairwise)
 
 
 def _write_contamination(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The real command, killed by kill -9 while it asks a scripted server."""
+"""The real command, killed by kill -9 while it sends requests to a scripted server."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def generate_command(config: Config, folder: Path) -> list[str]:
 
 
 def run_until_arrival(command: list[str], server: ScriptedServer, arrivals: int, patience_s: float = 60) -> None:
-    """Start the command and kill -9 it when so many more requests have arrived."""
+    """Start the command and kill -9 it when `arrivals` more requests have arrived."""
     killed = threading.Event()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     kill_at = len(server.asked) + arrivals

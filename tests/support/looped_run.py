@@ -1,4 +1,4 @@
-"""A small self-rewarding loop: real commands and the real trainer, a scripted server in the engine's place."""
+"""A small self-rewarding loop: real commands and the real trainer, a scripted server instead of the engine."""
 
 import hashlib
 import json
@@ -12,8 +12,10 @@ from pathlib import Path
 import yaml
 
 from pacos.config import Config, ModelConfig, parse_config
-from pacos.evaluate.judge.answers import Answer
-from pacos.evaluate.judge.prompts import ADDITIVE, PAIRWISE, write_single
+from pacos.evaluate.judge.additive import ADDITIVE
+from pacos.evaluate.judge.answers import JudgedAnswer
+from pacos.evaluate.judge.pairwise import PAIRWISE
+from pacos.evaluate.judge.prompts import unchanged
 from pacos.models import load_tokenizer
 from pacos.records import write_jsonl
 from tests.support.killed_run import PACOS, ROOT
@@ -30,9 +32,9 @@ class Model:
     def __call__(self, prompt: Prompt, seed: int | None) -> tuple[str, str]:
         text = self._tokenizer.decode(list(prompt), skip_special_tokens=True)
         draw = hashlib.sha256(json.dumps([text, seed]).encode()).digest()
-        if ADDITIVE[:40] in text:
+        if ADDITIVE.prompt[:40] in text:
             return (f"It says something.\nScore: {draw[0] % 6}" if draw[1] % 10 else "It is hard to say."), "stop"
-        if PAIRWISE[:40] in text:
+        if PAIRWISE.prompt[:40] in text:
             return "ABC"[draw[0] % 3], "stop"
         if "List of" in text:
             return list_answer(prompt, seed)
@@ -45,13 +47,13 @@ def write_seeds(folder: Path) -> dict[str, str]:
         {"instruction": f"Say the number {number}.", "input": "", "output": f"{number}"} for number in range(8)
     ]
     answers = [
-        Answer(f"r{number}", "people", 0, f"Say {number}.", "", text)
+        JudgedAnswer(f"r{number}", "people", 0, f"Say {number}.", "", text)
         for number in range(4)
         for text in (f"{number}", "no")
     ]
     judging = [
         {
-            "instruction": write_single("additive", one)(str),
+            "instruction": ADDITIVE.writer(one)(unchanged),
             "input": "",
             "output": f"So.\nScore: {5 - 5 * (one.text == 'no')}",
         }
@@ -114,7 +116,7 @@ def command(config: Config, folder: Path) -> list[str]:
 
 
 def kill_after(seconds: float, words: list[str]) -> bool:
-    """Start the command and kill -9 it after a while; False where it had ended by then."""
+    """Start the command and kill -9 it after a while; False where it had already ended."""
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(seconds)

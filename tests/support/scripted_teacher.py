@@ -1,4 +1,4 @@
-"""What a scripted server answers to the three questions of preset self-instruct."""
+"""The scripted server's answers to the three prompts of preset self-instruct."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru")
 
 
 class Teacher:
-    """Answers each of the three questions as a pure function of its prompt, with a slip here and there."""
+    """Answers each of the three questions as a pure function of its prompt, with an occasional mistake."""
 
     def __init__(self, base: Path) -> None:
         self._tokenizer = load_tokenizer(str(base), ModelConfig(base=str(base)))

@@ -1,4 +1,4 @@
-"""Run by test_sharding.py in two processes: shards a model, computes, and prints what each process then holds."""
+"""Run by test_fsdp.py in two processes: shards a model, computes, and prints what each process then holds."""
 
 import json
 import sys
@@ -9,14 +9,14 @@ import torch
 from accelerate import Accelerator
 
 from pacos.config import load_config
-from pacos.train.model import quantization as four_bits
-from pacos.train.model.fsdp import gather, no_sync, place_like, reshard, shard
+from pacos.train.model import quantization
+from pacos.train.model.fsdp import full_tensors, no_sync, reshard, shard, shard_like
 from pacos.train.model.load import load_model
 from pacos.train.model.structure import causal_model, trainable_parameters
 
 
 def main(config_file: Path) -> None:
-    four_bits.check_four_bits = lambda: None  # bitsandbytes works on CPUs as well; pacos offers it where it is fast
+    quantization.check_four_bits = lambda: None  # bitsandbytes works on CPUs as well; pacos offers it where it is fast
     config = load_config(config_file, [])
     accelerator = Accelerator(mixed_precision="no")
     whole, model = load_model(config, "cpu"), load_model(config, "cpu")
@@ -27,12 +27,12 @@ def main(config_file: Path) -> None:
     weights = dict(model.named_parameters())
     for name, weight in trainable_parameters(whole).items():
         weight.data.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
-        weights[name].data.copy_(place_like(weight.data, weights[name]))
+        weights[name].data.copy_(shard_like(weight.data, weights[name]))
     expected, found = float(loss(whole, backward=2)), float(loss(model, backward=2))
     gradients = {name: weight.grad for name, weight in trainable_parameters(model).items()}
-    kept = gather(gradients, keep=accelerator.is_main_process)
+    kept = full_tensors(gradients, keep=accelerator.is_main_process)
     held = {
-        "shares": {name: [list(weight.shape), list(weight.to_local().shape)] for name, weight in weights.items()},
+        "shards": {name: [list(weight.shape), list(weight.to_local().shape)] for name, weight in weights.items()},
         "dtypes": {name: str(weight.dtype) for name, weight in weights.items()},
         "losses": [expected, found],
         "gathered": len(kept),
@@ -47,7 +47,7 @@ def main(config_file: Path) -> None:
 
 
 def loss(model: Any, *, backward: int = 0) -> torch.Tensor:
-    """Of made-up ids; its gradient is added up over `backward` passes."""
+    """Of made-up ids; its gradient is accumulated over `backward` backward passes."""
     for number in range(max(1, backward)):
         ids = torch.arange(5 + number, 25 + number, device=model.device)[None]
         value = model(input_ids=ids, use_cache=False).logits.float().logsumexp(-1).mean()

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def write_superni(folder: Path, tasks: Mapping[str, Mapping[str, Any]], *, listed: list[str] | None = None) -> Path:
-    """`tasks` are {name: keys that differ from a valid task}; `listed` is the split, all tasks unless given."""
+    """`tasks` are {name: keys that differ from a valid task}; `listed` is the split, by default all tasks."""
     for name, keys in tasks.items():
         path = folder / "tasks" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
