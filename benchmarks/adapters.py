@@ -30,7 +30,8 @@ from typing import Any
 import yaml
 
 from benchmarks.result import SHARED_DATA, report
-from pacos.records import Prediction, read_jsonl, read_records
+from pacos.files import read_jsonl
+from pacos.records import Prediction, read_records
 from tests.support.list_writer import CONTEXT, build_list_writer
 from tests.support.tiny_llama import write_adapter
 

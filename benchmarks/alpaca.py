@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.result import SHARED_DATA
-from pacos.records import write_json
+from pacos.files import write_json
 
 ROWS = SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz"
 

@@ -130,7 +130,7 @@ def ours(config: Config, examples: Sequence[Example], folder: Path) -> Outcome:
     from accelerate import Accelerator
     from transformers.models.llama import modeling_llama
 
-    from pacos.records import read_jsonl
+    from pacos.files import read_jsonl
     from pacos.train.attention.dispatch import attention_for
     from pacos.train.model.load import load_model
     from pacos.train.optimization.loop import Trainer

@@ -178,7 +178,7 @@ class Measurement:
     def ours(self, change: dict[str, Any]) -> dict[str, Any] | str:
         import torch
 
-        from pacos.records import read_jsonl
+        from pacos.files import read_jsonl
         from pacos.train.attention.dispatch import FLEX, attention_for
         from pacos.train.isolation import check_isolation
         from pacos.train.model.load import configure_computation, meta_model

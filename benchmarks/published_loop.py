@@ -25,7 +25,7 @@ from pacos.generate.filtering.filters import task_rules
 from pacos.generate.filtering.rule import first_broken_rule
 from pacos.generate.prompting.parsing import parse_answer
 from pacos.records import Task
-from pacos.serving.client import fetch
+from pacos.serving.client import send
 
 THRESHOLD = 0.7
 RULES = task_rules(FiltersConfig(defects=False))
@@ -56,7 +56,7 @@ def main() -> None:
 
 def _candidates(url: str, body: dict[str, Any]) -> list[Task]:
     """One call's tasks that keep the published rules."""
-    status, text = fetch(f"{url}/completions", os.environ[KEY_ENV], body, timeout_s=600)
+    status, text = send(f"{url}/completions", os.environ[KEY_ENV], body, timeout_s=600)
     if status != 200:
         raise RuntimeError(text)
     choices = json.loads(text)["choices"]

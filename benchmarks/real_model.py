@@ -27,8 +27,8 @@ from typing import Any
 
 from benchmarks.result import SHARED_DATA, report
 from pacos.downloads.smollm2 import FOLDER
+from pacos.files import write_jsonl
 from pacos.generate.seeds import load_seeds
-from pacos.records import write_jsonl
 
 CONFIG = Path("configs/quickstart.yaml")
 INSTANCES, MAX_TOKENS = 20, 64

@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pacos.files import write_json
 from pacos.machine import git_state, hardware, library_versions
-from pacos.records import write_json
 
 RESULTS = Path(__file__).parent / "results"
 SHARED_DATA = Path(os.environ.get("PACOS_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

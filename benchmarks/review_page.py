@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.result import report
-from pacos.records import write_jsonl
+from pacos.files import write_jsonl
 from tests.pacos.test_report_browser import find_chromium
 from tests.support.devtools import Browser, Page
 from tests.support.review_server import ReviewServer

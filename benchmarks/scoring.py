@@ -17,7 +17,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from benchmarks.result import SHARED_DATA, report
 from pacos.evaluate.metrics import best_rouge_l
 from pacos.evaluate.score import score_file
-from pacos.records import Prediction, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import Prediction
 from pacos.superni.tasks import Instance, read_test_split
 
 OFFICIAL_INSTANCES = 11_810

@@ -9,7 +9,7 @@ from typing import Any
 
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.errors import EngineError
-from pacos.serving.client import fetch
+from pacos.serving.client import send
 from pacos.serving.server import ManagedServer
 from tests.support.list_writer import CONTEXT
 
@@ -37,7 +37,7 @@ def serving(base: Path, folder: Path, adapters: Sequence[Path] = (), **args: Any
 
 def forget_prefixes(server: ManagedServer) -> None:
     """Empty the prefix cache, so that a prompt costs the same the second time."""
-    status, text = fetch(f"{_root(server)}/reset_prefix_cache", server.key, {})
+    status, text = send(f"{_root(server)}/reset_prefix_cache", server.key, {})
     if status != 200:
         raise EngineError(f"the prefix cache stays: {status} {text}", where=server.url)
 
@@ -55,7 +55,7 @@ def tokens_by_replica(server: ManagedServer) -> list[int]:
 
 
 def _metrics(server: ManagedServer) -> str:
-    return fetch(f"{_root(server)}/metrics", server.key)[1]
+    return send(f"{_root(server)}/metrics", server.key)[1]
 
 
 def _root(server: ManagedServer) -> str:

@@ -13,8 +13,10 @@ from pacos.config import SuiteConfig
 from pacos.evaluate.evaluation import write_evaluation
 from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L
 from pacos.evaluate.models import COPY_DEMONSTRATION, COPY_INPUT
-from pacos.records import Prediction, write_jsonl
-from pacos.results.evaluation import NO_PROMPT, Evaluation, EvaluationSettings, PublishedScore
+from pacos.files import write_jsonl
+from pacos.records import Prediction
+from pacos.results.comparison import PublishedScore
+from pacos.results.evaluation import NO_PROMPT, Evaluation, EvaluationSettings
 from pacos.superni.tasks import Instance, Suite
 
 ANSWERS: dict[str, Callable[[Instance], str]] = {

@@ -12,14 +12,8 @@ from pacos.evaluate.models import training_step
 from pacos.evaluate.score import InstanceKey, ScoredAnswer, ScoredEvaluation, grouped, metric_means, read_scored
 from pacos.records import Prediction
 from pacos.results import extend, write_result
-from pacos.results.evaluation import (
-    NO_PROMPT,
-    AdjustedDifference,
-    ComparedBase,
-    ComparedModel,
-    Comparison,
-    GroupScores,
-)
+from pacos.results.comparison import AdjustedDifference, ComparedBase, ComparedModel, Comparison, GroupScores
+from pacos.results.evaluation import NO_PROMPT
 from pacos.results.figures import Difference
 
 

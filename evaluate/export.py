@@ -24,8 +24,9 @@ from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.pipeline import read_suites
 from pacos.evaluate.prompts import fit_prompts
 from pacos.evaluate.score import read_predictions
+from pacos.files import write_jsonl, write_text
 from pacos.models import load_tokenizer
-from pacos.records import Prediction, write_jsonl, write_text
+from pacos.records import Prediction
 from pacos.serving.flags import context_length
 from pacos.superni.tasks import Instance
 from pacos.templates import Prompt

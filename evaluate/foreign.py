@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.records import Prediction, read_jsonl
+from pacos.files import read_jsonl
+from pacos.records import Prediction
 
 # compute_metrics.py skips the first (bad data), and renames the second.
 BAD_TASK = "task1415_"

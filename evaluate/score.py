@@ -13,7 +13,8 @@ from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.foreign import MISSING, is_leaderboard, is_tk_instruct, read_leaderboard, read_tk_instruct
 from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L, first_line, score_answer
-from pacos.records import Prediction, read_jsonl, read_records
+from pacos.files import read_jsonl
+from pacos.records import Prediction, read_records
 from pacos.results import write_result
 from pacos.results.evaluation import CategoryScores, Evaluation, MeanScores, Scores, TaskScores
 

@@ -12,8 +12,9 @@ import yaml
 
 from pacos import __version__
 from pacos.config import Config, GenerateConfig
+from pacos.files import write_text
 from pacos.generate.presets import preset
-from pacos.records import Task, write_text
+from pacos.records import Task
 from pacos.results.dataset import DatasetStats
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 
 from pacos.config import Config
 from pacos.errors import DataError, RunError
-from pacos.files import file_sha256
+from pacos.files import JsonlWriter, file_sha256, write_json
 from pacos.generate.presets import Preset, preset
 from pacos.generate.stats import token_counts
-from pacos.records import JsonlWriter, Response, read_records, write_json
+from pacos.records import Response, read_records
 from pacos.results.dataset import TokenCounts
 
 SAVE_SECONDS_EVERY = 10.0

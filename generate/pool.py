@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pacos.config import FiltersConfig
+from pacos.files import JsonlWriter
 from pacos.generate.filtering.filters import TOKENIZERS, instruction_rules, task_rules
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import first_broken_rule
@@ -18,7 +19,7 @@ from pacos.generate.prompting.alpaca import TASK_LIST
 from pacos.generate.prompting.items import ListFormat, ParsedItem
 from pacos.generate.seeds import Seed
 from pacos.generate.stats import Tally
-from pacos.records import DatasetRow, JsonlWriter, Rejection, Response, Task
+from pacos.records import DatasetRow, Rejection, Response, Task
 from pacos.rouge import Neighbours, NoveltyIndex
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.records import Task, read_jsonl, read_tasks
+from pacos.files import read_jsonl
+from pacos.records import Task, read_tasks
 
 PACKAGED_SEEDS = Path(__file__).resolve().parent / "data" / "seed_tasks.jsonl"
 

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pacos.errors import DataError
-from pacos.files import JsonlWriter as JsonlWriter
-from pacos.files import disk_error as disk_error
-from pacos.files import read_jsonl as read_jsonl
-from pacos.files import read_object as read_object
-from pacos.files import read_rows as read_rows
-from pacos.files import write_json as write_json
-from pacos.files import write_jsonl as write_jsonl
-from pacos.files import write_text as write_text
+from pacos.files import read_jsonl, read_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from pathlib import Path
 from pacos import __version__
 from pacos.config import Config, EvaluateConfig, SuiteConfig, resolved_yaml, section_sha256
 from pacos.errors import RunError
-from pacos.files import file_sha256 as file_sha256
 from pacos.files import write_text
 from pacos.machine import git_state, hardware, library_versions
 from pacos.results import write_result

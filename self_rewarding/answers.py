@@ -13,8 +13,9 @@ from pathlib import Path
 
 from pacos.config import AnswersConfig, Config
 from pacos.errors import ConfigError, DataError
+from pacos.files import read_rows, write_jsonl, write_text
 from pacos.models import ModelRef, resolve_model
-from pacos.records import AnswerRow, Task, parse_task, read_records, read_rows, write_jsonl, write_text
+from pacos.records import AnswerRow, Task, parse_task, read_records
 from pacos.runs import Run, Stage
 from pacos.serving.adapter_check import check_adapters
 from pacos.serving.completion import Completion, Sampling

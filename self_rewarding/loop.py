@@ -20,7 +20,7 @@ from typing import Self
 
 from pacos.config import Config, resolved_yaml, section_sha256
 from pacos.errors import RunError
-from pacos.records import write_text
+from pacos.files import write_text
 from pacos.results import read_result, write_result
 from pacos.results.manifest import describe_files
 from pacos.results.rounds import StepRecord

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pacos.config import Config
 from pacos.errors import DataError, RunError
-from pacos.records import AnswerRow, Judgement, PairRow, read_records, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import AnswerRow, Judgement, PairRow, read_records
 from pacos.results import write_result
 from pacos.results.rounds import AnswerLengths, PairStats, ScoreMargin
 from pacos.runs import Run

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
+from pacos.files import read_rows, write_jsonl
 from pacos.hub import load_rows
-from pacos.records import Task, parse_task, read_rows, write_jsonl
+from pacos.records import Task, parse_task
 
 Values = dict[str, Any]
 # Where a row is (file and line), and its values.

@@ -14,8 +14,8 @@ from pacos.config import Config, StopsConfig
 from pacos.errors import RunError
 from pacos.records import Prediction, read_records
 from pacos.results import Result, read_result
+from pacos.results.comparison import Comparison
 from pacos.results.dataset import DatasetStats
-from pacos.results.evaluation import Comparison
 from pacos.results.figures import Rate
 from pacos.results.judging import AdditiveResults, PairwiseFigures, PairwiseResults
 from pacos.results.rounds import (

@@ -9,7 +9,7 @@ import pytest
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.downloads.smollm2 import FOLDER, fetch_smollm2
 from pacos.errors import HubOutOfReach
-from pacos.records import write_jsonl
+from pacos.files import write_jsonl
 from pacos.serving.server import ManagedServer
 
 ROOT = Path(__file__).resolve().parents[1]

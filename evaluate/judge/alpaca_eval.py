@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pacos.errors import DataError
 from pacos.evaluate.agreement import compare_blind
-from pacos.records import read_rows
+from pacos.files import read_rows
 from pacos.results import extend
 from pacos.results.figures import BlindComparison
 

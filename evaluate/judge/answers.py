@@ -19,7 +19,7 @@ from pacos.config import parse_config
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.score import read_predictions
-from pacos.records import read_rows
+from pacos.files import read_rows
 from pacos.superni.suites import read_suite
 
 # Our keys by the names that other projects' files have for them.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pacos.errors import DataError
 from pacos.evaluate.agreement import agree, cohen_kappa, rate, spearman
-from pacos.records import read_jsonl
+from pacos.files import read_jsonl
 from pacos.results import extend
 from pacos.results.figures import GradeAgreement
 from pacos.results.judging import GradeFigures, GradeFileAgreement

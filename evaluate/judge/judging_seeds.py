@@ -20,7 +20,8 @@ from pacos.evaluate.judge.answers import AnswerSet, read_answers
 from pacos.evaluate.judge.kinds import AnswerKey, JudgeQuestion, answer_key
 from pacos.evaluate.judge.prompts import unchanged
 from pacos.evaluate.judge.ranking import by_request
-from pacos.records import Judgement, Task, read_records, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import Judgement, Task, read_records
 from pacos.results import write_result
 from pacos.results.judging import JudgementSetCounts, JudgingStats, RowsByScore
 

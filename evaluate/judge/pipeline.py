@@ -17,8 +17,9 @@ from pacos.config import Config
 from pacos.evaluate.judge.answers import AnswerSet
 from pacos.evaluate.judge.kinds import JudgeKind, JudgeQuestion, judge_kind, judge_table
 from pacos.evaluate.judge.prompts import fit_prompt
+from pacos.files import read_object
 from pacos.models import load_tokenizer, resolve_model
-from pacos.records import Judgement, read_object, read_records
+from pacos.records import Judgement, read_records
 from pacos.results import read_result, write_result
 from pacos.results.judging import JudgeResults, JudgeSettings
 from pacos.runs import Run, Stage

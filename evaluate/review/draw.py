@@ -12,7 +12,8 @@ from pathlib import Path
 from pacos.errors import DataError
 from pacos.evaluate.judge.answers import AnswerSet, JudgedAnswer
 from pacos.evaluate.review.sheet import ItemSource, Sheet, SheetItem
-from pacos.records import parse_task, read_rows
+from pacos.files import read_rows
+from pacos.records import parse_task
 
 # The answers to one question, the first model's first → those shown on each screen, in random order.
 Arrangement = Callable[[Sequence[JudgedAnswer], random.Random], list[list[JudgedAnswer]]]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.errors import DataError, RunError
-from pacos.records import read_object, write_json
+from pacos.files import read_object, write_json
 
 RESTART = "start the review again by --out"
 

@@ -12,7 +12,7 @@ from pacos.errors import DataError
 from pacos.evaluate.review.kinds import review_kind
 from pacos.evaluate.review.sheet import Sheet
 from pacos.evaluate.review.votes import LONGEST_NOTE, NOTE, Votes
-from pacos.records import write_text
+from pacos.files import write_text
 
 # A cell that begins with one of these is a formula to a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

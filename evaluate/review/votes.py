@@ -17,7 +17,7 @@ from pathlib import Path
 from pacos.errors import DataError, RunError
 from pacos.evaluate.review.kinds import ReviewQuestion, review_kind
 from pacos.evaluate.review.sheet import Sheet, SheetItem
-from pacos.records import JsonlWriter, read_jsonl
+from pacos.files import JsonlWriter, read_jsonl
 
 SKIP, UNDO, NOTE = "skip", "undo", "note"
 LONGEST_NAME = 40

@@ -39,14 +39,17 @@ def placeholder_input(task: Task) -> Figures | None:
 
 
 def no_input_mark_in_output(task: Task) -> Figures | None:
+    """The mark for "no input" inside the output."""
     return {} if _NO_INPUT_MARK.search(task.output) else None
 
 
 def output_is_empty(task: Task) -> Figures | None:
+    """An output of white space alone."""
     return None if task.output.strip() else {}
 
 
 def placeholder_output(task: Task) -> Figures | None:
+    """An output such as "N/A" or "None"."""
     return {"output": task.output.strip()} if _NO_OUTPUT.fullmatch(task.output) else None
 
 
@@ -62,14 +65,17 @@ def input_is_a_link(task: Task) -> Figures | None:
 
 
 def input_is_an_image(task: Task) -> Figures | None:
+    """An input that stands for a picture, which a text model cannot see."""
     return {} if _IMAGE.search(task.input) else None
 
 
 def output_copies_input(task: Task) -> Figures | None:
+    """An output that is the input."""
     return {} if task.input.strip() and task.input.strip() == task.output.strip() else None
 
 
 def leaked_label(task: Task) -> Figures | None:
+    """A label of the list (Input:, Output:) inside the instruction or before the output."""
     return {} if _LABEL.match(task.output) or _INPUT_LABEL.search(task.instruction) else None
 
 
@@ -79,6 +85,7 @@ def ends_with_colon(task: Task) -> Figures | None:
 
 
 def control_characters(task: Task) -> Figures | None:
+    """Characters that no text should hold."""
     found = _CONTROL.search(task.instruction + task.input + task.output)
     return {"character": f"U+{ord(found[0]):04X}"} if found else None
 
@@ -111,23 +118,28 @@ DEFECTS = (
 
 
 def points_to_absent_input(task: Task) -> bool:
+    """An instruction that mentions the following or the given, where there is no input."""
     text = task.instruction
     return not task.input.strip() and bool(_POINTS_TO_INPUT.search(text)) and not _SHOWS_INPUT.search(text)
 
 
 def seems_cut_short(task: Task) -> bool:
+    """An output that ends in the middle of a phrase."""
     return _CUT_SHORT.search(task.output) is not None
 
 
 def repeats_input_in_output(task: Task) -> bool:
+    """An output that contains its whole input."""
     return len(task.input.strip()) > 20 and task.input.strip() in task.output
 
 
 def output_over_100_words(task: Task) -> bool:
+    """An output of more than 100 words."""
     return len(task.output.split()) > 100
 
 
 def one_word_output(task: Task) -> bool:
+    """An output of one word."""
     return len(task.output.split()) == 1
 
 

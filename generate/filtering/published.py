@@ -45,11 +45,13 @@ def asks_for_a_program(task: Task) -> Figures | None:
 
 
 def starts_with_punctuation(task: Task) -> Figures | None:
+    """An instruction that begins with ASCII punctuation."""
     first = task.instruction[:1]
     return {"character": first} if first and first in string.punctuation else None
 
 
 def starts_non_ascii(task: Task) -> Figures | None:
+    """An instruction that begins with a character outside of ASCII."""
     first = task.instruction[:1]
     return None if first.isascii() else {"character": first}
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load, run_stage
+from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, run_stage
 from pacos.errors import RunError
 
 app = typer.Typer()
@@ -26,7 +26,7 @@ def evaluate(
     from pacos.evaluate.models import checkpoint_adapters
     from pacos.report import render as reporting
 
-    experiment = load(config, overrides)
+    experiment = load_experiment(config, overrides)
     more = [ModelEntry(name=name, adapter=path) for name, path in map(_named_path, adapter or [])]
     more += [entry for run_dir in checkpoints or [] for entry in checkpoint_adapters(run_dir)]
     # A run's own config.yaml names them already where the same command was given before.
@@ -70,7 +70,7 @@ def export(config: ConfigFile, out: OutDir, overrides: Overrides = None) -> None
     """Suites as task folders of lm-evaluation-harness, and this run's answers as its sample logs."""
     from pacos.evaluate import export as harness
 
-    for command in harness.export(load(config, overrides), out):
+    for command in harness.export(load_experiment(config, overrides), out):
         typer.echo(command)
 
 

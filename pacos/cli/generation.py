@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load, run_stage
+from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, run_stage
 from pacos.extensions import FILTER_PRESETS
 
 app = typer.Typer()
@@ -22,7 +22,7 @@ def generate(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = 
     """Seed tasks → dataset: the base model writes lists of new tasks, filters keep the novel ones."""
     from pacos.generate import pipeline
 
-    run_stage("generate", pipeline, load(config, overrides), dry_run=dry_run)
+    run_stage("generate", pipeline, load_experiment(config, overrides), dry_run=dry_run)
 
 
 @app.command(rich_help_panel=PANEL)

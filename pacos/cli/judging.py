@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, Overrides, load, print_plan
+from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan
 from pacos.extensions import JUDGE_KINDS, REVIEW_KINDS
 
 app = typer.Typer()
@@ -41,7 +41,7 @@ def judge(
     from pacos.evaluate.review.results import compare_judge
     from pacos.runs import Run
 
-    experiment = load(config, overrides)
+    experiment = load_experiment(config, overrides)
     judged = read_answers(answers or evaluations_of(experiment.run_dir), suite)
     if dry_run:
         print_plan("judge", judging.plan(experiment, kind, judged))

@@ -15,7 +15,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the inputs and pr
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 
 
-class Stage(Protocol):
+class StageModule(Protocol):
     """A module that can say what it would do, and do it in an open run."""
 
     def plan(self, config: "Config", /) -> list[str]:
@@ -25,14 +25,14 @@ class Stage(Protocol):
         """Do it, in the run directory."""
 
 
-def load(config: Path, overrides: list[str] | None) -> "Config":
+def load_experiment(config: Path, overrides: list[str] | None) -> "Config":
     """The experiment of a file, with `key=value` overrides. Raises ConfigError as `load_config`."""
     from pacos.config import load_config
 
     return load_config(config, overrides or [])
 
 
-def run_stage(name: str, stage: Stage, experiment: "Config", *, dry_run: bool = False) -> None:
+def run_stage(name: str, stage: StageModule, experiment: "Config", *, dry_run: bool = False) -> None:
     """Print the stage's plan, or run it in the experiment's directory."""
     from pacos.runs import Run
 

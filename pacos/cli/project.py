@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, Overrides, load, print_plan, run_stage
+from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan, run_stage
 from pacos.errors import ConfigError, RunError
 
 app = typer.Typer()
@@ -29,7 +29,7 @@ def run(
     from pacos.report import render as reporting
     from pacos.train import launch
 
-    experiment = load(config, overrides)
+    experiment = load_experiment(config, overrides)
     # Planning checks every stage's inputs before the first stage starts.
     print_plan("generate", generation.plan(experiment))
     print_plan("train", launch.plan(experiment))

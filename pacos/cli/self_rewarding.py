@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load, print_plan, run_stage
+from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, print_plan, run_stage
 
 app = typer.Typer()
 PANEL = "Self-rewarding"
@@ -53,7 +53,7 @@ def answer(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = Fa
     """Sample several answers of one model to each task of a dataset, for a judge to score."""
     from pacos.self_rewarding import answers
 
-    run_stage("answer", answers, load(config, overrides), dry_run=dry_run)
+    run_stage("answer", answers, load_experiment(config, overrides), dry_run=dry_run)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -68,7 +68,7 @@ def pairs(
     from pacos.runs import Run
     from pacos.self_rewarding import pairs as pairing
 
-    experiment = load(config, overrides)
+    experiment = load_experiment(config, overrides)
     with Run.open(experiment) as directory:
         pairing.main(experiment, directory, judged)
 
@@ -84,7 +84,7 @@ def loop(
     from pacos.report import render as reporting
     from pacos.self_rewarding import loop as looping
 
-    experiment = load(config, [*(overrides or []), *([f"loop.rounds={rounds}"] if rounds else [])])
+    experiment = load_experiment(config, [*(overrides or []), *([f"loop.rounds={rounds}"] if rounds else [])])
     if dry_run:
         print_plan("loop", looping.plan(experiment))
         return

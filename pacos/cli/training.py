@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, Overrides, load, print_plan
+from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan
 
 app = typer.Typer()
 PANEL = "Models"
@@ -16,7 +16,7 @@ def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = Fal
     """Dataset → LoRA adapter. The same as `accelerate launch train.py --config FILE`."""
     from pacos.train import launch
 
-    experiment = load(config, overrides)
+    experiment = load_experiment(config, overrides)
     if dry_run:
         print_plan("train", launch.plan(experiment))
     else:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from pacos.errors import DataError, PacosError
+from pacos.files import disk_error
 from pacos.progress import bar
-from pacos.records import disk_error
 from pacos.superni.tasks import read_task, read_test_split, read_training_split
 
 log = logging.getLogger("pacos")

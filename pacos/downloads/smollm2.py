@@ -24,8 +24,7 @@ from pathlib import Path
 
 from pacos.downloads.dequantise import WEIGHTS, convert
 from pacos.errors import HubOutOfReach, ModelError, PacosError, RunError
-from pacos.files import file_sha256
-from pacos.records import disk_error, write_json, write_text
+from pacos.files import disk_error, file_sha256, write_json, write_text
 
 log = logging.getLogger("pacos")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pacos.report import charts
-from pacos.results.evaluation import Comparison, GroupScores
+from pacos.results.comparison import Comparison, GroupScores
 from pacos.results.figures import Difference
 
 

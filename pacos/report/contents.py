@@ -17,7 +17,7 @@ from pacos.report.evaluation import (
 from pacos.report.judging import ReportedJudgement, judgements_of_run, read_review, reviews_of_run, rounds_of_run
 from pacos.report.training import summarize_training
 from pacos.results import plain, read_result
-from pacos.results.evaluation import Comparison
+from pacos.results.comparison import Comparison
 from pacos.results.manifest import Manifest, read_manifest
 from pacos.results.review import ReviewResults
 from pacos.results.rounds import Rounds

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pacos.report.samples import Sample, side_by_side, truncated
 from pacos.results import extend, read_result
-from pacos.results.evaluation import Comparison, Contamination, Passage, Scores
+from pacos.results.comparison import Comparison
+from pacos.results.evaluation import Contamination, Passage, Scores
 
 OVERLAPS_SHOWN = 20
 TODO = "evaluate again"

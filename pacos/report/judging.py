@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pacos.errors import DataError
 from pacos.extensions import JUDGE_KINDS, load
-from pacos.records import read_object
+from pacos.files import read_object
 from pacos.results import read_result
 from pacos.results.judging import JudgeResults
 from pacos.results.review import ReviewAgreement, ReviewResults

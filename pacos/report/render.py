@@ -15,8 +15,8 @@ from pacos.report.comparison_charts import comparison_charts
 from pacos.report.contents import Report, report_of_comparison, report_of_review, report_of_run
 from pacos.report.dataset import dataset_charts
 from pacos.results import read_result
+from pacos.results.comparison import Comparison
 from pacos.results.dataset import Analysis
-from pacos.results.evaluation import Comparison
 from pacos.results.judging import RubricResults
 
 if TYPE_CHECKING:

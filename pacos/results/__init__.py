@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pacos.errors import DataError
-from pacos.records import read_object, write_json
+from pacos.files import read_object, write_json
 
 Result = TypeVar("Result")
 

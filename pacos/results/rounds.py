@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pacos.results.evaluation import AdjustedDifference
+from pacos.results.comparison import AdjustedDifference
 from pacos.results.judging import PairwiseFigures, Ranking
 
 

@@ -25,7 +25,7 @@ class NoAnswer(Exception):
     """A failure that may pass: no connection, a broken one, a timeout, or a server too busy or in trouble."""
 
 
-def fetch(url: str, key: str, body: Mapping[str, object] | None = None, *, timeout_s: float = 60) -> tuple[int, str]:
+def send(url: str, key: str, body: Mapping[str, object] | None = None, *, timeout_s: float = 60) -> tuple[int, str]:
     """(status, text) of a GET, or of a POST where there is a body; blocks. Raises OSError when nothing answers."""
     request = Request(url, headers={"Authorization": f"Bearer {key}"})
     if body is not None:

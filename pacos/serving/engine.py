@@ -19,7 +19,7 @@ from pacos.config import EngineConfig
 from pacos.errors import EngineError
 from pacos.files import file_sha256
 from pacos.models import read_adapter_config
-from pacos.serving.client import Client, NoAnswer, fetch, message
+from pacos.serving.client import Client, NoAnswer, message, send
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.cpu import sampling_warning
 from pacos.serving.flags import runs_on_cpu
@@ -184,7 +184,7 @@ class Engine:
             return None
         url = f"{self._address.url.removesuffix('/v1')}/metrics"
         with contextlib.suppress(OSError):
-            status, text = await asyncio.to_thread(fetch, url, self._address.key, timeout_s=5)
+            status, text = await asyncio.to_thread(send, url, self._address.key, timeout_s=5)
             found = re.findall(r"^vllm:generation_tokens_total(?:{.*})? (\S+)$", text, re.MULTILINE)
             return int(sum(map(float, found))) if status == 200 and found else None
         return None
@@ -200,7 +200,7 @@ class Engine:
         """Read the served name and context length. Raises EngineError when nothing answers, or refuses our key."""
         url = f"{self._address.url}/models"
         try:
-            status, text = await asyncio.to_thread(fetch, url, self._address.key)
+            status, text = await asyncio.to_thread(send, url, self._address.key)
         except OSError as failure:
             raise EngineError(
                 f"no server answers: {failure}", where=self._address.url, todo="start it, or correct `engine.url`"
@@ -223,7 +223,7 @@ class Engine:
         for served, path in self._adapters.values():
             body = {"lora_name": served, "lora_path": str(path)}
             url = f"{self._address.url}/load_lora_adapter"
-            status, text = await asyncio.to_thread(fetch, url, self._address.key, body, timeout_s=300)
+            status, text = await asyncio.to_thread(send, url, self._address.key, body, timeout_s=300)
             if status == 404:
                 raise EngineError(
                     "the server takes no adapters",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import ModelConfig
 from pacos.errors import ModelError
+from pacos.files import disk_error
 from pacos.models import load_tokenizer, loading_options, model_error, read_provenance
-from pacos.records import disk_error
 from pacos.templates import encode_prompts, template
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from pacos.files import JsonlWriter, write_jsonl
 from pacos.progress import bar
-from pacos.records import JsonlWriter, read_records, write_jsonl
+from pacos.records import read_records
 from pacos.runs import Stage
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.engine import Engine

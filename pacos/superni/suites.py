@@ -11,7 +11,7 @@ from typing import Any
 
 from pacos.errors import DataError
 from pacos.extensions import SUITES, load
-from pacos.records import read_jsonl
+from pacos.files import read_jsonl
 from pacos.superni.tasks import Instance, Suite, read_test_split
 
 TRACK = "user-oriented"

@@ -7,7 +7,7 @@ from pacos.errors import DataError
 from pacos.evaluate.baselines import published_scores
 from pacos.evaluate.compare import compare, comparison_table
 from pacos.results import plain, read_result
-from pacos.results.evaluation import Comparison, PublishedScore
+from pacos.results.comparison import Comparison, PublishedScore
 from tests.support.evaluation_folder import write_evaluation
 
 RIGHT, WRONG = ("red", "red"), ("blue", "red")

@@ -6,7 +6,7 @@ import pytest
 from pacos.config import Config, DataSource, ModelConfig, SuiteConfig
 from pacos.evaluate.contamination import check_dataset, find_overlaps
 from pacos.evaluate.pipeline import warn_of_overlap
-from pacos.records import write_jsonl
+from pacos.files import write_jsonl
 from pacos.results import plain
 from pacos.results.evaluation import Passage
 from pacos.runs import Run

@@ -11,8 +11,8 @@ from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, Suit
 from pacos.errors import ConfigError
 from pacos.evaluate.export import export
 from pacos.evaluate.metrics import best_exact_match, best_rouge_l
+from pacos.files import read_jsonl
 from pacos.models import load_tokenizer
-from pacos.records import read_jsonl
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.tasks import read_test_split
 from pacos.templates import encode_prompts

@@ -9,7 +9,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from pacos.errors import DataError
 from pacos.evaluate.score import score_file
-from pacos.records import write_jsonl
+from pacos.files import write_jsonl
 
 ANSWERED = [("a", ["red ball", "ball"], "a red ball"), ("b", ["yes"], "Yes."), ("c", ["the long title"], "a title")]
 

@@ -18,8 +18,9 @@ from pacos.evaluate.judge.answers import read_answers
 from pacos.evaluate.judge.grades import grade_file_agreement
 from pacos.evaluate.judge.rubric import RubricJudge
 from pacos.extensions import JUDGE_KINDS
+from pacos.files import write_jsonl
 from pacos.models import load_tokenizer
-from pacos.records import Judgement, read_records, write_jsonl
+from pacos.records import Judgement, read_records
 from pacos.report.judging import judgements_of_run
 from pacos.results.judging import RubricResults
 from pacos.runs import Run

@@ -11,7 +11,8 @@ from pacos.evaluate.judge.additive import ADDITIVE
 from pacos.evaluate.judge.answers import read_answers
 from pacos.evaluate.judge.judging_seeds import agrees, write_judging
 from pacos.evaluate.judge.prompts import unchanged
-from pacos.records import Judgement, read_tasks, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import Judgement, read_tasks
 from pacos.results import plain
 from pacos.results.judging import JudgementSetCounts, JudgingStats
 from pacos.templates import alpaca_prompt

@@ -11,7 +11,8 @@ from pacos.config import Config, EngineConfig
 from pacos.evaluate.judge.additive import mean_scores
 from pacos.evaluate.judge.answers import JudgedAnswer
 from pacos.evaluate.judge.ranking import RANKING_FIGURES, rank_figures, ranking_lines
-from pacos.records import Judgement, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import Judgement
 from pacos.report.render import render
 from tests.evaluate.test_judge import judgements, judging, run_judge, scripted
 from tests.support.scripted_server import ScriptedServer

@@ -20,7 +20,8 @@ from pacos.evaluate.review.results import compare_judge, conclude
 from pacos.evaluate.review.server import create_app
 from pacos.evaluate.review.sheet import read_sheet
 from pacos.evaluate.review.votes import VoteRefused, Votes, read_ballots, review_lock
-from pacos.records import Judgement, write_json, write_jsonl
+from pacos.files import write_json, write_jsonl
+from pacos.records import Judgement
 from pacos.report.render import render, render_review
 from pacos.results import write_result
 from pacos.results.figures import Rate

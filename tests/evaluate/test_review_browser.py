@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.records import write_jsonl
+from pacos.files import write_jsonl
 from tests.pacos.test_report_browser import find_chromium
 from tests.support.devtools import Browser, Page
 from tests.support.hostile_run import HOSTILE

@@ -17,7 +17,8 @@ from pacos.evaluate.compare import compare
 from pacos.evaluate.metrics import Metric, best_exact_match, best_rouge_l, normalise, postprocess
 from pacos.evaluate.score import read_scored, score_file
 from pacos.extensions import METRICS
-from pacos.records import Prediction, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import Prediction
 from pacos.results import read_result
 from pacos.results.evaluation import CategoryScores, MeanScores, Scores, TaskScores
 from pacos.superni.tasks import read_test_split

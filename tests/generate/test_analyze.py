@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pacos.files import write_json, write_jsonl
 from pacos.generate.analyze import analyze, distinct, top_pairs
 from pacos.generate.filtering.defects import link_in_input, repeated_long_outputs, stray_escape
 from pacos.generate.verbs import verb_noun
-from pacos.records import Task, write_json, write_jsonl
+from pacos.records import Task
 from pacos.report.render import render_analysis
 from pacos.results import plain
 from pacos.results.dataset import NoveltyStretch

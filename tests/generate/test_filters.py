@@ -9,13 +9,14 @@ import pytest
 from pacos.config import FiltersConfig, LimitsConfig
 from pacos.errors import DataError, RunError
 from pacos.extensions import FILTER_PRESETS, PRESETS, load
+from pacos.files import write_json
 from pacos.generate.curate import filter_file
 from pacos.generate.filtering import filters
 from pacos.generate.filtering.defects import DEFECTS
 from pacos.generate.filtering.filters import task_rules
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import Rule, first_broken_rule
-from pacos.records import Rejection, Task, read_records, read_tasks, write_json
+from pacos.records import Rejection, Task, read_records, read_tasks
 from pacos.results import read_result
 from pacos.results.dataset import DatasetStats
 

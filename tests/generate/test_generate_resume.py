@@ -9,10 +9,11 @@ import pytest
 
 from pacos.config import Config
 from pacos.errors import EngineError, RunError
+from pacos.files import JsonlWriter
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.request import RequestMaker
 from pacos.generate.seeds import load_seeds
-from pacos.records import DatasetRow, JsonlWriter, Response, read_records
+from pacos.records import DatasetRow, Response, read_records
 from pacos.results.manifest import read_manifest
 from tests.support.generated_run import derived, experiment, generate, jitter
 from tests.support.killed_run import ROOT, generate_command, run_until_arrival

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacos.errors import DataError, RunError
-from pacos.records import JsonlWriter, Response, read_jsonl, read_records, read_tasks, write_jsonl, write_text
+from pacos.files import JsonlWriter, read_jsonl, write_jsonl, write_text
+from pacos.records import Response, read_records, read_tasks
 
 ANSWERS = st.builds(Response, request=st.integers(0), text=st.text(), finish_reason=st.sampled_from(["stop", "length"]))
 

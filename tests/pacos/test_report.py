@@ -8,7 +8,8 @@ import pytest
 from pacos.config import Config, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.errors import DataError, RunError
 from pacos.evaluate.compare import compare
-from pacos.records import DatasetRow, write_json, write_jsonl
+from pacos.files import write_json, write_jsonl
+from pacos.records import DatasetRow
 from pacos.report.render import render, render_comparison
 from pacos.runs import Run
 from tests.support.evaluation_folder import write_evaluation

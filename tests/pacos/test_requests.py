@@ -7,7 +7,8 @@ import pytest
 
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.errors import EngineError
-from pacos.records import AnswerRow, read_records, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import AnswerRow, read_records
 from pacos.runs import Stage
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine

@@ -4,7 +4,7 @@ import pytest
 
 from pacos.errors import DataError
 from pacos.extensions import SUITES
-from pacos.records import write_jsonl
+from pacos.files import write_jsonl
 from pacos.superni import suites
 from pacos.superni.suites import read_suite
 from pacos.superni.tasks import Suite

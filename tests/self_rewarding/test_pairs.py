@@ -7,7 +7,8 @@ import pytest
 
 from pacos.config import with_values
 from pacos.errors import DataError, RunError
-from pacos.records import AnswerRow, Judgement, PairRow, read_records, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import AnswerRow, Judgement, PairRow, read_records
 from pacos.results.rounds import AnswerLengths, ScoreMargin
 from pacos.runs import Run
 from pacos.self_rewarding import answers as answering

@@ -7,7 +7,8 @@ import pytest
 
 from pacos.errors import DataError, HubOutOfReach
 from pacos.evaluate.judge.answers import read_answers
-from pacos.records import read_jsonl, read_tasks, write_jsonl
+from pacos.files import read_jsonl, write_jsonl
+from pacos.records import read_tasks
 from pacos.self_rewarding.ranked import RankedSplit, read_ranked, split_ranked
 
 

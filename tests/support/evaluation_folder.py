@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pacos.evaluate import evaluation as record
 from pacos.evaluate.score import score_file
-from pacos.records import Prediction, write_jsonl
+from pacos.files import write_jsonl
+from pacos.records import Prediction
 from pacos.results.evaluation import Evaluation, EvaluationSettings
 
 Answers = Mapping[str, Sequence[tuple[str, str]]]

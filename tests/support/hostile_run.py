@@ -8,7 +8,8 @@ from pacos.config import Config, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.evaluate.agreement import compare_blind, wilson
 from pacos.evaluate.compare import compare
 from pacos.evaluate.judge.grades import grade_figures
-from pacos.records import DatasetRow, write_json, write_jsonl
+from pacos.files import write_json, write_jsonl
+from pacos.records import DatasetRow
 from pacos.results import extend, write_result
 from pacos.results.judging import JudgeSettings, PairwiseFigures, PairwiseResults, RubricFigures, RubricResults
 from pacos.runs import Run

@@ -16,8 +16,8 @@ from pacos.evaluate.judge.additive import ADDITIVE
 from pacos.evaluate.judge.answers import JudgedAnswer
 from pacos.evaluate.judge.pairwise import PAIRWISE
 from pacos.evaluate.judge.prompts import unchanged
+from pacos.files import write_jsonl
 from pacos.models import load_tokenizer
-from pacos.records import write_jsonl
 from tests.support.killed_run import PACOS, ROOT
 from tests.support.scripted_server import Prompt, list_answer
 from tests.support.superni_folder import write_superni

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config, TrainConfig
 from pacos.errors import ConfigError, ModelError
+from pacos.files import file_sha256
 from pacos.models import ModelRef, adapter_rank, read_adapter_config, read_provenance, resolve_model
-from pacos.runs import file_sha256
 from pacos.templates import template
 
 if TYPE_CHECKING:
