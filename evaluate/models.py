@@ -91,7 +91,7 @@ def _check_url(config: Config, models: set[str]) -> None:
     """A server given by URL serves one base, and that must be the one to evaluate."""
     if not config.engine.url:
         return
-    served = config.teacher
+    served = config.engine.model or config.student
     if others := sorted(models - {served}):
         raise ConfigError(
             f"the server at `engine.url` serves {served}; it cannot answer as {others[0]}",

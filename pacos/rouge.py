@@ -19,7 +19,7 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +83,8 @@ def _stem(token: str) -> str:
 
 
 @functools.cache
-def _porter():  # type: ignore[no-untyped-def]
-    from nltk.stem import porter  # type: ignore[import-untyped]  # rouge_score's own; slow to import
+def _porter() -> Any:
+    from nltk.stem import porter  # rouge_score's own; slow to import
 
     return porter.PorterStemmer()
 

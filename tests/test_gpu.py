@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -31,7 +33,7 @@ ROWS = random_examples(40, longest=120)
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory) -> Path:
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 200)
 
 
@@ -41,20 +43,24 @@ def expected() -> tuple[float, list[torch.Tensor]]:
     return one_at_a_time(tiny_model(), ROWS)
 
 
-def packed_on_gpu(model) -> tuple[float, list[torch.Tensor]]:
+def packed_on_gpu(model: Any) -> tuple[float, list[torch.Tensor]]:
     layout = pack([item_of((example,)) for example in ROWS], Bin(1024, static=True))
     total = 0.0
     for part in layout.micro_batches[0]:
         batch = collate([[ROWS[index] for index in row] for row in part], layout.width, 0)
         loss = token_losses(model, batch.to(torch.device("cuda"))).sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    return total, [parameter.grad.double().cpu() for parameter in trainable_parameters(model).values()]
+    return total, [
+        cast(torch.Tensor, parameter.grad).double().cpu() for parameter in trainable_parameters(model).values()
+    ]
 
 
 @pytest.mark.parametrize("attention", [SEGMENTS, FLEX])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_packs_on_a_gpu_give_the_losses_and_gradients_of_single_examples_on_a_cpu(expected, attention, compiled):
+def test_packs_on_a_gpu_give_the_losses_and_gradients_of_single_examples_on_a_cpu(
+    expected: tuple[float, list[torch.Tensor]], attention: str, compiled: bool
+) -> None:
     model = tiny_model().to("cuda", torch.float32)
     model.get_base_model().set_attn_implementation(attention)
     if compiled:
@@ -65,14 +71,16 @@ def test_packs_on_a_gpu_give_the_losses_and_gradients_of_single_examples_on_a_cp
     assert check_isolation(model, ROWS, pad_id=0) < 1e-5
 
 
-def test_flash_attention_equals_segment_attention_with_all_gradients():
+def test_flash_attention_equals_segment_attention_with_all_gradients() -> None:
     batch = collate([ROWS], 2432, 0)
     draw = torch.Generator().manual_seed(0)
     given = [torch.randn(1, heads, 2432, 32, generator=draw) for heads in (4, 2, 2)]
     upstream = torch.randn(1, 2432, 4, 32, generator=draw)
     outcomes = []
     for device, dtype, implementation in (("cpu", torch.float64, SEGMENTS), ("cuda", torch.bfloat16, VARLEN)):
-        attend = {SEGMENTS: segment_attention, VARLEN: varlen_attention}[implementation]
+        attend: Callable[..., tuple[torch.Tensor, None]] = {SEGMENTS: segment_attention, VARLEN: varlen_attention}[
+            implementation
+        ]
         inputs = [tensor.to(device, dtype).requires_grad_() for tensor in given]
         arguments = attention_arguments(batch.to(torch.device(device)), implementation)
         mask = arguments.pop("attention_mask")
@@ -95,7 +103,9 @@ def test_flash_attention_equals_segment_attention_with_all_gradients():
     ],
     ids=["segments", "varlen", "flex", "flex-recomputed", "full", "qlora"],
 )
-def test_a_run_on_a_gpu_trains_and_exports(tmp_path, tiny_base, tasks, dtype, settings):
+def test_a_run_on_a_gpu_trains_and_exports(
+    tmp_path: Path, tiny_base: Path, tasks: Path, dtype: str, settings: dict[str, Any]
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, batch_size=32, epochs=3, **settings)
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
     metrics = train_here(config)
@@ -104,7 +114,9 @@ def test_a_run_on_a_gpu_trains_and_exports(tmp_path, tiny_base, tasks, dtype, se
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
-def test_a_model_sharded_over_one_gpu_computes_what_the_full_model_does(tmp_path, tiny_base, tasks, method):
+def test_a_model_sharded_over_one_gpu_computes_what_the_full_model_does(
+    tmp_path: Path, tiny_base: Path, tasks: Path, method: str
+) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(training_config(tmp_path, tiny_base, tasks, method=method).model_dump(mode="json")))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "1", "--master_port", "0"]

@@ -11,10 +11,7 @@ from pacos.results.figures import BlindComparison
 def test_wilson_is_scipys(successes: int, n: int) -> None:
     found = wilson(successes, n)
     expected = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    assert (found.low, found.high) == (
-        pytest.approx(100 * expected.low, abs=1e-4),
-        pytest.approx(100 * expected.high, abs=1e-4),
-    )
+    assert (found.low, found.high) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-4)
 
 
 def test_alpacas_90_to_89_is_no_difference() -> None:

@@ -86,7 +86,7 @@ def test_an_evaluation_warns_of_training_data_that_holds_its_suite(
         trained = config.model_copy(update={"train": train})
         with Run.open(config) as run:
             [path] = warn_of_overlap(trained, run, suite, read_suite(Path(suite.path)))
-        return json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
 
     assert warn(clean)["overlapping"] == 0 and not caplog.records
     # The definition that both tasks share, of six words.

@@ -41,7 +41,7 @@ def adapters(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    tasks = {
+    tasks: dict[str, dict[str, Any]] = {
         "task1_a": {"Instances": instances("a", 6)},
         "task2_b": {"Instances": instances("b", 5), "Categories": ["Title Generation"]},
         "task3_c": {"Instances": instances("c", 4)},

@@ -16,7 +16,9 @@ ANSWERED = [("a", ["red ball", "ball"], "a red ball"), ("b", ["yes"], "Yes."), (
 
 def published_rouge(pairs: list[tuple[str, list[str]]]) -> float:
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    best = [max(scorer.score(reference, text)["rougeL"].fmeasure for reference in refs) for text, refs in pairs]
+    best: list[float] = [
+        max(scorer.score(reference, text)["rougeL"].fmeasure for reference in refs) for text, refs in pairs
+    ]
     return round(100 * sum(best) / len(best), 4)
 
 

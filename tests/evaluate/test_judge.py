@@ -215,7 +215,7 @@ def test_evaluations_are_judged_with_the_questions_of_their_suite(tmp_path: Path
         ([{"instruction": "x", "output": "y"}] * 2, "answers '[0-9a-f]{16}' twice"),
     ],
 )
-def test_a_broken_file_of_answers_says_why(tmp_path: Path, rows: list[dict], said: str) -> None:
+def test_a_broken_file_of_answers_says_why(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:
     write_jsonl(tmp_path / "a.jsonl", rows)
     with pytest.raises(DataError, match=said):
         read_answers([tmp_path / "a.jsonl"])
@@ -230,7 +230,7 @@ def test_alpacaevals_outputs_and_published_responses_are_answers(tmp_path: Path)
 
 
 def test_alpacaeval_annotations_give_its_win_rate_and_standard_error(tmp_path: Path) -> None:
-    import pandas
+    import pandas  # type: ignore[import-untyped]  # it comes without types
 
     preferences = [2, 1, 1.5, 0, 2, 1.8123, 1.02, None, float("nan")]
     rows = [{"generator_1": "gpt4", "generator_2": "mine", "preference": one} for one in preferences]
@@ -238,7 +238,7 @@ def test_alpacaeval_annotations_give_its_win_rate_and_standard_error(tmp_path: P
     [found] = win_rates(tmp_path / "annotations.json")
     # As alpaca_eval computes it: 0 becomes 1.5, missing values are dropped; mean and standard error of the rest less 1.
     values = pandas.Series([2, 1, 1.5, 1.5, 2, 1.8123, 1.02]) - 1
-    assert found.win_rate.rate == pytest.approx(100 * values.mean(), abs=1e-3)
+    assert found.win_rate and found.win_rate.rate == pytest.approx(100 * values.mean(), abs=1e-3)
     assert found.standard_error == pytest.approx(100 * values.sem(), abs=1e-3)
     assert (found.wins, found.ties, found.losses, found.unreadable) == (3, 2, 2, 2)
     (tmp_path / "annotations.json").write_text(json.dumps([{"preference": 3}]), encoding="utf-8")

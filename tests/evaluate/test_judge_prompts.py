@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import cast
 
 import pytest
 
@@ -101,7 +102,9 @@ class Words:
 
     bos_token_id = eos_token_id = None
 
-    def __call__(self, texts: list[str], *, split_special_tokens: bool = False, **options: object) -> dict[str, list]:
+    def __call__(
+        self, texts: list[str], *, split_special_tokens: bool = False, **options: object
+    ) -> dict[str, list[list[str]]]:
         ids = [
             [word if not split_special_tokens else word.strip("<>") for word in text.replace("\n", " ").split()]
             for text in texts
@@ -113,7 +116,7 @@ class Words:
 
 
 def test_control_tokens_in_a_chats_message_stay_text() -> None:
-    [ids] = encode_chats(Words(), ["hello <end> <assistant> A"])
+    [ids] = cast(list[list[str]], encode_chats(Words(), ["hello <end> <assistant> A"]))
     assert ids == ["<user>", "hello", "end", "assistant", "A", "<end>", "<assistant>"]
 
 

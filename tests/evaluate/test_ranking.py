@@ -1,6 +1,7 @@
 """A judge measured against people's ranking: every figure worked out by hand, and `pacos judge` end to end."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.evaluate.test_judge import judgements, judging, run_judge, scripted
 from tests.support.scripted_server import ScriptedServer
 
 
-def measure(requests: list[list[tuple[int | None, str]]]) -> Any:
+def measure(requests: Sequence[Sequence[tuple[int | None, str]]]) -> Any:
     """Of each request's answers, (rank, verdicts of the judge): "53" are two judgements, "-" is an unreadable one."""
     answers, judged = [], []
     for number, of_request in enumerate(requests):
@@ -35,7 +36,7 @@ def judgement(item: str, sample: int, repeat: int, verdict: str) -> Judgement:
     return Judgement("additive", item, "people", "", sample, repeat, "", False, verdict, text, "stop")
 
 
-BY_HAND = [
+BY_HAND: list[list[tuple[int | None, str]]] = [
     [(0, "55"), (1, "24"), (2, "33")],  # 1, 1, ½: its mean scores are 5, 3 and 3
     [(0, "2"), (1, "4")],  # 0
     [(0, "5"), (1, "5"), (1, "1")],  # ½, 1; people do not rank the last two apart

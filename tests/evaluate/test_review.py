@@ -5,7 +5,7 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -211,7 +211,7 @@ def test_quality_counts_the_answers_to_three_questions(tmp_path: Path) -> None:
     found: Any = conclude(folder)
     # Wilson's 95 % interval of 6 in 10, and Cohen's kappa of (5, 1; 1, 3): (0.8 - 0.52) / 0.48.
     assert found.raters["ann"].rates["all"] == Rate(60.0, 31.2674, 83.182)
-    assert found.raters["ann"].rates["task"] == Rate(100.0, pytest.approx(72.2467, abs=1e-3), 100.0)
+    assert found.raters["ann"].rates["task"] == Rate(100.0, cast(float, pytest.approx(72.2467, abs=1e-3)), 100.0)
     assert found.raters["cat"].answered == 0 and found.raters["cat"].rates["all"] is None
     both = next(row for row in found.agreement if (row.one, row.other) == ("ann", "bob"))
     assert both.questions["output"].kappa == pytest.approx(0.28 / 0.48)

@@ -1,5 +1,7 @@
 """The list parser on formatting errors of base models; the upstream parser's yields on them are in research §2."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +61,7 @@ def test_the_answer_continues_the_prompt() -> None:
         ("the stop string's separator", lambda text: text + "###"),
     ],
 )
-def test_formatting_errors_lose_nothing(error: str, change) -> None:  # type: ignore[no-untyped-def]
+def test_formatting_errors_lose_nothing(error: str, change: Callable[[str], str]) -> None:
     expected = [(task.instruction, task.input, task.output.split()) for task in TASKS]
     tasks = [item for item in parsed(change(answer(TASKS))) if isinstance(item, Task)]
     assert [(task.instruction, task.input, task.output.split()) for task in tasks] == expected

@@ -27,7 +27,7 @@ DATA = ("dataset.jsonl", "rejected.jsonl")  # what a journal alone gives
 
 
 def experiment(tmp_path: Path, base: Path, url: str, *, seeds: Path | None = None, **settings: Any) -> Config:
-    defaults = {"preset": "self-instruct", "target": 60, "window": 8}
+    defaults: dict[str, Any] = {"preset": "self-instruct", "target": 60, "window": 8}
     return generated_run.experiment(tmp_path, base, url, seeds, **defaults | settings)
 
 

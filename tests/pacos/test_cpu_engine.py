@@ -1,7 +1,9 @@
 """What a CPU engine is started with. That it answers with these flags, every test with a real vLLM shows."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from transformers import LlamaConfig
 
@@ -9,6 +11,7 @@ from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.serving import cpu as cpu_engine
 from pacos.serving.cpu import (
     COMPILE_FROM_TOKENS,
+    Flag,
     Workload,
     bytes_per_token,
     cache_bytes,
@@ -36,10 +39,10 @@ def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def free_memory(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
-    monkeypatch.setattr(cpu_engine.psutil, "virtual_memory", lambda: SimpleNamespace(available=int(gib * GIB)))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(gib * GIB)))
 
 
-def flags(tokens: int = 0):
+def flags(tokens: int = 0) -> dict[str, Flag]:
     return cpu_flags(SMOLLM2, dtype="float32", context=3072, in_flight=32, workload=Workload(tokens))
 
 
@@ -49,7 +52,9 @@ def test_a_token_of_smollm2_has_45_kib_of_keys_and_values_in_float32() -> None:
     assert bytes_per_token(SMOLLM2, "bfloat16") == 23_040
 
 
-def test_the_cache_has_room_for_32_requests_or_takes_two_fifths_of_the_free_memory(monkeypatch) -> None:
+def test_the_cache_has_room_for_32_requests_or_takes_two_fifths_of_the_free_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lists = Workload(answer_tokens=500)  # with prompts of 768 tokens
     assert cache_bytes(SMOLLM2, "float32", 3072, lists) == 32 * 1268 * 46_080
     assert cache_bytes(SMOLLM2, "float32", 3072, Workload()) == 32 * 3072 * 46_080, "answers as long as the context"
@@ -59,7 +64,7 @@ def test_the_cache_has_room_for_32_requests_or_takes_two_fifths_of_the_free_memo
     assert cache_bytes(SMOLLM2, "float32", 3072, lists) == 3072 * 46_080, "one context, or vLLM does not start"
 
 
-def test_fewer_requests_are_in_flight_where_the_cache_is_small(monkeypatch) -> None:
+def test_fewer_requests_are_in_flight_where_the_cache_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     lists = Workload(answer_tokens=500)
     assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 32
     free_memory(monkeypatch, 2.5)  # 1 GiB holds 23,301 tokens
@@ -68,7 +73,7 @@ def test_fewer_requests_are_in_flight_where_the_cache_is_small(monkeypatch) -> N
     assert cpu_in_flight(SMOLLM2, "float32", 3072, lists) == 2
 
 
-def test_auto_is_float32_without_amx_and_what_was_asked_for_stays(monkeypatch) -> None:
+def test_auto_is_float32_without_amx_and_what_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [cpu_dtype(asked) for asked in ("auto", "bfloat16", "float16")] == ["float32", "bfloat16", "float16"]
     monkeypatch.setattr(cpu_engine, "has_amx", lambda: True)
     assert cpu_dtype("auto") == "auto"
@@ -79,14 +84,14 @@ def test_the_engine_compiles_only_where_much_is_generated() -> None:
     assert [flags(tokens)["enforce-eager"] for tokens in amounts] == [True, True, False, False]
 
 
-def test_few_cores_are_all_used_and_many_are_bound_by_vllm(monkeypatch) -> None:
+def test_few_cores_are_all_used_and_many_are_bound_by_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(flags()["distributed-executor-backend"]).endswith("UniProcExecutor")
     assert cpu_environment() == {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}
     monkeypatch.setattr(cpu_engine, "physical_cores", lambda: 64)
     assert "distributed-executor-backend" not in flags() and cpu_environment() == {}
 
 
-def test_what_the_user_has_set_stays(monkeypatch) -> None:
+def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in zip(VLLM_VARIABLES, ("2", "0-1", "1"), strict=True):
         monkeypatch.setenv(name, value)
     assert cpu_environment() == {}
@@ -101,7 +106,7 @@ def test_cutting_a_large_vocabulary_is_warned_of() -> None:
     assert "top_k 50" in str(sampling_warning(49_152, top_p=1.0, top_k=50))
 
 
-def test_a_number_in_the_configuration_decides_alone(tiny_base) -> None:
+def test_a_number_in_the_configuration_decides_alone(tiny_base: Path) -> None:
     def requests(engine: EngineConfig) -> int:
         return in_flight(
             Config(name="x", model=ModelConfig(base=str(tiny_base)), engine=engine), str(tiny_base), Workload()

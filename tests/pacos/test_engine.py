@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
@@ -15,27 +17,32 @@ import pytest
 from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.errors import EngineError, ModelError
 from pacos.serving.client import proxy_of
-from pacos.serving.completion import Sampling
+from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
 from pacos.serving.engine import Engine, ServerAddress
-from pacos.serving.flags import parallel_flags, server_flags, to_arguments
+from pacos.serving.flags import Flags, parallel_flags, server_flags, to_arguments
 from tests.support.scripted_server import Prompt, ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
+Result = TypeVar("Result")
 
 
 def experiment(base: Path, engine: EngineConfig) -> Config:
     return Config(name="engine", model=ModelConfig(base=str(base), dtype="float32"), engine=engine)
 
 
-def with_engine(config: Config, run_dir: Path, work, **options):
-    async def go():
-        async with open_engine(config, run_dir, **options) as engine:
+def with_engine(config: Config, run_dir: Path, work: Callable[[Engine], Awaitable[Result]]) -> Result:
+    async def go() -> Result:
+        async with open_engine(config, run_dir) as engine:
             return await work(engine)
 
     return asyncio.run(go())
+
+
+async def nothing(engine: Engine) -> None:
+    """For engines that do not open."""
 
 
 def test_greedy_completions_repeat_at_any_concurrency(
@@ -55,7 +62,7 @@ def test_greedy_completions_repeat_at_any_concurrency(
 def test_a_completion_counts_tokens_and_names_why_it_ended(
     tiny_base: Path, live_engine_config: EngineConfig, tmp_path: Path
 ) -> None:
-    async def work(engine: Engine):
+    async def work(engine: Engine) -> tuple[Completion, int]:
         return await engine.complete([1, 30, 31], Sampling(max_tokens=7)), engine.max_model_len
 
     answer, context = with_engine(experiment(tiny_base, live_engine_config), tmp_path, work)
@@ -98,13 +105,13 @@ def test_a_wrong_key_names_the_variable_that_holds_it(
     monkeypatch.setenv("WRONG_KEY", "guess")
     engine = live_engine_config.model_copy(update={"api_key_env": "WRONG_KEY"})
     with pytest.raises(EngineError, match="WRONG_KEY"):
-        with_engine(experiment(tiny_base, engine), tmp_path, None)
+        with_engine(experiment(tiny_base, engine), tmp_path, nothing)
 
 
 def test_a_url_where_nobody_answers_is_told_at_once(tiny_base: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(EngineError, match="no server answers"):
-        with_engine(experiment(tiny_base, EngineConfig(url="http://127.0.0.1:9/v1")), tmp_path, None)
+        with_engine(experiment(tiny_base, EngineConfig(url="http://127.0.0.1:9/v1")), tmp_path, nothing)
     assert time.monotonic() - began < 20
 
 
@@ -113,19 +120,19 @@ def test_a_port_in_use_is_told_before_anything_starts(
 ) -> None:
     port = int(str(live_engine_config.url).rsplit(":", 1)[1].split("/")[0])
     with pytest.raises(EngineError, match=f"port {port} is in use"):
-        with_engine(experiment(tiny_base, EngineConfig(args={"port": port})), tmp_path, None)
+        with_engine(experiment(tiny_base, EngineConfig(args={"port": port})), tmp_path, nothing)
     assert not (tmp_path / "engine.log").exists()
 
 
 def test_a_model_folder_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model folder"):
-        with_engine(experiment(tmp_path / "nowhere", EngineConfig()), tmp_path, None)
+        with_engine(experiment(tmp_path / "nowhere", EngineConfig()), tmp_path, nothing)
 
 
 def test_a_server_that_ends_while_starting_shows_its_last_lines(tiny_base: Path, tmp_path: Path) -> None:
     engine = EngineConfig(args={"no_such_flag": 1})
     with pytest.raises(EngineError, match=r"ended while starting[\s\S]*no-such-flag"):
-        with_engine(experiment(tiny_base, engine), tmp_path, None)
+        with_engine(experiment(tiny_base, engine), tmp_path, nothing)
 
 
 def test_every_choice_of_the_server_is_ours(tiny_base: Path) -> None:
@@ -150,7 +157,9 @@ def test_every_choice_of_the_server_is_ours(tiny_base: Path) -> None:
         (1, [80 * GIB] * 8, 16 * GIB, {}),
     ],
 )
-def test_gpus_hold_replicas_where_the_model_fits_one(wanted, memories, weights, flags) -> None:
+def test_gpus_hold_replicas_where_the_model_fits_one(
+    wanted: int | str, memories: list[int], weights: int | None, flags: Flags
+) -> None:
     assert parallel_flags(wanted, memories, weights) == flags
 
 
@@ -158,7 +167,8 @@ WORKER = """
 import asyncio, sys, time
 from pathlib import Path
 from pacos.config import Config, EngineConfig, ModelConfig
-from pacos.engine import Sampling, open_engine
+from pacos.serving.completion import Sampling
+from pacos.serving.connect import open_engine
 
 async def main(base, run_dir):
     config = Config(name="orphan", model=ModelConfig(base=base, dtype="float32"),
@@ -243,12 +253,14 @@ def test_a_hundred_failures_of_one_moment_take_one_look_at_the_server(tiny_base:
     assert server.looks <= 2 * 20, "one look is twenty glances in two seconds"
 
 
-def test_an_answer_that_is_no_completion_is_told(tiny_base: Path, tmp_path: Path) -> None:
+def test_an_answer_that_is_no_completion_is_told(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work(engine: Engine) -> None:
         await engine.complete([1, 30], Sampling(max_tokens=4))
 
     with ScriptedServer() as server:
-        server.complete = lambda body: (200, {"object": "error"})  # type: ignore[method-assign]
+        monkeypatch.setattr(server, "complete", lambda body: (200, {"object": "error"}))
         with pytest.raises(EngineError, match=r"not an OpenAI completion: .*error"):
             with_engine(experiment(tiny_base, EngineConfig(url=server.url)), tmp_path, work)
 

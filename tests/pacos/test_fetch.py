@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pacos.downloads import official as fetching
-from pacos.downloads.official import NATURAL_INSTRUCTIONS, PINNED, Totals, fetch, git_blob
+from pacos.downloads.official import NATURAL_INSTRUCTIONS, PINNED, Name, Totals, fetch, git_blob
 from pacos.errors import DataError
 from tests.support.superni_folder import task
 
@@ -66,7 +66,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 
 @pytest.mark.parametrize("name", ["seeds", "user-oriented"])
-def test_the_real_files_are_known_by_their_blob_ids(home: Home, shared_data: Path, tmp_path: Path, name: str) -> None:
+def test_the_real_files_are_known_by_their_blob_ids(home: Home, shared_data: Path, tmp_path: Path, name: Name) -> None:
     pinned = PINNED[name]
     content = (shared_data / "self_instruct" / pinned.name).read_bytes()
     home.files[pinned.address] = content

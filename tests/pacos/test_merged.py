@@ -30,7 +30,8 @@ def update(adapter: Path) -> torch.Tensor:
     """alpha / r · B · A of one layer; alpha is twice r in these adapters."""
     halves = load_file(adapter / "adapter_model.safetensors")
     up, down = (halves[f"base_model.model.{WEIGHT}.lora_{half}.weight"] for half in "BA")
-    return 2 * up @ down
+    product: torch.Tensor = 2 * up @ down
+    return product
 
 
 def merged_weight(base: Path, adapter: Path, folder: Path, dtype: str) -> tuple[torch.Tensor, str]:
@@ -38,7 +39,9 @@ def merged_weight(base: Path, adapter: Path, folder: Path, dtype: str) -> tuple[
         return load_file(copy.folder / "model.safetensors")[f"{WEIGHT}.weight"], copy.dtype
 
 
-def test_a_copy_is_the_base_plus_the_update_and_is_deleted_at_the_end(tiny_base, adapter, tmp_path) -> None:
+def test_a_copy_is_the_base_plus_the_update_and_is_deleted_at_the_end(
+    tiny_base: Path, adapter: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "merged"
     folder.mkdir()
     (folder / "left_by_a_killed_run").write_text("x")
@@ -48,7 +51,7 @@ def test_a_copy_is_the_base_plus_the_update_and_is_deleted_at_the_end(tiny_base,
     assert not folder.exists()
 
 
-def test_a_copy_is_deleted_when_its_server_fails(tiny_base, adapter, tmp_path) -> None:
+def test_a_copy_is_deleted_when_its_server_fails(tiny_base: Path, adapter: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError),
         merged_copy(adapter, str(tiny_base), ModelConfig(base=str(tiny_base)), tmp_path / "merged", dtype="float32"),
@@ -57,7 +60,7 @@ def test_a_copy_is_deleted_when_its_server_fails(tiny_base, adapter, tmp_path) -
     assert not (tmp_path / "merged").exists()
 
 
-def test_bfloat16_is_kept_where_it_loses_little_of_the_adapter(tiny_base, tmp_path) -> None:
+def test_bfloat16_is_kept_where_it_loses_little_of_the_adapter(tiny_base: Path, tmp_path: Path) -> None:
     """A large update survives the rounding of weights of its own size; one of 1e-4 of them does not."""
     large = write_adapter(tiny_base, tmp_path / "large", scale=0.3, seed=6)
     small = write_adapter(tiny_base, tmp_path / "small", scale=1e-4, seed=6)
@@ -69,7 +72,9 @@ def test_bfloat16_is_kept_where_it_loses_little_of_the_adapter(tiny_base, tmp_pa
     assert torch.allclose(weight - base, update(small), atol=1e-8), "as exact as if bfloat16 had not been tried"
 
 
-def test_merged_and_adapter_give_the_same_greedy_answers(tiny_base, live_engine_config, adapter, tmp_path) -> None:
+def test_merged_and_adapter_give_the_same_greedy_answers(
+    tiny_base: Path, live_engine_config: EngineConfig, adapter: Path, tmp_path: Path
+) -> None:
     tasks = {"task1_a": {"Instances": instances("a", 12)}, "task2_b": {"Instances": instances("b", 12)}}
     suites = [SuiteConfig(name="superni", path=str(write_superni(tmp_path / "superni", tasks)), max_tokens=16)]
     answers, engines = {}, {"adapter": live_engine_config, "merged": EngineConfig(args={"max_model_len": 2048})}
@@ -86,7 +91,9 @@ def test_merged_and_adapter_give_the_same_greedy_answers(tiny_base, live_engine_
     assert len(answers["merged"]) == 24 and answers["merged"] == answers["adapter"]
 
 
-def test_a_server_of_the_base_instead_of_the_copy_is_refused(tiny_base, live_engine_config, adapter, tmp_path) -> None:
+def test_a_server_of_the_base_instead_of_the_copy_is_refused(
+    tiny_base: Path, live_engine_config: EngineConfig, adapter: Path, tmp_path: Path
+) -> None:
     config = Config(name="x", model=ModelConfig(base=str(tiny_base), dtype="float32"), engine=live_engine_config)
 
     async def work(copy: MergedCopy) -> None:
@@ -101,7 +108,9 @@ def test_a_server_of_the_base_instead_of_the_copy_is_refused(tiny_base, live_eng
         asyncio.run(work(copy))
 
 
-def test_an_engine_of_a_merged_copy_refuses_to_answer_as_the_base(tiny_base, live_engine_config, tmp_path) -> None:
+def test_an_engine_of_a_merged_copy_refuses_to_answer_as_the_base(
+    tiny_base: Path, live_engine_config: EngineConfig, tmp_path: Path
+) -> None:
     config = Config(name="x", model=ModelConfig(base=str(tiny_base)), engine=live_engine_config)
 
     async def work() -> None:
@@ -113,14 +122,14 @@ def test_an_engine_of_a_merged_copy_refuses_to_answer_as_the_base(tiny_base, liv
         asyncio.run(work())
 
 
-def test_a_server_of_the_users_is_never_asked_for_a_merged_copy(tiny_base) -> None:
+def test_a_server_of_the_users_is_never_asked_for_a_merged_copy(tiny_base: Path) -> None:
     config = Config(name="x", model=ModelConfig(base=str(tiny_base)), engine=EngineConfig(url="http://127.0.0.1:9/v1"))
     assert not serves_merged(config)
     with pytest.raises(ConfigError, match=r"evaluate\.serve"):
         serves_merged(config.model_copy(update={"evaluate": EvaluateConfig(serve="merged")}))
 
 
-def test_a_broken_adapter_leaves_no_copy(tiny_base, adapter, tmp_path) -> None:
+def test_a_broken_adapter_leaves_no_copy(tiny_base: Path, adapter: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())

@@ -73,13 +73,13 @@ with JsonlWriter(Path({str(path)!r})) as writer:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_no_space_left_is_told_as_such(tmp_path: Path) -> None:
+def test_no_space_left_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "responses.jsonl").symlink_to("/dev/full")
     writer = object.__new__(JsonlWriter)
     writer.path, writer._end = tmp_path / "responses.jsonl", 0
     writer._file = (tmp_path / "pretender").open("wb", buffering=0)
     os.dup2(os.open("/dev/full", os.O_WRONLY), writer._file.fileno())
-    writer._file.truncate = lambda size: size  # type: ignore[method-assign]
+    monkeypatch.setattr(writer._file, "truncate", lambda size: size)
     with pytest.raises(RunError, match=r"the disk is full; everything written before is whole[\s\S]*make space"):
         writer.write(Response(0, "zero", "stop"))
 

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 import regex
 
-from pacos.downloads.smollm2 import DISTRIBUTION, GGUF, MEMBERS, WEIGHTS, fetch_smollm2, find_flaw
+from pacos.downloads.dequantise import WEIGHTS
+from pacos.downloads.smollm2 import DISTRIBUTION, GGUF, MEMBERS, fetch_smollm2, find_flaw
 from pacos.errors import HubOutOfReach, ModelError, RunError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +93,8 @@ def dequantised(tensor: Any) -> np.ndarray[Any, Any]:
         return (scale * blocks[:, 2:].view(np.int8)).astype(np.float32).reshape(shape)
     minimum = blocks[:, 2:4].copy().view(np.float16).astype(np.float32)
     nibbles = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1)
-    return (scale * nibbles.astype(np.float32) + minimum).reshape(shape)
+    values: np.ndarray[Any, Any] = scale * nibbles.astype(np.float32) + minimum
+    return values.reshape(shape)
 
 
 def test_every_weight_is_the_gguf_files_value_rounded_once_to_bfloat16(smollm2: Path, gguf: Path) -> None:
@@ -137,8 +139,8 @@ def test_transformers_reads_the_same_model_from_the_gguf_file(smollm2: Path, ggu
     assert "lm_head.weight" not in weights and ours.lm_head.weight is ours.model.embed_tokens.weight
     for name, values in theirs.bfloat16().named_parameters():
         assert torch.equal(weights[name], values), name
-    keys = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    keys += ("num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_parameters")
+    keys: tuple[str, ...] = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "head_dim")
+    keys += ("num_attention_heads", "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "rope_parameters")
     keys += ("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
     assert {key: getattr(ours.config, key) for key in keys} == {key: getattr(theirs.config, key) for key in keys}
     assert not hasattr(ours.config, "quantization_config")

@@ -42,7 +42,7 @@ ROW = {"id": "a", "motivation_app": "Mail", "instruction": "Greet.", "instances"
         ([ROW | {"instances": [{"input": ""}]}], r":1: `output` must be text"),
     ],
 )
-def test_an_error_in_a_set_names_its_line(tmp_path: Path, rows: list[dict], said: str) -> None:
+def test_an_error_in_a_set_names_its_line(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:
     write_jsonl(tmp_path / "set.jsonl", rows)
     with pytest.raises(DataError, match=said):
         read_suite(tmp_path / "set.jsonl")

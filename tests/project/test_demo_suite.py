@@ -52,7 +52,7 @@ every_task = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 def read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def inputs(task: dict[str, Any]) -> list[str]:
@@ -63,20 +63,20 @@ def repeated(texts: list[str]) -> list[str]:
     return [text for text, times in Counter(texts).items() if times > 1]
 
 
-def test_every_official_category_has_three_tasks_and_there_is_no_other():
+def test_every_official_category_has_three_tasks_and_there_is_no_other() -> None:
     tasks = Counter(category for path in FILES for category in read(path)["Categories"])
     assert set(tasks) == OFFICIAL_CATEGORIES
     assert min(tasks.values()) >= 3
 
 
-def test_the_split_lists_the_files_in_order():
+def test_the_split_lists_the_files_in_order() -> None:
     listed = (SUITE / "splits" / "default" / "test_tasks.txt").read_text(encoding="utf-8")
     assert listed == "".join(f"{path.stem}\n" for path in FILES)
     assert len(FILES) == 40
 
 
 @every_task
-def test_a_task_has_supernis_keys_in_the_suites_form(path):
+def test_a_task_has_supernis_keys_in_the_suites_form(path: Path) -> None:
     task = read(path)
     assert list(task) == KEYS
     assert len(task["Definition"]) == len(task["Categories"]) == 1
@@ -84,7 +84,7 @@ def test_a_task_has_supernis_keys_in_the_suites_form(path):
 
 
 @every_task
-def test_a_task_shows_at_least_two_right_answers_and_a_wrong_one(path):
+def test_a_task_shows_at_least_two_right_answers_and_a_wrong_one(path: Path) -> None:
     task = read(path)
     right, wrong = task["Positive Examples"], task["Negative Examples"]
     assert len(right) >= 2
@@ -96,14 +96,14 @@ def test_a_task_shows_at_least_two_right_answers_and_a_wrong_one(path):
 
 
 @every_task
-def test_no_example_is_an_instance(path):
+def test_no_example_is_an_instance(path: Path) -> None:
     task = read(path)
     shown = {example["input"] for example in task["Positive Examples"] + task["Negative Examples"]}
     assert shown.isdisjoint(inputs(task))
 
 
 @every_task
-def test_a_task_has_twenty_instances_named_by_their_inputs_hash(path):
+def test_a_task_has_twenty_instances_named_by_their_inputs_hash(path: Path) -> None:
     task = read(path)
     number = path.stem.partition("_")[0]
     ids = [instance["id"] for instance in task["Instances"]]
@@ -112,7 +112,7 @@ def test_a_task_has_twenty_instances_named_by_their_inputs_hash(path):
 
 
 @every_task
-def test_inputs_are_short_and_references_are_there(path):
+def test_inputs_are_short_and_references_are_there(path: Path) -> None:
     for instance in read(path)["Instances"]:
         assert list(instance) == ["id", "input", "output"]
         assert 0 < len(instance["input"].split()) <= 60
@@ -121,27 +121,27 @@ def test_inputs_are_short_and_references_are_there(path):
 
 
 @every_task
-def test_where_the_answers_are_a_few_labels_they_are_balanced(path):
+def test_where_the_answers_are_a_few_labels_they_are_balanced(path: Path) -> None:
     answers = Counter(instance["output"][0] for instance in read(path)["Instances"])
     if len(answers) <= 5:
         assert max(answers.values()) - min(answers.values()) <= 1
 
 
-def test_no_two_tasks_share_a_definition():
+def test_no_two_tasks_share_a_definition() -> None:
     assert repeated([read(path)["Definition"][0] for path in FILES]) == []
 
 
-def test_no_two_instances_share_an_input_and_none_is_a_definition():
+def test_no_two_instances_share_an_input_and_none_is_a_definition() -> None:
     texts = [text for path in FILES for text in (read(path)["Definition"][0], *inputs(read(path)))]
     assert repeated(texts) == []
 
 
-def test_no_text_of_the_suite_is_in_pacos_own_seed_tasks():
+def test_no_text_of_the_suite_is_in_pacos_own_seed_tasks() -> None:
     seeds = training_passages([seed.task for seed in load_seeds(PACKAGED_SEEDS)])
     assert find_overlaps(seeds, suite_passages(read_suite(SUITE))).overlaps == []
 
 
-def test_no_line_of_an_input_without_its_label_is_in_pacos_own_seed_tasks():
+def test_no_line_of_an_input_without_its_label_is_in_pacos_own_seed_tasks() -> None:
     index = PassageIndex(training_passages([seed.task for seed in load_seeds(PACKAGED_SEEDS)]))
     lines = {line.partition(": ")[2] for path in FILES for text in inputs(read(path)) for line in text.splitlines()}
     assert [line for line in sorted(lines) if index.overlap(Passage("suite", "line", line))] == []

@@ -129,5 +129,5 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py")))
-def test_every_benchmark_finds_what_it_imports(name):
+def test_every_benchmark_finds_what_it_imports(name: str) -> None:
     assert importlib.import_module(f"benchmarks.{name}").__doc__, "it does not say what it measures"

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -62,7 +63,7 @@ def finished_run(listing_base: Path, tmp_path_factory: pytest.TempPathFactory) -
     return run_all(tmp_path_factory.mktemp("runs"), "whole", listing_base)
 
 
-def read_json(path: Path):
+def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 

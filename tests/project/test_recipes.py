@@ -20,7 +20,7 @@ def test_the_papers_table_is_planned_a_step_a_stage(tiny_base: Path, tmp_path: P
         "SUPERNI": str(suite),
         "HF_HUB_OFFLINE": "1",
     }
-    command = [ROOT / "scripts" / "self-instruct-table", str(tiny_base), "--dry-run"]
+    command: list[str | Path] = [ROOT / "scripts" / "self-instruct-table", str(tiny_base), "--dry-run"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     stages = [line for line in ended.stdout.splitlines() if line in ("generate:", "train:", "evaluate:")]

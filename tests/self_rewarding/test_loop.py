@@ -32,7 +32,8 @@ def test_every_round_uses_the_model_of_the_round_before(tmp_path: Path, tiny_bas
     assert judge and judge.evaluate.judge.adapter == second.train.adapter
     prompts = steps["round-2/prompts"].config
     assert prompts and prompts.generate.known == [str(home / "round-1" / "dataset")]
-    assert prompts.seed != (first := steps["round-1/prompts"].config) and first and prompts.seed == first.seed + 1
+    first = steps["round-1/prompts"].config
+    assert first and prompts.seed == first.seed + 1
     assert steps["round-2/head-to-head"].words.count("--answers") == 3  # M3, and before it M2 and M1
     assert steps["round-1/head-to-head"].words.count("--answers") == 2
 
@@ -170,7 +171,7 @@ def test_a_killed_loop_repeats_no_step_and_gives_the_same_pairs_and_adapters(tmp
         subprocess.run(command(killed, tmp_path), cwd=ROOT, check=True)
         assert len(server.asked) == asked
     # What was in flight is asked for again, and so are the probes of the command that was killed.
-    assert asked <= 2 * asked_once + killed.engine.max_in_flight + 60
+    assert asked <= 2 * asked_once + int(killed.engine.max_in_flight) + 60
     assert dict(derived(killed)) == dict(derived(whole))
     found = json.loads((killed.run_dir / "rounds.json").read_text(encoding="utf-8"))
     assert [model["name"] for model in found["models"]] == ["M1", "M2"]

@@ -40,7 +40,7 @@ def test_the_highest_mean_is_chosen_and_the_lowest_rejected() -> None:
     }
     [pair], dropped = pairing.pair_up(answers, pairing.score_answers(answers, judgements(answers, scores)))
     assert (pair.chosen, pair.rejected, dropped) == ("a 1", "a 2", [])
-    assert (pair.chosen_score, pair.rejected_score) == (pytest.approx(14 / 3), pytest.approx(4 / 3))
+    assert (pair.chosen_score, pair.rejected_score) == pytest.approx((14 / 3, 4 / 3))
     assert pair.chosen_judgements == ["So: 5", "So: 4", "So: 5"]
 
 

@@ -23,7 +23,9 @@ def write_ranked(path: Path, requests: int, *, ranks: tuple[int, ...] = (1, 0, 2
     return path
 
 
-def message(name: str, parent: str | None, role: str, text: str, rank: int | None = None, lang: str = "en") -> dict:
+def message(
+    name: str, parent: str | None, role: str, text: str, rank: int | None = None, lang: str = "en"
+) -> dict[str, object]:
     return {"message_id": name, "parent_id": parent, "role": role, "text": text, "rank": rank, "lang": lang}
 
 
@@ -153,7 +155,7 @@ ROW = {"id": "q", "instruction": "x", "output": "y", "rank": 0}
         ([message("a", None, "prompter", "x") | {"lang": None}], r"r\.jsonl:1: `lang` must be text"),
     ],
 )
-def test_a_row_that_is_not_a_ranked_answer_is_named(tmp_path: Path, rows: list[dict], said: str) -> None:
+def test_a_row_that_is_not_a_ranked_answer_is_named(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:
     write_jsonl(tmp_path / "r.jsonl", rows)
     with pytest.raises(DataError, match=said):
         read_ranked(str(tmp_path / "r.jsonl"))

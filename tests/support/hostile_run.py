@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pacos.config import Config, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.evaluate.agreement import compare_blind, wilson
@@ -84,7 +85,14 @@ def _write_dataset(folder: Path) -> None:
 
 def _write_judgements(folder: Path) -> None:
     settings = JudgeSettings(model=HOSTILE[2])
-    counts = {"suite": HOSTILE[0], "judge": settings, "n": 4, "unreadable": 0, "truncated": 0, "baseline": HOSTILE[1]}
+    counts: dict[str, Any] = {
+        "suite": HOSTILE[0],
+        "judge": settings,
+        "n": 4,
+        "unreadable": 0,
+        "truncated": 0,
+        "baseline": HOSTILE[1],
+    }
     graded = extend(RubricFigures, grade_figures({"A": 2, "B": 1, "C": 0, "D": 1}))
     compared = extend(PairwiseFigures, compare_blind([1.0, 0.5, 0.0]), position_consistency=wilson(2, 3))
     rubric = RubricResults(kind="rubric", models=dict.fromkeys(HOSTILE, graded), **counts)

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -29,7 +29,7 @@ def main(config_file: Path) -> None:
         weight.data.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
         weights[name].data.copy_(shard_like(weight.data, weights[name]))
     expected, found = float(loss(whole, backward=2)), float(loss(model, backward=2))
-    gradients = {name: weight.grad for name, weight in trainable_parameters(model).items()}
+    gradients = {name: gradient(weight) for name, weight in trainable_parameters(model).items()}
     kept = full_tensors(gradients, keep=accelerator.is_main_process)
     held = {
         "shards": {name: [list(weight.shape), list(weight.to_local().shape)] for name, weight in weights.items()},
@@ -37,7 +37,7 @@ def main(config_file: Path) -> None:
         "losses": [expected, found],
         "gathered": len(kept),
         "worst gradient": max(
-            (float((kept[name] - weight.grad).abs().max() / weight.grad.abs().max()))
+            (float((kept[name] - gradient(weight)).abs().max() / gradient(weight).abs().max()))
             for name, weight in trainable_parameters(whole).items()
         )
         if kept
@@ -56,7 +56,12 @@ def loss(model: Any, *, backward: int = 0) -> torch.Tensor:
                 value.backward()
         elif backward:
             value.backward()
-    return value.detach()
+    detached: torch.Tensor = value.detach()
+    return detached
+
+
+def gradient(weight: torch.nn.Parameter) -> torch.Tensor:
+    return cast(torch.Tensor, weight.grad)
 
 
 if __name__ == "__main__":

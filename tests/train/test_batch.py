@@ -1,6 +1,8 @@
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from pacos.config import Config, LoraConfig, ModelConfig, TrainConfig
 from pacos.errors import TrainingError
 from pacos.train.attention import dispatch as attention
 from pacos.train.attention.dispatch import block_mask
-from pacos.train.attention.segments import group_segments, segment_attention
+from pacos.train.attention.segments import SegmentGroups, group_segments, segment_attention
 from pacos.train.attention.varlen import varlen_sequences
 from pacos.train.data.examples import Example
 from pacos.train.isolation import check_isolation
@@ -36,7 +38,7 @@ def examples(*rows: tuple[list[int], int]) -> list[Example]:
     return [Example(f"rows:{number}", ids, prompt_length) for number, (ids, prompt_length) in enumerate(rows, 1)]
 
 
-def test_a_row_carries_true_positions_and_labels():
+def test_a_row_carries_true_positions_and_labels() -> None:
     first, second = examples(([1, 5, 6, 2], 2), ([1, 7, 2], 1))
     batch = collate([[first, second]], 8, pad_id=9)
     assert batch.ids.tolist() == [[1, 5, 6, 2, 1, 7, 2, 9]]
@@ -46,7 +48,7 @@ def test_a_row_carries_true_positions_and_labels():
     assert batch.labels.tolist() == [6, 2, 7, 2]
 
 
-def test_a_shared_prefix_is_stored_once_and_its_end_predicts_for_each_example():
+def test_a_shared_prefix_is_stored_once_and_its_end_predicts_for_each_example() -> None:
     first, second = (replace(one, prefix_length=2) for one in examples(([1, 5, 6, 2], 2), ([1, 5, 7, 8, 2], 3)))
     batch = collate([[first, second]], 8, pad_id=9)
     assert batch.ids.tolist() == [[1, 5, 6, 2, 7, 8, 2, 9]]
@@ -61,7 +63,7 @@ def test_a_shared_prefix_is_stored_once_and_its_end_predicts_for_each_example():
     assert mask[7] == [0, 0, 0, 0, 0, 0, 0, 1]
 
 
-def test_each_token_attends_its_own_example_up_to_itself():
+def test_each_token_attends_its_own_example_up_to_itself() -> None:
     first, second = examples(([1, 2], 1), ([1, 2], 1))
     mask = attended(collate([[first, second]], 5, pad_id=0))
     assert mask[0].tolist() == [
@@ -73,7 +75,7 @@ def test_each_token_attends_its_own_example_up_to_itself():
     ]
 
 
-def tiny_model(kind: str = "llama", **options):
+def tiny_model(kind: str = "llama", **options: Any) -> Any:
     """Float64, with adapters away from zero, so that every gradient is alive."""
     from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
@@ -102,14 +104,16 @@ def random_examples(count: int, longest: int = 20) -> list[Example]:
     return made
 
 
-def loss_and_gradients(model, batches: list[Batch]) -> tuple[float, list[torch.Tensor]]:
+def loss_and_gradients(model: Any, batches: list[Batch]) -> tuple[float, list[torch.Tensor]]:
     model.zero_grad()
     loss = sum((token_losses(model, batch).sum() for batch in batches), torch.zeros((), dtype=torch.float64))
-    loss.backward()
-    return loss.item(), [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item(), [
+        cast(torch.Tensor, parameter.grad).clone() for parameter in trainable_parameters(model).values()
+    ]
 
 
-def one_at_a_time(model, rows: list[Example]) -> tuple[float, list[torch.Tensor]]:
+def one_at_a_time(model: Any, rows: list[Example]) -> tuple[float, list[torch.Tensor]]:
     """Independent of collate, masks and cross_entropy.py: one example alone, with the model's own causal attention."""
     model.zero_grad()
     total = 0.0
@@ -119,7 +123,7 @@ def one_at_a_time(model, rows: list[Example]) -> tuple[float, list[torch.Tensor]
         loss = -sum(predicted[t - 1, example.ids[t]] for t in range(example.prompt_length, len(example.ids)))
         loss.backward()
         total += loss.item()
-    return total, [parameter.grad.clone() for parameter in trainable_parameters(model).values()]
+    return total, [cast(torch.Tensor, parameter.grad).clone() for parameter in trainable_parameters(model).values()]
 
 
 def packed(rows: list[Example], pack_tokens: int) -> list[Batch]:
@@ -133,18 +137,19 @@ def worst(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
 
 
 @pytest.fixture
-def exact_model(monkeypatch):
+def exact_model(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("transformers.models.llama.modeling_llama.LlamaRMSNorm.forward", exact_norm)
     return tiny_model()
 
 
-def exact_norm(norm, hidden: torch.Tensor) -> torch.Tensor:
+def exact_norm(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
     """RMSNorm in the input's own precision; transformers' computes in float32 whatever the model is."""
-    return norm.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+    weight: torch.Tensor = norm.weight
+    return weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
 
 
 @pytest.mark.parametrize("pack_tokens", [30, 60, 400])
-def test_packed_loss_and_gradients_equal_those_of_one_example_at_a_time(exact_model, pack_tokens):
+def test_packed_loss_and_gradients_equal_those_of_one_example_at_a_time(exact_model: Any, pack_tokens: int) -> None:
     rows = random_examples(12)
     expected, gradients = one_at_a_time(exact_model, rows)
     found, packed_gradients = loss_and_gradients(exact_model, packed(rows, pack_tokens))
@@ -152,7 +157,7 @@ def test_packed_loss_and_gradients_equal_those_of_one_example_at_a_time(exact_mo
     assert worst(packed_gradients, gradients) < 1e-12
 
 
-def test_the_stock_model_packs_to_the_precision_of_its_norm():
+def test_the_stock_model_packs_to_the_precision_of_its_norm() -> None:
     model, rows = tiny_model(), random_examples(12)
     expected, gradients = one_at_a_time(model, rows)
     found, packed_gradients = loss_and_gradients(model, packed(rows, 400))
@@ -161,7 +166,9 @@ def test_the_stock_model_packs_to_the_precision_of_its_norm():
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_chunks_of_the_head_give_the_same_loss_and_gradients(exact_model, monkeypatch, trained):
+def test_chunks_of_the_head_give_the_same_loss_and_gradients(
+    exact_model: Any, monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
     exact_model.get_output_embeddings().weight.requires_grad_(trained)
     expected, gradients = loss_and_gradients(exact_model, packed(random_examples(12), 400))
     monkeypatch.setattr(cross_entropy, "CHUNK_LOGITS", 64 * 7)
@@ -171,45 +178,47 @@ def test_chunks_of_the_head_give_the_same_loss_and_gradients(exact_model, monkey
     assert worst(part_gradients, gradients) < 1e-12
 
 
-def test_the_head_answers_with_logits_again_after_a_loss():
+def test_the_head_answers_with_logits_again_after_a_loss() -> None:
     model, rows = tiny_model(), random_examples(4)
     token_losses(model, packed(rows, 400)[0])
     assert model(input_ids=torch.tensor([rows[0].ids])).logits.shape == (1, len(rows[0].ids), 64)
 
 
-def test_a_process_without_examples_has_zero_loss_and_zero_gradients():
+def test_a_process_without_examples_has_zero_loss_and_zero_gradients() -> None:
     model = tiny_model()
     loss, gradients = loss_and_gradients(model, [collate([[]], 6, pad_id=0)])
     assert loss == 0.0
     assert all(not gradient.any() for gradient in gradients)
 
 
-def test_packed_examples_are_isolated_on_the_real_attention():
+def test_packed_examples_are_isolated_on_the_real_attention() -> None:
     assert check_isolation(tiny_model(), random_examples(9), pad_id=0) < 1e-6
 
 
-def unsegmented(segments: list[Segment], positions: int, device: torch.device):
+def unsegmented(segments: list[Segment], positions: int, device: torch.device) -> SegmentGroups:
     return group_segments([Segment(0, positions)], positions, device)
 
 
-def beside_the_prefix(segments: list[Segment], positions: int, device: torch.device):
+def beside_the_prefix(segments: list[Segment], positions: int, device: torch.device) -> SegmentGroups:
     """Examples that share a prefix attend one another: a leak that examples without a prefix do not show."""
     leaking = [Segment(s.start, s.end, (s.prefix[0], s.start) if s.prefix[1] else (0, 0)) for s in segments]
     return group_segments(leaking, positions, device)
 
 
-def without_the_prefix(segments: list[Segment], positions: int, device: torch.device):
+def without_the_prefix(segments: list[Segment], positions: int, device: torch.device) -> SegmentGroups:
     return group_segments([Segment(s.start, s.end) for s in segments], positions, device)
 
 
 @pytest.mark.parametrize("wrong", [unsegmented, beside_the_prefix, without_the_prefix])
-def test_segments_that_attend_too_much_or_too_little_are_caught(monkeypatch, wrong):
+def test_segments_that_attend_too_much_or_too_little_are_caught(
+    monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., SegmentGroups]
+) -> None:
     monkeypatch.setattr("pacos.train.attention.segments.group_segments", wrong)
     with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
 
-def test_in_bfloat16_a_leak_is_still_more_than_rounding(monkeypatch):
+def test_in_bfloat16_a_leak_is_still_more_than_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model().bfloat16()
     assert 1e-4 < check_isolation(model, random_examples(9), pad_id=0) < 0.05
     monkeypatch.setattr("pacos.train.attention.segments.group_segments", beside_the_prefix)
@@ -227,19 +236,19 @@ def one_too_far(batch: Batch) -> Batch:
 
 
 @pytest.mark.parametrize("shift", [run_on, one_too_far])
-def test_wrong_positions_are_caught(monkeypatch, shift):
+def test_wrong_positions_are_caught(monkeypatch: pytest.MonkeyPatch, shift: Callable[[Batch], Batch]) -> None:
     monkeypatch.setattr("pacos.train.isolation.collate", lambda *given: shift(collate(*given)))
     with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(tiny_model(), random_examples(9), pad_id=0)
 
 
-def leave_cache_on(model) -> None:
+def leave_cache_on(model: Any) -> None:
     model.get_base_model().register_forward_pre_hook(
         lambda module, args, options: (args, options | {"use_cache": True}), with_kwargs=True
     )
 
 
-def test_a_cache_left_on_is_caught_where_transformers_keeps_examples_apart(monkeypatch):
+def test_a_cache_left_on_is_caught_where_transformers_keeps_examples_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """By itself it does so by positions that start anew, and with a cache no more."""
     monkeypatch.setattr("pacos.train.isolation.attention_arguments", lambda *_: {})
     monkeypatch.setattr("pacos.train.optimization.cross_entropy.attention_arguments", lambda *_: {})
@@ -251,7 +260,7 @@ def test_a_cache_left_on_is_caught_where_transformers_keeps_examples_apart(monke
         check_isolation(model, rows, pad_id=0)
 
 
-def test_with_a_cache_left_on_no_segment_attends_another(exact_model):
+def test_with_a_cache_left_on_no_segment_attends_another(exact_model: Any) -> None:
     rows = random_examples(12)
     expected, gradients = one_at_a_time(exact_model, rows)
     leave_cache_on(exact_model)
@@ -260,13 +269,13 @@ def test_with_a_cache_left_on_no_segment_attends_another(exact_model):
     assert worst(packed_gradients, gradients) < 1e-12
 
 
-def test_a_sliding_window_shorter_than_the_examples_is_caught():
+def test_a_sliding_window_shorter_than_the_examples_is_caught() -> None:
     check_isolation(tiny_model("mistral", sliding_window=64), random_examples(9), pad_id=0)
     with pytest.raises(TrainingError, match="attend one another"):
         check_isolation(tiny_model("mistral", sliding_window=8), random_examples(9, longest=40), pad_id=0)
 
 
-def test_segments_attend_what_the_mask_of_flex_attention_allows():
+def test_segments_attend_what_the_mask_of_flex_attention_allows() -> None:
     batch = packed(random_examples(12), 130)[0]
     groups, found = group_segments(batch.segments, batch.ids.numel(), CPU), torch.zeros_like(attended(batch)[0])
     index, at = groups.index, 0
@@ -279,7 +288,7 @@ def test_segments_attend_what_the_mask_of_flex_attention_allows():
     assert torch.equal(found, attended(batch)[0])
 
 
-def test_varlen_sequences_attend_what_the_mask_of_flex_attention_allows():
+def test_varlen_sequences_attend_what_the_mask_of_flex_attention_allows() -> None:
     """As FlashAttention reads them: query and key sequences end alike, and the causal mask with them."""
     batch = collate([random_examples(12)], 200, pad_id=0)
     sequences, found = varlen_sequences(batch.segments, batch.ids.numel(), CPU), torch.zeros_like(attended(batch)[0])
@@ -292,7 +301,7 @@ def test_varlen_sequences_attend_what_the_mask_of_flex_attention_allows():
     assert torch.equal(found, attended(batch)[0])
 
 
-def test_segments_in_bfloat16_attend_as_in_float32_to_rounding():
+def test_segments_in_bfloat16_attend_as_in_float32_to_rounding() -> None:
     from types import SimpleNamespace
 
     torch.manual_seed(0)
@@ -302,12 +311,14 @@ def test_segments_in_bfloat16_attend_as_in_float32_to_rounding():
     segments = group_segments(batch.segments, width, CPU)
     query, key, value = (torch.randn(1, heads, width, 16) for heads in (4, 2, 2))
     expected, _ = segment_attention(module, query, key, value, None, segments=segments)
-    rounded = [tensor.bfloat16() for tensor in (query, key, value)]
+    rounded = query.bfloat16(), key.bfloat16(), value.bfloat16()
     found, _ = segment_attention(module, *rounded, None, segments=segments)
     torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 
-def test_flex_attention_gives_the_losses_and_gradients_of_segment_attention(exact_model, monkeypatch):
+def test_flex_attention_gives_the_losses_and_gradients_of_segment_attention(
+    exact_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a CPU torch has no kernel for its backward pass and refuses; what defines it runs without the refusal."""
     monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
     batch = packed(random_examples(12), 400)
@@ -320,7 +331,7 @@ def test_flex_attention_gives_the_losses_and_gradients_of_segment_attention(exac
     assert worst(flex_gradients, gradients) < 1e-12
 
 
-def test_flex_attention_is_refused_on_a_cpu():
+def test_flex_attention_is_refused_on_a_cpu() -> None:
     config = Config(name="x", model=ModelConfig(base="m"), train=TrainConfig(attention="flex_attention"))
     with pytest.raises(TrainingError, match="no backward pass on a CPU"):
         attention.attention_for(config, torch.device("cpu"))

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
+from pacos.config import Config
 from pacos.errors import RunError
 from pacos.train.optimization.checkpoints import checkpoint_folders, find_damage
 from tests.conftest import ROOT
@@ -18,25 +20,25 @@ from tests.support.tiny_llama import build_tiny_llama
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory) -> Path:
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
 
 
-def adapter_bytes(config) -> bytes:
+def adapter_bytes(config: Config) -> bytes:
     return (config.run_dir / "train" / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
-def unfinished(config) -> None:
+def unfinished(config: Config) -> None:
     """Make a finished run look stopped before its end: no adapter, not done, its last checkpoint lost."""
     shutil.rmtree(config.run_dir / "train" / "adapter")
     shutil.rmtree(checkpoint_folders(config.run_dir / "train" / "checkpoints")[0])
 
 
-def losses(config) -> list[float]:
+def losses(config: Config) -> list[float]:
     return [line["loss"] for line in read_metrics(config)]
 
 
-def test_a_run_killed_at_any_moment_resumes_bit_for_bit(tmp_path, tiny_base, tasks):
+def test_a_run_killed_at_any_moment_resumes_bit_for_bit(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     settings = {"epochs": 8, "save_steps": 3, "lora": {"r": 8, "alpha": 16, "dropout": 0.1}}
     whole = training_config(tmp_path, tiny_base, tasks, "whole", **settings)
     train_here(whole)
@@ -62,7 +64,9 @@ def test_a_run_killed_at_any_moment_resumes_bit_for_bit(tmp_path, tiny_base, tas
 
 
 @pytest.mark.parametrize("damage", ["no COMPLETE", "no optimizer", "torn adapter"])
-def test_a_damaged_checkpoint_is_ignored_for_the_one_before(tmp_path, tiny_base, tasks, damage, caplog):
+def test_a_damaged_checkpoint_is_ignored_for_the_one_before(
+    tmp_path: Path, tiny_base: Path, tasks: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4, keep=3)
     train_here(config)
     finished, curve = adapter_bytes(config), losses(config)
@@ -82,7 +86,9 @@ def test_a_damaged_checkpoint_is_ignored_for_the_one_before(tmp_path, tiny_base,
     assert adapter_bytes(config) == finished and losses(config) == curve
 
 
-def test_only_the_newest_checkpoints_are_kept_and_each_is_complete(tmp_path, tiny_base, tasks):
+def test_only_the_newest_checkpoints_are_kept_and_each_is_complete(
+    tmp_path: Path, tiny_base: Path, tasks: Path
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, save_steps=2, keep=2)
     train_here(config)
     folders = checkpoint_folders(config.run_dir / "train" / "checkpoints")
@@ -91,7 +97,7 @@ def test_only_the_newest_checkpoints_are_kept_and_each_is_complete(tmp_path, tin
     assert sorted(path.name for path in (config.run_dir / "train" / "checkpoints").iterdir()) == ["step-10", "step-8"]
 
 
-def test_a_checkpoint_holds_the_adapter_and_not_the_base(tmp_path, tiny_base, tasks):
+def test_a_checkpoint_holds_the_adapter_and_not_the_base(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     config = training_config(tmp_path, tiny_base, tasks)
     train_here(config)
     [folder] = checkpoint_folders(config.run_dir / "train" / "checkpoints")
@@ -99,7 +105,7 @@ def test_a_checkpoint_holds_the_adapter_and_not_the_base(tmp_path, tiny_base, ta
     assert all("lora_" in name for name in load_file(folder / "state" / "optimizer.safetensors"))
 
 
-def test_resuming_with_other_data_is_refused(tmp_path, tiny_base):
+def test_resuming_with_other_data_is_refused(tmp_path: Path, tiny_base: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.jsonl", 40)
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4)
     train_here(config)
@@ -113,7 +119,9 @@ def test_resuming_with_other_data_is_refused(tmp_path, tiny_base):
     ("change", "named"),
     [({"learning_rate": 0.02}, "learning_rate"), ({"epochs": 3}, "epochs"), ({"lora": {"r": 4}}, "lora")],
 )
-def test_resuming_with_another_recipe_is_refused(tmp_path, tiny_base, tasks, change, named):
+def test_resuming_with_another_recipe_is_refused(
+    tmp_path: Path, tiny_base: Path, tasks: Path, change: dict[str, Any], named: str
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4)
     train_here(config)
     unfinished(config)
@@ -121,7 +129,7 @@ def test_resuming_with_another_recipe_is_refused(tmp_path, tiny_base, tasks, cha
         train_here(training_config(tmp_path, tiny_base, tasks, save_steps=4, **change))
 
 
-def test_resuming_with_another_base_of_the_same_name_is_refused(tmp_path, tasks):
+def test_resuming_with_another_base_of_the_same_name_is_refused(tmp_path: Path, tasks: Path) -> None:
     base = build_tiny_llama(tmp_path / "base")
     config = training_config(tmp_path, base, tasks, save_steps=4)
     train_here(config)
@@ -131,7 +139,7 @@ def test_resuming_with_another_base_of_the_same_name_is_refused(tmp_path, tasks)
         train_here(config)
 
 
-def test_settings_that_only_affect_speed_may_change_on_resume(tmp_path, tiny_base, tasks):
+def test_settings_that_only_affect_speed_may_change_on_resume(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     config = training_config(tmp_path, tiny_base, tasks, save_steps=4)
     train_here(config)
     curve = losses(config)

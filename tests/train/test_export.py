@@ -2,13 +2,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from pacos.config import ModelConfig
+from pacos.config import Config, ModelConfig
 from pacos.errors import RunError, TrainingError
 from pacos.models import load_tokenizer, read_adapter_config
 from pacos.results.training import Provenance
@@ -24,14 +25,14 @@ PROVENANCE = Provenance("base", "", "", "alpaca", ALPACA.sha256, "", "0" * 64)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, tiny_base):
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Config:
     folder = tmp_path_factory.mktemp("trained")
     config = training_config(folder, tiny_base, write_tasks(folder / "tasks.jsonl", 24), "fruit")
     train_here(config)
     return config
 
 
-def test_the_adapter_loads_in_peft_and_gives_the_logits_of_its_checkpoint(trained, tiny_base):
+def test_the_adapter_loads_in_peft_and_gives_the_logits_of_its_checkpoint(trained: Config, tiny_base: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -50,7 +51,7 @@ def test_the_adapter_loads_in_peft_and_gives_the_logits_of_its_checkpoint(traine
     assert torch.equal(in_memory(ids).logits, adapted)
 
 
-def test_the_folder_holds_what_peft_vllm_and_a_reader_need(trained, tiny_base):
+def test_the_folder_holds_what_peft_vllm_and_a_reader_need(trained: Config, tiny_base: Path) -> None:
     folder = trained.run_dir / "train" / "adapter"
     config = read_adapter_config(folder)
     assert config["base_model_name_or_path"] == str(tiny_base)
@@ -67,7 +68,7 @@ def test_the_folder_holds_what_peft_vllm_and_a_reader_need(trained, tiny_base):
     )
 
 
-def test_the_model_card_says_what_was_done(trained, tiny_base):
+def test_the_model_card_says_what_was_done(trained: Config, tiny_base: Path) -> None:
     card = (trained.run_dir / "train" / "adapter" / "README.md").read_text()
     _, header, body = card.split("---\n", 2)
     header = yaml.safe_load(header)
@@ -76,7 +77,7 @@ def test_the_model_card_says_what_was_done(trained, tiny_base):
     assert "More Information Needed" not in card
 
 
-def test_the_saved_chat_template_renders_the_training_prompt(trained):
+def test_the_saved_chat_template_renders_the_training_prompt(trained: Config) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(trained.run_dir / "train" / "adapter")
@@ -85,7 +86,7 @@ def test_the_saved_chat_template_renders_the_training_prompt(trained):
     assert rendered == encode_prompts(tokenizer, [alpaca_prompt("Name a fruit.")])[0]
 
 
-def test_a_tokenizer_that_puts_no_bos_gets_a_template_without_one(tiny_base):
+def test_a_tokenizer_that_puts_no_bos_gets_a_template_without_one(tiny_base: Path) -> None:
     from tokenizers import processors
 
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
@@ -94,14 +95,16 @@ def test_a_tokenizer_that_puts_no_bos_gets_a_template_without_one(tiny_base):
     assert tokenizer.chat_template is None, "the caller's tokenizer stays as it was"
 
 
-def test_no_template_is_better_than_one_that_renders_another_prompt(tiny_base, caplog):
+def test_no_template_is_better_than_one_that_renders_another_prompt(
+    tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
     other = replace(ALPACA, chat_template="{{ bos_token }}USER: {{ messages[-1]['content'] }}")
     assert with_chat_template(tokenizer, other).chat_template is None
     assert "no chat template" in caplog.text
 
 
-def test_the_serve_command_is_exact(trained, tiny_base):
+def test_the_serve_command_is_exact(trained: Config, tiny_base: Path) -> None:
     folder = Path("runs/fruit/train/adapter")
     assert method_of(trained.train).serve_command(trained, folder) == (
         f"vllm serve {tiny_base} --enable-lora --max-lora-rank 8 --lora-modules fruit={folder}"
@@ -114,7 +117,7 @@ def pair(up: float = 1.0) -> dict[str, torch.Tensor]:
     return {"q.lora_A.weight": torch.ones(2, 4), "q.lora_B.weight": torch.full((4, 2), up)}
 
 
-def test_an_untrained_adapter_is_refused():
+def test_an_untrained_adapter_is_refused() -> None:
     check_trained(pair(), {}, where="x")
     for weights, message in [
         ({}, "empty"),
@@ -126,13 +129,13 @@ def test_an_untrained_adapter_is_refused():
             check_trained(weights, {}, where="x")
 
 
-def test_an_adapter_equal_to_the_one_it_started_from_is_refused():
+def test_an_adapter_equal_to_the_one_it_started_from_is_refused() -> None:
     check_trained(pair(up=2.0), pair(), where="x")
     with pytest.raises(TrainingError, match="1 of 1 modules were never trained"):
         check_trained(pair(), pair(), where="x")
 
 
-def test_weights_that_read_back_differently_are_refused():
+def test_weights_that_read_back_differently_are_refused() -> None:
     check_equal(pair(), pair(), where="x")
     with pytest.raises(RunError, match="lacks or adds"):
         check_equal({}, pair(), where="x")
@@ -142,14 +145,16 @@ def test_weights_that_read_back_differently_are_refused():
         check_equal({name: weight.half() for name, weight in pair().items()}, pair(), where="x")
 
 
-def export_to(folder: Path, config, model, tiny_base: Path) -> None:
+def export_to(folder: Path, config: Config, model: Any, tiny_base: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_base), config.model)
     weights = full_tensors(trainable_parameters(model), keep=True)
     trained = TrainedWeights(model, weights)
     export_trained(trained, tokenizer, config, PROVENANCE, "", folder)
 
 
-def test_an_untrained_adapter_is_not_exported_and_the_old_one_stays(trained, tiny_base, tmp_path):
+def test_an_untrained_adapter_is_not_exported_and_the_old_one_stays(
+    trained: Config, tiny_base: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "adapter"
     shutil.copytree(trained.run_dir / "train" / "adapter", folder)
     before = (folder / "adapter_model.safetensors").read_bytes()
@@ -159,11 +164,13 @@ def test_an_untrained_adapter_is_not_exported_and_the_old_one_stays(trained, tin
     assert (folder / "adapter_model.safetensors").read_bytes() == before
 
 
-def test_an_empty_state_dict_is_caught_when_it_is_read_back(trained, tiny_base, tmp_path, monkeypatch):
+def test_an_empty_state_dict_is_caught_when_it_is_read_back(
+    trained: Config, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = load_model(trained, torch.device("cpu"))
     save = type(model).save_pretrained
 
-    def save_nothing(self, folder, **options):
+    def save_nothing(self: Any, folder: Path, **options: Any) -> None:
         save(self, folder, **options)
         save_file({}, Path(folder) / "adapter_model.safetensors")
 

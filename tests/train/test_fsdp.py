@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,16 +23,16 @@ from tests.train.test_train_launch import world
 from tests.train.test_train_loop import broken_at
 
 # Batches of 13 and a last one of 1, in several micro-batches: one process has no example in the last step.
-SETTINGS = {"batch_size": 13, "pack_tokens": 256, "save_steps": 4}
+SETTINGS: dict[str, Any] = {"batch_size": 13, "pack_tokens": 256, "save_steps": 4}
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory) -> Path:
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, tiny_base, tasks) -> Config:
+def alone(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tasks: Path) -> Config:
     """A finished run of one process, whose base is not sharded."""
     config = training_config(tmp_path_factory.mktemp("alone"), tiny_base, tasks, "alone", **SETTINGS)
     train_here(config)
@@ -73,7 +74,9 @@ def check_same_result(config: Config, alone: Config) -> None:
         assert all(torch.allclose(found[name], wanted[name], rtol=0, atol=1e-5) for name in wanted)
 
 
-def test_two_shards_train_as_one_process_does_and_one_process_resumes_from_them(tmp_path, tiny_base, tasks, alone):
+def test_two_shards_train_as_one_process_does_and_one_process_resumes_from_them(
+    tmp_path: Path, tiny_base: Path, tasks: Path, alone: Config
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, "shared", **SETTINGS)
     ended = train_sharded(config)
     assert ended.returncode == 0, ended.stderr
@@ -84,7 +87,9 @@ def test_two_shards_train_as_one_process_does_and_one_process_resumes_from_them(
     check_same_result(config, alone)
 
 
-def test_shards_resume_from_a_checkpoint_of_one_process(tmp_path, tiny_base, tasks, alone):
+def test_shards_resume_from_a_checkpoint_of_one_process(
+    tmp_path: Path, tiny_base: Path, tasks: Path, alone: Config
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, **SETTINGS)
     train_here(config)
     unfinished(config)
@@ -94,7 +99,9 @@ def test_shards_resume_from_a_checkpoint_of_one_process(tmp_path, tiny_base, tas
     check_same_result(config, alone)
 
 
-def test_two_shards_of_a_base_in_four_bits_train_as_one_process_does(tmp_path, tiny_base, tasks, monkeypatch):
+def test_two_shards_of_a_base_in_four_bits_train_as_one_process_does(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
     monkeypatch.setattr("pacos.train.model.quantization.check_four_bits", lambda: None)
     alone, shared = (
@@ -108,8 +115,8 @@ def test_two_shards_of_a_base_in_four_bits_train_as_one_process_does(tmp_path, t
 
 @pytest.mark.parametrize(("method", "dtype"), [("lora", "bfloat16"), ("qlora", "float32")])
 def test_every_process_holds_its_shard_of_the_base_and_gives_the_gradients_of_the_full_model(
-    tmp_path, tiny_base, tasks, method, dtype
-):
+    tmp_path: Path, tiny_base: Path, tasks: Path, method: str, dtype: str
+) -> None:
     if method == "qlora":
         pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
     config = training_config(tmp_path, tiny_base, tasks, method=method)
@@ -132,7 +139,7 @@ def test_every_process_holds_its_shard_of_the_base_and_gives_the_gradients_of_th
     assert main["worst gradient"] < 1e-5
 
 
-def test_sharded_processes_find_the_row_that_is_not_finite_and_stop(tmp_path, tiny_base):
+def test_sharded_processes_find_the_row_that_is_not_finite_and_stop(tmp_path: Path, tiny_base: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.jsonl", 24)
     lines = tasks.read_text().splitlines()
     lines[16] = json.dumps({"instruction": "Say it to a lazy dog and a fox.", "output": "~ the quick brown fox"})
@@ -160,7 +167,9 @@ def test_sharded_processes_find_the_row_that_is_not_finite_and_stop(tmp_path, ti
         ("dynamo_backend", "INDUCTOR"),
     ],
 )
-def test_an_unsupported_setting_is_refused_by_name(monkeypatch, key, value):
+def test_an_unsupported_setting_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str | None
+) -> None:
     monkeypatch.setenv("FSDP_VERSION", "2")
     check_fsdp_settings()
     if value is None:
@@ -171,7 +180,9 @@ def test_an_unsupported_setting_is_refused_by_name(monkeypatch, key, value):
         check_fsdp_settings()
 
 
-def test_one_process_cannot_shard(tmp_path, tiny_base, tasks, monkeypatch):
+def test_one_process_cannot_shard(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks)
     with pytest.raises(TrainingError, match="FSDP is not supported"):
         check_processes(config.train, world(2, "FSDP"))
@@ -184,7 +195,7 @@ def test_one_process_cannot_shard(tmp_path, tiny_base, tasks, monkeypatch):
         check_processes(training_config(tmp_path, tiny_base, tasks, processes=4).train, world(2, "MULTI_CPU"))
 
 
-def test_a_model_without_known_layers_is_refused():
+def test_a_model_without_known_layers_is_refused() -> None:
     class Base(torch.nn.Linear):
         _no_split_modules = None
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,26 +23,27 @@ from tests.support.small_training import read_metrics, train_here, training_conf
 from tests.train.test_fsdp import train_sharded
 from tests.train.test_train_loop import trainer_curve
 
-SETTINGS = {"method": "full", "learning_rate": 0.003, "epochs": 1, "save_steps": 2}
+SETTINGS: dict[str, Any] = {"method": "full", "learning_rate": 0.003, "epochs": 1, "save_steps": 2}
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory) -> Path:
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory, tiny_base, tasks) -> Config:
+def tuned(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tasks: Path) -> Config:
     config = training_config(tmp_path_factory.mktemp("full"), tiny_base, tasks, "full", **SETTINGS)
     train_here(config)
     return config
 
 
 def saved(config: Config) -> dict[str, torch.Tensor]:
-    return load_file(config.run_dir / "train" / "model" / "model.safetensors")
+    weights: dict[str, torch.Tensor] = load_file(config.run_dir / "train" / "model" / "model.safetensors")
+    return weights
 
 
-def test_the_curve_equals_that_of_transformers_trainer(tmp_path, tiny_base, tasks):
+def test_the_curve_equals_that_of_transformers_trainer(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     settings = SETTINGS | {"weight_decay": 0.5, "warmup_ratio": 0.2, "epochs": 2}
     config = training_config(tmp_path, tiny_base, tasks, **settings)
     ours, theirs = train_here(config), trainer_curve(config, tmp_path / "trainer")
@@ -49,7 +51,9 @@ def test_the_curve_equals_that_of_transformers_trainer(tmp_path, tiny_base, task
     assert ours[-1]["loss"] < ours[0]["loss"] - 0.2
 
 
-def test_the_model_folder_loads_in_transformers_and_is_evaluated_as_a_model_of_its_own(tuned, tiny_base):
+def test_the_model_folder_loads_in_transformers_and_is_evaluated_as_a_model_of_its_own(
+    tuned: Config, tiny_base: Path
+) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = tuned.run_dir / "train" / "model"
@@ -69,7 +73,7 @@ def test_the_model_folder_loads_in_transformers_and_is_evaluated_as_a_model_of_i
     assert f"tuned: {folder}" in evaluation.plan(config)
 
 
-def test_full_tuning_resumes_bit_for_bit(tuned):
+def test_full_tuning_resumes_bit_for_bit(tuned: Config) -> None:
     before, curve = saved(tuned), read_metrics(tuned)
     shutil.rmtree(tuned.run_dir / "train" / "model")
     shutil.rmtree(checkpoint_folders(tuned.run_dir / "train" / "checkpoints")[0])
@@ -79,7 +83,9 @@ def test_full_tuning_resumes_bit_for_bit(tuned):
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
-def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(tmp_path, tiny_base, tasks, monkeypatch):
+def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pacos.train.model.precision.has_amx", lambda: True)
     config = training_config(tmp_path, tiny_base, tasks, **SETTINGS | {"max_steps": 2})
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
@@ -91,14 +97,16 @@ def test_weights_are_held_in_float32_computed_and_saved_in_bfloat16(tmp_path, ti
     assert json.loads((config.run_dir / "train" / "model" / "config.json").read_text())["dtype"] == "bfloat16"
 
 
-def test_a_model_that_equals_its_base_is_refused(tuned, tiny_base):
+def test_a_model_that_equals_its_base_is_refused(tuned: Config, tiny_base: Path) -> None:
     base = dict(load_model(tuned, "cpu").named_parameters())
     with pytest.raises(TrainingError, match="every weight still equals the base's"):
         share_moved(base, tuned)
     assert share_moved(saved(tuned), tuned) > 0.5
 
 
-def test_two_processes_with_sharded_weights_train_as_one_does(tmp_path, tiny_base, tasks, tuned):
+def test_two_processes_with_sharded_weights_train_as_one_does(
+    tmp_path: Path, tiny_base: Path, tasks: Path, tuned: Config
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, "shared", **SETTINGS)
     ended = train_sharded(config)
     assert ended.returncode == 0, ended.stderr
@@ -114,7 +122,9 @@ def test_two_processes_with_sharded_weights_train_as_one_does(tmp_path, tiny_bas
     assert all(torch.allclose(saved(config)[name], weight, rtol=0, atol=1e-4) for name, weight in found.items())
 
 
-def test_full_tuning_is_planned_and_takes_no_adapter(tmp_path, tiny_base, tasks, monkeypatch):
+def test_full_tuning_is_planned_and_takes_no_adapter(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
     plan = "\n".join(launch.plan(training_config(tmp_path, tiny_base, tasks, **SETTINGS)))
     assert "every weight" in plan and "vLLM" not in plan

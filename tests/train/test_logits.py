@@ -1,5 +1,8 @@
 """Models that transform their logits after the head: training must compute the losses of what they serve."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -22,7 +25,7 @@ SIZES = {
 }
 
 
-def capped(kind: str):
+def capped(kind: str) -> Any:
     from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
     if kind == "gemma2":
@@ -32,7 +35,7 @@ def capped(kind: str):
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "granite"])
-def test_the_losses_are_those_of_capped_and_scaled_logits(kind):
+def test_the_losses_are_those_of_capped_and_scaled_logits(kind: str) -> None:
     torch.manual_seed(0)
     attention.register_attention()
     base = capped(kind)
@@ -44,7 +47,7 @@ def test_the_losses_are_those_of_capped_and_scaled_logits(kind):
     assert settings.get("final_logit_softcapping") == 0.5 or settings.get("logits_scaling") == 0.1, "put back"
 
 
-def test_a_model_that_transforms_its_logits_in_another_way_is_refused():
+def test_a_model_that_transforms_its_logits_in_another_way_is_refused() -> None:
     from transformers import CohereConfig, CohereForCausalLM
 
     attention.register_attention()
@@ -56,7 +59,7 @@ def test_a_model_that_transforms_its_logits_in_another_way_is_refused():
         check_isolation(model, rows, pad_id=0)
 
 
-def test_attention_that_sdpa_would_change_is_refused_before_anything_is_loaded(tmp_path):
+def test_attention_that_sdpa_would_change_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     from transformers import Gemma2Config
 
     Gemma2Config(**SIZES, head_dim=16).save_pretrained(tmp_path)

@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from tests.support.small_training import train_here, training_config, write_task
 MEMORY = MemoryEstimate(10 * GIB, GIB, 2**20, 2**20 // 10, GIB, tokens=8192)
 
 
-def test_weights_optimizer_and_logits_are_those_counted_by_hand(tmp_path, tiny_base):
+def test_weights_optimizer_and_logits_are_those_counted_by_hand(tmp_path: Path, tiny_base: Path) -> None:
     config = training_config(tmp_path, tiny_base, tmp_path)
     found = estimate_memory(meta_model(config), config.train, training_dtype(config), tokens=100)
     # Per layer q, o: 64→64; k, v: 64→32; gate, up: 64→128; down: 128→64; two norms. Tied embeddings of 300 or so.
@@ -29,7 +31,7 @@ def test_weights_optimizer_and_logits_are_those_counted_by_hand(tmp_path, tiny_b
     assert full.weights == 0 and full.trained == 5 * found.weights
 
 
-def test_activations_are_those_that_a_real_forward_pass_keeps(tmp_path, tiny_base):
+def test_activations_are_those_that_a_real_forward_pass_keeps(tmp_path: Path, tiny_base: Path) -> None:
     config = training_config(tmp_path, tiny_base, tmp_path)
     per_token = estimate_memory(meta_model(config), config.train, torch.float32, tokens=1).per_token
     model = load_model(config, "cpu")
@@ -50,7 +52,7 @@ def test_activations_are_those_that_a_real_forward_pass_keeps(tmp_path, tiny_bas
     assert kept_bytes(meta_model(config), 128) > 128 * per_token, "the square of the attention is left out"
 
 
-def test_activations_are_recomputed_only_where_memory_would_not_hold_them(tmp_path, tiny_base):
+def test_activations_are_recomputed_only_where_memory_would_not_hold_them(tmp_path: Path, tiny_base: Path) -> None:
     config = training_config(tmp_path, tiny_base, tmp_path)
     assert not fit_memory(MEMORY, config.train, free=24 * GIB).checkpointing
     assert fit_memory(MEMORY, config.train, free=16 * GIB).checkpointing
@@ -58,8 +60,8 @@ def test_activations_are_recomputed_only_where_memory_would_not_hold_them(tmp_pa
     assert fit_memory(MEMORY, asked.train, free=24 * GIB).checkpointing
 
 
-def test_what_does_not_fit_is_refused_by_the_keys_to_change(tmp_path, tiny_base):
-    def refused(free: int, **train) -> str:
+def test_what_does_not_fit_is_refused_by_the_keys_to_change(tmp_path: Path, tiny_base: Path) -> None:
+    def refused(free: int, **train: Any) -> str:
         with pytest.raises(TrainingError) as failure:
             fit_memory(MEMORY, training_config(tmp_path, tiny_base, tmp_path, **train).train, free * GIB)
         return str(failure.value)
@@ -72,7 +74,9 @@ def test_what_does_not_fit_is_refused_by_the_keys_to_change(tmp_path, tiny_base)
     assert "train.method=qlora" in refused(11) and "pack_tokens=" not in refused(11)
 
 
-def test_a_run_decides_by_the_memory_of_its_device(tmp_path, tiny_base, monkeypatch, caplog):
+def test_a_run_decides_by_the_memory_of_its_device(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 16), epochs=1)
     free = 1 << 40
     monkeypatch.setattr(pipeline, "free_memory", lambda device: free)
@@ -90,7 +94,7 @@ def test_a_run_decides_by_the_memory_of_its_device(tmp_path, tiny_base, monkeypa
         train_here(config)
 
 
-def test_the_plan_shows_it(tmp_path, tiny_base, monkeypatch):
+def test_the_plan_shows_it(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
     plan = "\n".join(launch.plan(training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 16))))
     assert "memory of a device: 0.0 GiB weights" in plan and "with recomputed activations" in plan

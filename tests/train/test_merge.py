@@ -2,6 +2,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from tests.support.tiny_llama import build_tiny_llama
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a base of its own and the adapter trained on it."""
     folder = tmp_path_factory.mktemp("merge")
     base = build_tiny_llama(folder / "base")
@@ -25,7 +26,13 @@ def trained(tmp_path_factory) -> Path:
     return config.run_dir / "train" / "adapter"
 
 
-def test_the_merged_model_is_the_base_plus_the_update(trained, tmp_path, caplog, capsys, monkeypatch):
+def test_the_merged_model_is_the_base_plus_the_update(
+    trained: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     out = tmp_path / "merged"
     monkeypatch.setattr("sys.argv", ["pacos", "merge", str(trained), "--out", str(out)])
     with caplog.at_level(logging.INFO, logger="pacos"), pytest.raises(SystemExit) as ended:
@@ -45,7 +52,7 @@ def test_the_merged_model_is_the_base_plus_the_update(trained, tmp_path, caplog,
     assert "### Instruction" in (out / "chat_template.jinja").read_text()
 
 
-def test_an_adapter_of_another_base_is_not_merged(trained, tmp_path):
+def test_an_adapter_of_another_base_is_not_merged(trained: Path, tmp_path: Path) -> None:
     adapter, base = tmp_path / "adapter", tmp_path / "base"
     shutil.copytree(trained, adapter)
     settings = json.loads((adapter / "adapter_config.json").read_text())
@@ -56,17 +63,19 @@ def test_an_adapter_of_another_base_is_not_merged(trained, tmp_path):
     assert not (tmp_path / "merged").exists()
 
 
-def test_an_existing_folder_is_left_alone(trained, tmp_path):
+def test_an_existing_folder_is_left_alone(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="already exists"):
         merge(trained, tmp_path)
 
 
-def test_a_model_that_reads_back_differently_is_refused(trained, tmp_path, monkeypatch):
+def test_a_model_that_reads_back_differently_is_refused(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import LlamaForCausalLM
 
     save = LlamaForCausalLM.save_pretrained
 
-    def save_damaged(self, folder, **options):
+    def save_damaged(self: Any, folder: Path, **options: Any) -> None:
         save(self, folder, **options)
         weights = load_file(Path(folder) / "model.safetensors")
         save_file(weights | {"model.norm.weight": weights["model.norm.weight"] * 2}, Path(folder) / "model.safetensors")
@@ -77,7 +86,7 @@ def test_a_model_that_reads_back_differently_is_refused(trained, tmp_path, monke
     assert not (tmp_path / "merged").exists()
 
 
-def test_drift_is_set_against_what_the_adapter_changes():
+def test_drift_is_set_against_what_the_adapter_changes() -> None:
     untuned, before = torch.zeros(2, 3), torch.tensor([[3.0, 0, 0], [0, 3.0, 0]])
     after = before + torch.tensor([[0.3, 0, 0], [4.0, 0, 0]])
     drift = measure_drift(before, after, untuned)

@@ -14,7 +14,7 @@ from tests.support.small_training import read_metrics, train_here, training_conf
 from tests.train.test_batch import tiny_model
 
 
-def test_noise_is_scaled_by_the_length_of_each_example():
+def test_noise_is_scaled_by_the_length_of_each_example() -> None:
     batch = collate([[Example("a", [1] * 4, 1), Example("b", [1] * 100, 1)], [Example("c", [1] * 25, 1)]], 128, 0)
     torch.manual_seed(0)
     found = noise(torch.zeros(2, 128, 64), batch, alpha=5.0).abs()
@@ -25,7 +25,7 @@ def test_noise_is_scaled_by_the_length_of_each_example():
         assert own.mean() == pytest.approx(bound / 2, rel=0.1), "uniform between the bounds"
 
 
-def test_there_is_noise_in_training_alone_and_the_seed_repeats_it():
+def test_there_is_noise_in_training_alone_and_the_seed_repeats_it() -> None:
     model = tiny_model()
     batch = collate([[Example("a", [1, 5, 6, 7, 2], 1)]], 128, 0)
 
@@ -40,13 +40,13 @@ def test_there_is_noise_in_training_alone_and_the_seed_repeats_it():
     assert torch.equal(losses(5.0), plain)
 
 
-def test_noise_disables_the_sharing_of_prefixes():
+def test_noise_disables_the_sharing_of_prefixes() -> None:
     rows = [Example("x", [1, 2, 3, 4, 5, 10 + row], 5) for row in range(20)]
     assert any(example.prefix_length for example in share_prefixes(rows, TrainConfig()))
     assert not any(example.prefix_length for example in share_prefixes(rows, TrainConfig(neftune_alpha=5)))
 
 
-def test_a_noisy_run_resumes_bit_for_bit(tmp_path: Path, tiny_base: Path):
+def test_a_noisy_run_resumes_bit_for_bit(tmp_path: Path, tiny_base: Path) -> None:
     import shutil
 
     tasks = write_tasks(tmp_path / "tasks.jsonl", 24)

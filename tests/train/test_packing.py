@@ -1,4 +1,5 @@
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from pacos.train.packing.plan import plan_run, step_indices, steps_per_epoch, to
 from pacos.train.packing.prefixes import find_prefixes, share_prefixes
 
 
-def test_alpaca_takes_the_published_number_of_steps():
+def test_alpaca_takes_the_published_number_of_steps() -> None:
     assert steps_per_epoch(52_002, TrainConfig()) == 407
     assert total_steps(52_002, TrainConfig()) == 1221
     assert total_steps(52_002, TrainConfig(epochs=0.5)) == 204
@@ -20,7 +21,7 @@ def test_alpaca_takes_the_published_number_of_steps():
     assert total_steps(3, TrainConfig(max_steps=10)) == 3
 
 
-def test_every_epoch_takes_each_example_once_in_another_order():
+def test_every_epoch_takes_each_example_once_in_another_order() -> None:
     config = TrainConfig(batch_size=4)
     epochs = [[step_indices(10, config, 7, epoch * 3 + place) for place in range(3)] for epoch in range(2)]
     assert [[len(step) for step in epoch] for epoch in epochs] == [[4, 4, 2]] * 2
@@ -34,7 +35,9 @@ items = st.builds(Item, st.integers(1, 60), st.sampled_from([(), (1, 2, 3), (1, 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(items, min_size=1, max_size=60), st.integers(64, 300), st.integers(1, 5), st.booleans())
-def test_a_layout_holds_each_item_once_in_equally_many_micro_batches(items, tokens, processes, static):
+def test_a_layout_holds_each_item_once_in_equally_many_micro_batches(
+    items: list[Item], tokens: int, processes: int, static: bool
+) -> None:
     layout = pack(items, Bin(tokens, static), processes)
     rows = [row for process in layout.micro_batches for rows in process for row in rows]
     assert sorted(index for row in rows for index in row) == list(range(len(items)))
@@ -49,7 +52,7 @@ def test_a_layout_holds_each_item_once_in_equally_many_micro_batches(items, toke
     assert all(len(rows) == 1 for process in layout.micro_batches for rows in process)
 
 
-def test_a_row_counts_a_prefix_once():
+def test_a_row_counts_a_prefix_once() -> None:
     shared = [Item(10, (1, 2, 3)), Item(5, (1, 2, 3)), Item(7, (4,)), Item(2)]
     assert row_load([0, 1], shared) == 18
     assert row_load([0, 1, 2, 3], shared) == 28
@@ -66,13 +69,13 @@ def alpaca_like(count: int) -> list[Example]:
     return made
 
 
-def config(**train) -> TrainConfig:
+def config(**train: Any) -> TrainConfig:
     return TrainConfig(**{"epochs": 2, **train})
 
 
 @pytest.mark.parametrize("processes", [1, 4])
 @pytest.mark.parametrize("static", [False, True])
-def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes, static):
+def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes: int, static: bool) -> None:
     plan = plan_run(alpaca_like(128 * 12), config(), 42, processes=processes, static=static)
     assert len(plan.steps) == 24
     assert plan.fill >= 0.95
@@ -82,17 +85,17 @@ def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes, 
         assert len(plan.widths) <= 8 and all(width % 128 == 0 for width in plan.widths)
 
 
-def test_holding_out_everything_is_refused():
+def test_holding_out_everything_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"train\.eval_examples: 4 of 4"):
         plan_run(alpaca_like(4), config(eval_examples=4), 42)
 
 
-def test_the_widths_dropped_are_those_that_add_least_padding():
+def test_the_widths_dropped_are_those_that_add_least_padding() -> None:
     assert static_widths({128: 1, 256: 50, 384: 1, 512: 9}, limit=2) == [256, 512]
     assert static_widths({128: 1, 1024: 1}) == [128, 1024]
 
 
-def test_each_template_variant_has_its_longest_common_prefix():
+def test_each_template_variant_has_its_longest_common_prefix() -> None:
     with_input, without = [1, 2, 3, 9, 9, 9, 9], [1, 2, 3, 8, 8, 8]
     sequences = [[*with_input, 50 + n, 7] for n in range(10)] + [[*without, 50 + n, 7] for n in range(10)]
     assert find_prefixes(sequences, together=20) == [7] * 10 + [6] * 10
@@ -100,12 +103,12 @@ def test_each_template_variant_has_its_longest_common_prefix():
     assert find_prefixes(sequences, together=2) == [3] * 20
 
 
-def test_at_least_one_id_stays_outside_the_prefix():
+def test_at_least_one_id_stays_outside_the_prefix() -> None:
     assert find_prefixes([[1, 2, 3], [1, 2, 3], [1, 2, 3, 4]], together=3) == [2, 2, 2]
     assert find_prefixes([[1, 2], [3, 4]], together=2) == [0, 0]
 
 
-def test_nothing_is_shared_where_dropout_would_make_it_differ():
+def test_nothing_is_shared_where_dropout_would_make_it_differ() -> None:
     rows = alpaca_like(16)
     assert {example.prefix_length for example in share_prefixes(rows, TrainConfig())} == {28, 38}
     dropping = share_prefixes(rows, TrainConfig(lora=LoraConfig(dropout=0.05)))

@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,12 +34,12 @@ FIGURES = ["rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chose
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory) -> Path:
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl")
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory, tiny_base) -> Path:
+def tuned(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     """M_1: a trained adapter, from which preference training starts."""
     folder = tmp_path_factory.mktemp("tuned")
     config = training_config(folder, tiny_base, write_tasks(folder / "tasks.jsonl", 16), "tuned", epochs=1)
@@ -46,16 +47,16 @@ def tuned(tmp_path_factory, tiny_base) -> Path:
     return config.run_dir / "train" / "adapter"
 
 
-def dpo_config(folder: Path, base: Path, pairs: Path, tuned: Path, name: str = "dpo", **changes) -> Config:
+def dpo_config(folder: Path, base: Path, pairs: Path, tuned: Path, name: str = "dpo", **changes: Any) -> Config:
     settings = {"adapter": str(tuned), "learning_rate": 0.01} | SETTINGS
     return training_config(folder, base, pairs, name, **settings | changes)
 
 
-def trl_curve(config: Config, folder: Path) -> list[dict]:
+def trl_curve(config: Config, folder: Path) -> list[dict[str, Any]]:
     """TRL's DPOTrainer on the same pairs in the same order, padded, the starting adapter copied as its reference."""
     from datasets import Dataset
     from torch.utils.data import SequentialSampler
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
     tokenizer = load_tokenizer(config.model.base, config.model)
     tokenizer.pad_token = tokenizer.eos_token
@@ -101,7 +102,9 @@ def trl_curve(config: Config, folder: Path) -> list[dict]:
     return [line for line in trainer.state.log_history if "loss" in line]
 
 
-def test_loss_and_rewards_equal_those_of_trl_from_the_same_adapter(tmp_path, tiny_base, pairs, tuned, monkeypatch):
+def test_loss_and_rewards_equal_those_of_trl_from_the_same_adapter(
+    tmp_path: Path, tiny_base: Path, pairs: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     config = dpo_config(tmp_path, tiny_base, pairs, tuned, schedule="constant")
     ours, theirs = train_here(config), trl_curve(config, tmp_path / "trl")
@@ -115,7 +118,9 @@ def test_loss_and_rewards_equal_those_of_trl_from_the_same_adapter(tmp_path, tin
     assert [line["grad_norm"] for line in ours] == pytest.approx([line["grad_norm"] for line in theirs], rel=1e-3)
 
 
-def test_the_loss_follows_the_published_formula_with_smoothed_labels(tiny_base, tmp_path, tuned, pairs):
+def test_the_loss_follows_the_published_formula_with_smoothed_labels(
+    tiny_base: Path, tmp_path: Path, tuned: Path, pairs: Path
+) -> None:
     config = dpo_config(tmp_path, tiny_base, pairs, tuned)
     cpu = torch.device("cpu")
     model = load_model(config, cpu, attention_for(config, cpu))
@@ -135,7 +140,9 @@ def test_the_loss_follows_the_published_formula_with_smoothed_labels(tiny_base, 
     assert figures[2].item() == pytest.approx(margin, rel=1e-4)
 
 
-def test_a_resumed_run_keeps_its_reference(tmp_path, tiny_base, pairs, tuned, monkeypatch):
+def test_a_resumed_run_keeps_its_reference(
+    tmp_path: Path, tiny_base: Path, pairs: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = dpo_config(
         tmp_path, tiny_base, pairs, tuned, save_steps=4, keep=9, lora={"r": 8, "alpha": 16, "dropout": 0.1}
     )
@@ -152,7 +159,9 @@ def test_a_resumed_run_keeps_its_reference(tmp_path, tiny_base, pairs, tuned, mo
     assert (train / "adapter" / "adapter_model.safetensors").read_bytes() == weights
 
 
-def test_the_reference_is_cached_by_the_weights_and_responses_it_was_made_from(tmp_path, tiny_base, pairs, tuned):
+def test_the_reference_is_cached_by_the_weights_and_responses_it_was_made_from(
+    tmp_path: Path, tiny_base: Path, pairs: Path, tuned: Path
+) -> None:
     config = dpo_config(tmp_path, tiny_base, pairs, tuned)
     origin = Provenance("base", "b", "c", "alpaca", "", "", "a")
     hashes = ("dataset_sha256", "base_sha256", "start_sha256")
@@ -160,7 +169,9 @@ def test_the_reference_is_cached_by_the_weights_and_responses_it_was_made_from(t
     assert all(reference.reference_sha256(config, replace(origin, **{name: "x"})) != one for name in hashes)
 
 
-def test_packs_shared_prompts_and_processes_do_not_change_the_loss(tmp_path, tiny_base, pairs, tuned, monkeypatch):
+def test_packs_shared_prompts_and_processes_do_not_change_the_loss(
+    tmp_path: Path, tiny_base: Path, pairs: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
     wide = train_here(dpo_config(tmp_path, tiny_base, pairs, tuned, "wide", pack_tokens=4096))
     narrow = train_here(dpo_config(tmp_path, tiny_base, pairs, tuned, "narrow", pack_tokens=512, eval_examples=4))
@@ -175,8 +186,10 @@ def test_packs_shared_prompts_and_processes_do_not_change_the_loss(tmp_path, tin
     assert narrow[0]["eval_rewards/margins"] == 0.0, "one set of keys in every line"
 
 
-def test_an_adapter_that_does_not_fit_the_run_is_refused_by_the_key_to_change(tmp_path, tiny_base, pairs, tuned):
-    def refused(error: type[Exception], message: str, base: Path = tiny_base, **changes) -> None:
+def test_an_adapter_that_does_not_fit_the_run_is_refused_by_the_key_to_change(
+    tmp_path: Path, tiny_base: Path, pairs: Path, tuned: Path
+) -> None:
+    def refused(error: type[Exception], message: str, base: Path = tiny_base, **changes: Any) -> None:
         config = dpo_config(tmp_path, base, pairs, tuned, **changes)
         with pytest.raises(error, match=message):
             resolve_start(config)
@@ -190,7 +203,9 @@ def test_an_adapter_that_does_not_fit_the_run_is_refused_by_the_key_to_change(tm
     refused(ModelError, "holds no adapter", adapter=str(tmp_path))
 
 
-def test_settings_that_contradict_preferences_are_refused_at_once(tmp_path, tiny_base, pairs, tuned):
+def test_settings_that_contradict_preferences_are_refused_at_once(
+    tmp_path: Path, tiny_base: Path, pairs: Path, tuned: Path
+) -> None:
     with pytest.raises(ConfigError, match="mask_prompt must be true"):
         dpo_config(tmp_path, tiny_base, pairs, tuned, mask_prompt=False)
     with pytest.raises(ConfigError, match="superni has none"):
@@ -209,12 +224,12 @@ def test_settings_that_contradict_preferences_are_refused_at_once(tmp_path, tiny
         ({"instruction": "Go.", "prompt": "Go", "chosen": "a", "rejected": "b"}, "a pair has either"),
     ],
 )
-def test_a_row_that_is_not_a_pair_is_named(row, complaint):
+def test_a_row_that_is_not_a_pair_is_named(row: dict[str, Any], complaint: str) -> None:
     with pytest.raises(DataError, match=f"pairs:7: {complaint}"):
         parse_pair(row, where="pairs:7")
 
 
-def test_a_pair_is_dropped_as_a_whole_and_counted(tiny_base):
+def test_a_pair_is_dropped_as_a_whole_and_counted(tiny_base: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
     rows = [
         {"prompt": "One", "chosen": "a", "rejected": "b"},
@@ -232,7 +247,7 @@ def test_a_pair_is_dropped_as_a_whole_and_counted(tiny_base):
     )
 
 
-def test_the_adapter_it_started_from_is_recorded(tmp_path, tiny_base, pairs, tuned):
+def test_the_adapter_it_started_from_is_recorded(tmp_path: Path, tiny_base: Path, pairs: Path, tuned: Path) -> None:
     config = dpo_config(tmp_path, tiny_base, pairs, tuned, max_steps=2)
     plan = "\n".join(launch.plan(config))
     assert f"starting from the adapter {tuned}" in plan and "steps of 8 pairs" in plan

@@ -1,5 +1,6 @@
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from pacos.train.export.probe import LIMIT, PROMPTS, answer_lengths, stop_probe_
 from tests.support.small_training import train_here, training_config, write_tasks
 
 
-def one_answer_tasks(path, count: int = 24):
+def one_answer_tasks(path: Path, count: int = 24) -> Path:
     """Different questions, one answer: a tiny model learns it, and to stop behind it, in seconds."""
     draw = random.Random(0)
     words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "red", "apple"]
@@ -21,7 +22,9 @@ def one_answer_tasks(path, count: int = 24):
 
 
 @pytest.mark.parametrize("eos", [True, False])
-def test_the_probe_tells_a_model_that_learned_to_stop_from_one_that_did_not(tmp_path, tiny_base, eos, caplog):
+def test_the_probe_tells_a_model_that_learned_to_stop_from_one_that_did_not(
+    tmp_path: Path, tiny_base: Path, eos: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     tasks = one_answer_tasks(tmp_path / "tasks.jsonl")
     config = training_config(tmp_path, tiny_base, tasks, append_eos=eos, epochs=8)
     train_here(config)
@@ -33,7 +36,7 @@ def test_the_probe_tells_a_model_that_learned_to_stop_from_one_that_did_not(tmp_
     assert ("rarely stops" in caplog.text) is not eos
 
 
-def test_batched_answers_end_where_transformers_generate_ends_them(tiny_base):
+def test_batched_answers_end_where_transformers_generate_ends_them(tiny_base: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     # Apart from its embeddings, and with larger weights, a random model does not just repeat itself.
@@ -53,7 +56,7 @@ def test_batched_answers_end_where_transformers_generate_ends_them(tiny_base):
     assert answer_lengths(model, prompts, eos, 20) == expected
 
 
-def test_prompts_are_drawn_from_the_whole_of_the_data(tmp_path, tiny_base):
+def test_prompts_are_drawn_from_the_whole_of_the_data(tmp_path: Path, tiny_base: Path) -> None:
     config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 500))
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
     prompts = stop_probe_prompts(read_training_rows(config), tokenizer, config)

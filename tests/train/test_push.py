@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ class Hub(BaseHTTPRequestHandler):
     """Repositories in memory, by the four calls that an upload makes."""
 
     repositories: dict[str, dict[str, bytes]]
-    created: list[dict]
+    created: list[dict[str, Any]]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -48,7 +49,7 @@ class Hub(BaseHTTPRequestHandler):
     def address(self) -> str:
         return f"http://{self.headers['Host']}"
 
-    def answer(self, value: dict, status: int = 200) -> None:
+    def answer(self, value: dict[str, Any], status: int = 200) -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -61,7 +62,7 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(monkeypatch) -> Iterator[str]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     Hub.repositories, Hub.created = {}, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -81,7 +82,9 @@ def adapter(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_finished_folder_is_uploaded_whole_to_a_private_repository(hub, adapter, monkeypatch):
+def test_a_finished_folder_is_uploaded_whole_to_a_private_repository(
+    hub: str, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_right")
     assert push(adapter, "me/llama", endpoint=hub) == f"{hub}/me/llama/commit/1"
     assert Hub.created[0]["visibility"] == "private"
@@ -90,7 +93,9 @@ def test_a_finished_folder_is_uploaded_whole_to_a_private_repository(hub, adapte
     }
 
 
-def test_a_hub_that_refuses_or_does_not_answer_is_a_clear_error(hub, adapter, monkeypatch):
+def test_a_hub_that_refuses_or_does_not_answer_is_a_clear_error(
+    hub: str, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(ModelError, match=r"the hub refuses it: .*401"):
         push(adapter, "me/llama", endpoint=hub)
@@ -98,20 +103,24 @@ def test_a_hub_that_refuses_or_does_not_answer_is_a_clear_error(hub, adapter, mo
         push(adapter, "me/llama", endpoint="http://127.0.0.1:9")
 
 
-def test_a_missing_token_stops_the_run_before_it_begins(tmp_path, tiny_base, monkeypatch):
+def test_a_missing_token_stops_the_run_before_it_begins(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     config = training_config(tmp_path, tiny_base, tmp_path, push_to_hub="me/llama")
     with pytest.raises(ConfigError, match="no token to push with"):
         launch.main(config)
 
 
-def test_an_unfinished_folder_is_not_pushed(adapter, monkeypatch):
+def test_an_unfinished_folder_is_not_pushed(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (adapter / "README.md").unlink()
     with pytest.raises(ModelError, match="no finished adapter"):
         push(adapter, "me/llama")
 
 
-def test_the_licence_is_that_of_the_bases_own_card(tmp_path, tiny_base, caplog):
+def test_the_licence_is_that_of_the_bases_own_card(
+    tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = training_config(tmp_path, tiny_base, tmp_path).model
     assert base_licence(str(tmp_path), config) == {}
     (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: llama9\ntags: [a]\n---\n# Card\n")

@@ -19,16 +19,16 @@ from tests.support.small_training import read_metrics, train_here, training_conf
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory) -> Path:
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
 
 
 @pytest.fixture
-def on_cpu(monkeypatch):
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
 
 
-def test_two_processes_give_the_loss_curve_of_one(tmp_path, tiny_base, tasks, on_cpu):
+def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None) -> None:
     alone = train_here(training_config(tmp_path, tiny_base, tasks, "alone", batch_size=13))
     # Batches of 13 and a last one of 1: rows split unevenly, and one process has nothing in the last step.
     together = training_config(tmp_path, tiny_base, tasks, "together", batch_size=13, processes=2)
@@ -40,7 +40,9 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path, tiny_base, tasks, on
     assert (together.run_dir / "train" / "adapter" / "adapter_model.safetensors").is_file()
 
 
-def test_what_stops_the_processes_is_raised_where_they_were_launched(tmp_path, tiny_base, tasks, on_cpu):
+def test_what_stops_the_processes_is_raised_where_they_were_launched(
+    tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, max_length=20)
     with pytest.raises(DataError, match=r"fills train\.max_length = 20 alone"):
         launch.main(config)
@@ -48,13 +50,17 @@ def test_what_stops_the_processes_is_raised_where_they_were_launched(tmp_path, t
     assert stages["train"]["status"] == "failed"
 
 
-def test_processes_that_die_without_a_word_make_the_launch_fail(tmp_path, tiny_base, tasks, monkeypatch):
+def test_processes_that_die_without_a_word_make_the_launch_fail(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(launch, "launch_command", lambda *_: [sys.executable, "-c", "raise SystemExit(9)"])
     with pytest.raises(TrainingError, match="exit code 9"):
         launch.main(training_config(tmp_path, tiny_base, tasks))
 
 
-def test_the_command_asks_accelerate_for_every_process(tmp_path, tiny_base, tasks, on_cpu):
+def test_the_command_asks_accelerate_for_every_process(
+    tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks)
     one, two = (" ".join(launch.launch_command(config, processes)) for processes in (1, 2))
     assert "--multi_gpu" not in one and "--num_processes 1" in one
@@ -65,7 +71,9 @@ def test_the_command_asks_accelerate_for_every_process(tmp_path, tiny_base, task
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
 
 
-def test_an_accelerate_file_decides_the_number_of_processes(tmp_path, tiny_base, tasks, on_cpu):
+def test_an_accelerate_file_decides_the_number_of_processes(
+    tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None
+) -> None:
     file = str(ROOT / "configs" / "accelerate" / "ddp.yaml")
     config = training_config(tmp_path, tiny_base, tasks, accelerate=file)
     assert launch.process_count(config.train) == 8
@@ -76,7 +84,7 @@ def test_an_accelerate_file_decides_the_number_of_processes(tmp_path, tiny_base,
 
 
 @pytest.mark.parametrize("name", ["single", "ddp", "fsdp2"])
-def test_the_shipped_accelerate_files_are_accelerates_own(name):
+def test_the_shipped_accelerate_files_are_accelerates_own(name: str) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
     from accelerate.commands.launch import launch_command_parser
 
@@ -91,7 +99,9 @@ def world(processes: int, kind: str = "NO") -> SimpleNamespace:
     return SimpleNamespace(num_processes=processes, distributed_type=SimpleNamespace(value=kind))
 
 
-def test_another_number_of_processes_than_configured_is_refused(tmp_path, tiny_base, tasks, monkeypatch):
+def test_another_number_of_processes_than_configured_is_refused(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(TrainingError, match="2 processes are configured and accelerate started 1"):
         check_processes(training_config(tmp_path, tiny_base, tasks, processes=2).train, world(1))
     automatic = training_config(tmp_path, tiny_base, tasks)
@@ -101,7 +111,9 @@ def test_another_number_of_processes_than_configured_is_refused(tmp_path, tiny_b
         check_processes(automatic.train, world(1))
 
 
-def test_deepspeed_is_refused_even_where_accelerate_drops_it(tmp_path, tiny_base, tasks, monkeypatch):
+def test_deepspeed_is_refused_even_where_accelerate_drops_it(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks)
     with pytest.raises(TrainingError, match="DEEPSPEED is not supported"):
         check_processes(config.train, world(2, "DEEPSPEED"))
@@ -111,12 +123,14 @@ def test_deepspeed_is_refused_even_where_accelerate_drops_it(tmp_path, tiny_base
 
 
 @pytest.mark.filterwarnings("ignore:.log_with=wandb. was passed")
-def test_a_tracker_that_is_not_installed_is_refused(tmp_path, tiny_base, tasks):
+def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     with pytest.raises(TrainingError, match="wandb is not installed"):
         train_here(training_config(tmp_path, tiny_base, tasks, report_to="wandb"))
 
 
-def test_the_plan_counts_rows_steps_and_trainable_weights(tmp_path, tiny_base, tasks, on_cpu):
+def test_the_plan_counts_rows_steps_and_trainable_weights(
+    tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None
+) -> None:
     plan = "\n".join(launch.plan(training_config(tmp_path, tiny_base, tasks, lora={"r": 12})))
     assert "40 examples" in plan and "10 steps of 8 examples" in plan
     # Per layer q, o: 64→64; k, v: 64→32; gate, up: 64→128; down: 128→64. Two layers, rank 12.
@@ -126,19 +140,21 @@ def test_the_plan_counts_rows_steps_and_trainable_weights(tmp_path, tiny_base, t
     assert "accelerate.commands.launch" in plan
 
 
-def test_the_plan_of_a_run_without_a_dataset_says_so(tmp_path, tiny_base, on_cpu):
+def test_the_plan_of_a_run_without_a_dataset_says_so(tmp_path: Path, tiny_base: Path, on_cpu: None) -> None:
     plan = "\n".join(launch.plan(training_config(tmp_path, tiny_base, tmp_path, data=[])))
     assert "not there yet" in plan
 
 
-def test_unknown_lora_targets_and_missing_models_are_named(tmp_path, tiny_base, tasks, on_cpu):
+def test_unknown_lora_targets_and_missing_models_are_named(
+    tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None
+) -> None:
     with pytest.raises(ModelError, match="LoRA does not fit"):
         launch.plan(training_config(tmp_path, tiny_base, tasks, lora={"r": 8, "targets": ["query"]}))
     with pytest.raises(ModelError, match="no such model folder"):
         launch.plan(training_config(tmp_path, tmp_path / "nowhere", tasks))
 
 
-def test_train_py_takes_an_experiment_and_overrides(tmp_path, tiny_base):
+def test_train_py_takes_an_experiment_and_overrides(tmp_path: Path, tiny_base: Path) -> None:
     file = tmp_path / "fruit.yaml"
     file.write_text(f"model: {{base: {tiny_base}}}\n")
     config = parse_arguments(
@@ -149,7 +165,7 @@ def test_train_py_takes_an_experiment_and_overrides(tmp_path, tiny_base):
     assert (other.model.base, other.train.model) == (str(tiny_base), "owner/other")
 
 
-def test_train_py_needs_no_file_where_the_flags_say_enough():
+def test_train_py_needs_no_file_where_the_flags_say_enough() -> None:
     config = parse_arguments(
         ["--model_name_or_path", "owner/model", "--data-path", "a: b.jsonl", "--output_dir", "out/mine"]
     )
@@ -168,12 +184,14 @@ def test_train_py_needs_no_file_where_the_flags_say_enough():
         (["lora.r=8", "--model_name_or_path", "m"], "unknown key `lora`"),
     ],
 )
-def test_a_wrong_command_line_is_one_message_and_exit_code_2(arguments, message, capsys):
+def test_a_wrong_command_line_is_one_message_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
-def test_train_py_alone_shows_how_to_call_it():
+def test_train_py_alone_shows_how_to_call_it() -> None:
     shown = subprocess.run([sys.executable, "train.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "accelerate launch train.py --config" in shown
     assert all(str(path.relative_to(ROOT)) in shown for path in (ROOT / "configs").glob("*.yaml"))

@@ -3,6 +3,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,15 +20,15 @@ from tests.support.small_training import train_here, training_config, write_task
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory) -> Path:
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
 
 
-def losses(metrics: list[dict]) -> list[float]:
+def losses(metrics: list[dict[str, Any]]) -> list[float]:
     return [line["loss"] for line in metrics]
 
 
-def test_warm_up_and_decay_follow_the_published_schedule():
+def test_warm_up_and_decay_follow_the_published_schedule() -> None:
     train = TrainConfig(learning_rate=1.0, warmup_ratio=0.1, schedule="cosine")
     rates = [learning_rate(step, 40, train) for step in range(40)]
     assert rates[:5] == [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -41,11 +42,11 @@ def test_warm_up_and_decay_follow_the_published_schedule():
     assert learning_rate(4, 40, floor) == 1.0 and learning_rate(22, 40, floor) == pytest.approx(0.6)
 
 
-def test_a_run_of_one_step_has_no_warm_up_to_waste_it_on():
+def test_a_run_of_one_step_has_no_warm_up_to_waste_it_on() -> None:
     assert learning_rate(0, 1, TrainConfig(learning_rate=1.0)) == 1.0
 
 
-def trainer_curve(config: Config, folder: Path) -> list[dict]:
+def trainer_curve(config: Config, folder: Path) -> list[dict[str, Any]]:
     """transformers' own Trainer on the same model and batches: padded, with its own loss, schedule and clipping.
 
     The rows of all epochs are its one epoch."""
@@ -64,7 +65,7 @@ def trainer_curve(config: Config, folder: Path) -> list[dict]:
         for i in order
     ]
 
-    def pad(batch: list[dict]) -> dict[str, torch.Tensor]:
+    def pad(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         width = max(len(row["ids"]) for row in batch)
         missing = [width - len(row["ids"]) for row in batch]
         return {
@@ -75,7 +76,7 @@ def trainer_curve(config: Config, folder: Path) -> list[dict]:
             "labels": torch.tensor([row["labels"] + [-100] * n for row, n in zip(batch, missing, strict=True)]),
         }
 
-    class InOrder(Trainer):
+    class InOrder(Trainer):  # type: ignore[misc]
         def _get_train_sampler(self, *_: object) -> SequentialSampler:
             return SequentialSampler(rows)
 
@@ -103,8 +104,8 @@ def trainer_curve(config: Config, folder: Path) -> list[dict]:
     return [line for line in trainer.state.log_history if "loss" in line]
 
 
-def test_the_loss_curve_equals_that_of_transformers_trainer(tmp_path, tiny_base, tasks):
-    settings = {"epochs": 3, "warmup_ratio": 0.2, "weight_decay": 0.1, "max_grad_norm": 0.2}
+def test_the_loss_curve_equals_that_of_transformers_trainer(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 3, "warmup_ratio": 0.2, "weight_decay": 0.1, "max_grad_norm": 0.2}
     config = training_config(tmp_path, tiny_base, tasks, **settings)
     ours = train_here(config)
     theirs = trainer_curve(config, tmp_path / "trainer")
@@ -115,7 +116,7 @@ def test_the_loss_curve_equals_that_of_transformers_trainer(tmp_path, tiny_base,
     assert ours[-1]["loss"] < ours[0]["loss"] - 0.2, "the curve that is compared must move"
 
 
-def test_packing_and_accumulation_do_not_change_the_loss(tmp_path, tiny_base, tasks):
+def test_packing_and_accumulation_do_not_change_the_loss(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     narrow = train_here(training_config(tmp_path, tiny_base, tasks, "narrow", max_length=200, pack_tokens=200))
     wide = train_here(training_config(tmp_path, tiny_base, tasks, "wide", max_length=200, pack_tokens=4096))
     assert losses(narrow) == pytest.approx(losses(wide), abs=1e-5)
@@ -123,13 +124,13 @@ def test_packing_and_accumulation_do_not_change_the_loss(tmp_path, tiny_base, ta
     assert [line["tokens"] for line in narrow] == [line["tokens"] for line in wide], "padding is not work"
 
 
-def test_recomputed_activations_do_not_change_the_loss(tmp_path, tiny_base, tasks):
+def test_recomputed_activations_do_not_change_the_loss(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     plain = train_here(training_config(tmp_path, tiny_base, tasks, "plain", max_steps=4))
     recomputed = train_here(training_config(tmp_path, tiny_base, tasks, "recomputed", max_steps=4, checkpointing=True))
     assert losses(plain) == pytest.approx(losses(recomputed), abs=1e-6)
 
 
-def test_metrics_count_examples_and_real_tokens(tmp_path, tiny_base, tasks):
+def test_metrics_count_examples_and_real_tokens(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     config = training_config(tmp_path, tiny_base, tasks, epochs=1, batch_size=16)
     metrics = train_here(config)
     dataset = load_dataset(config, load_tokenizer(str(tiny_base), config.model))
@@ -144,7 +145,9 @@ def test_metrics_count_examples_and_real_tokens(tmp_path, tiny_base, tasks):
     assert sum(stage["tokens"].values()) == dataset.tokens
 
 
-def test_the_held_out_loss_is_a_mean_over_tokens_of_examples_that_are_not_trained_on(tmp_path, tiny_base, tasks):
+def test_the_held_out_loss_is_a_mean_over_tokens_of_examples_that_are_not_trained_on(
+    tmp_path: Path, tiny_base: Path, tasks: Path
+) -> None:
     config = training_config(tmp_path, tiny_base, tasks, epochs=1, eval_examples=9, save_steps=3)
     metrics = train_here(config)
     assert sum(line["examples"] for line in metrics) == 40 - 9
@@ -181,7 +184,7 @@ def broken_at(base: Path, word: str, folder: Path) -> Path:
     return folder
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path, tiny_base):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path: Path, tiny_base: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.jsonl", 24)
     lines = tasks.read_text().splitlines()
     lines[16] = json.dumps({"instruction": "Say it to a lazy dog and a fox.", "output": "~ the quick brown fox"})
@@ -196,7 +199,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path, tin
     assert json.loads((config.run_dir / "manifest.json").read_text())["stages"]["train"]["status"] == "failed"
 
 
-def test_too_little_memory_is_an_error_with_a_way_out(tmp_path, tiny_base, tasks, monkeypatch):
+def test_too_little_memory_is_an_error_with_a_way_out(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 
@@ -205,13 +210,15 @@ def test_too_little_memory_is_an_error_with_a_way_out(tmp_path, tiny_base, tasks
         train_here(training_config(tmp_path, tiny_base, tasks))
 
 
-def test_a_base_that_is_broken_to_begin_with_is_refused(tmp_path, tiny_base, tasks):
+def test_a_base_that_is_broken_to_begin_with_is_refused(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
     base = broken_at(tiny_base, "Below", tmp_path / "broken")
     with pytest.raises(TrainingError, match=r"not finite on tasks\.jsonl:\d+, untrained"):
         train_here(training_config(tmp_path, base, tasks))
 
 
-def test_a_finished_run_is_not_trained_again_until_something_changes(tmp_path, tiny_base, caplog):
+def test_a_finished_run_is_not_trained_again_until_something_changes(
+    tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tasks = write_tasks(tmp_path / "tasks.jsonl", 8)
     config = training_config(tmp_path, tiny_base, tasks)
     train_here(config)
@@ -222,7 +229,7 @@ def test_a_finished_run_is_not_trained_again_until_something_changes(tmp_path, t
     assert (config.run_dir / "train" / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == written
 
 
-def test_the_stage_needs_no_library_of_the_other_stages():
+def test_the_stage_needs_no_library_of_the_other_stages() -> None:
     code = "import sys, pacos.train.pipeline, pacos.train.__main__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"aiohttp", "rapidfuzz", "vllm", "datasets", "torch", "transformers"} & set(loaded.stdout.split())

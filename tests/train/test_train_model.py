@@ -1,5 +1,8 @@
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +21,7 @@ from pacos.train.model.precision import precision_name
 from tests.conftest import ROOT
 from tests.support.small_training import train_here, training_config, write_tasks
 
-REFUSED = {
+REFUSED: dict[str, Any] = {
     "use_dora": True,
     "lora_bias": True,
     "modules_to_save": ["lm_head"],
@@ -30,7 +33,9 @@ REFUSED = {
 }
 
 
-def test_any_other_option_of_peft_passes_through_and_its_cost_is_said_first(tmp_path, tiny_base, caplog):
+def test_any_other_option_of_peft_passes_through_and_its_cost_is_said_first(
+    tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tasks = write_tasks(tmp_path / "tasks.jsonl", 16)
     lora = {"r": 8, "alpha": 16, "rslora": True, "extra": {"use_dora": True, "alpha_pattern": {"q_proj": 4}}}
     config = training_config(tmp_path, tiny_base, tasks, lora=lora)
@@ -47,14 +52,19 @@ def test_any_other_option_of_peft_passes_through_and_its_cost_is_said_first(tmp_
 
 
 @pytest.mark.parametrize("option", REFUSED)
-def test_what_is_called_refused_is_what_vllm_refuses(option):
+def test_what_is_called_refused_is_what_vllm_refuses(option: str) -> None:
     """vLLM's own validation is the oracle."""
     pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
     from vllm.config.lora import LoRAConfig
     from vllm.lora.peft_helper import PEFTHelper
 
-    plain = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj"]}
-    allowed = [{}, {"use_rslora": True}, {"init_lora_weights": "gaussian"}, {"rank_pattern": {"q_proj": 32}}]
+    plain: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj"]}
+    allowed: list[dict[str, Any]] = [
+        {},
+        {"use_rslora": True},
+        {"init_lora_weights": "gaussian"},
+        {"rank_pattern": {"q_proj": 32}},
+    ]
     for settings in [plain | extra for extra in allowed]:
         PEFTHelper.from_dict(settings).validate_legal(LoRAConfig(max_lora_rank=512))
         assert not serving_problems(settings)
@@ -71,12 +81,14 @@ def test_what_is_called_refused_is_what_vllm_refuses(option):
         ({"lora_alpha": 4}, "lora_alpha has a key of its own"),
     ],
 )
-def test_an_option_that_peft_has_not_or_that_is_ours_is_refused(tmp_path, extra, complaint):
+def test_an_option_that_peft_has_not_or_that_is_ours_is_refused(
+    tmp_path: Path, extra: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(ConfigError, match=complaint):
         warnings(training_config(tmp_path, tmp_path, tmp_path, lora={"extra": extra}).train)
 
 
-def test_a_run_that_does_not_teach_eos_is_warned_of(tmp_path):
+def test_a_run_that_does_not_teach_eos_is_warned_of(tmp_path: Path) -> None:
     assert (
         "will not learn to stop" in warnings(training_config(tmp_path, tmp_path, tmp_path, append_eos=False).train)[0]
     )
@@ -84,7 +96,7 @@ def test_a_run_that_does_not_teach_eos_is_warned_of(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_qlora_without_a_gpu_is_a_clear_error(tmp_path, tiny_base):
+def test_qlora_without_a_gpu_is_a_clear_error(tmp_path: Path, tiny_base: Path) -> None:
     config = training_config(tmp_path, tiny_base, tmp_path, method="qlora")
     with pytest.raises(ConfigError, match="qlora needs an NVIDIA GPU"):
         load_model(config, "cpu")
@@ -93,8 +105,8 @@ def test_qlora_without_a_gpu_is_a_clear_error(tmp_path, tiny_base):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize(("arithmetic", "computed"), [(False, torch.float32), (True, torch.bfloat16)])
 def test_a_bfloat16_base_is_computed_in_float32_where_the_cpu_has_no_amx(
-    tmp_path, tiny_base, monkeypatch, arithmetic, computed
-):
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch, arithmetic: bool, computed: torch.dtype
+) -> None:
     monkeypatch.setattr("pacos.train.model.precision.has_amx", lambda: arithmetic)
     config = training_config(tmp_path, tiny_base, tmp_path)
     config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
@@ -105,7 +117,9 @@ def test_a_bfloat16_base_is_computed_in_float32_where_the_cpu_has_no_amx(
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_shipped_config_plans_its_training_without_a_gpu(file, tmp_path, monkeypatch, request):
+def test_every_shipped_config_plans_its_training_without_a_gpu(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
     overrides = [f"runs_dir={tmp_path}"]
@@ -116,7 +130,7 @@ def test_every_shipped_config_plans_its_training_without_a_gpu(file, tmp_path, m
     assert "accelerate.commands.launch" in plan and "warning" not in plan
 
 
-def lora_model(dtype: torch.dtype, **lora):
+def lora_model(dtype: torch.dtype, **lora: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -129,7 +143,7 @@ def lora_model(dtype: torch.dtype, **lora):
     return model.double() if dtype == torch.float64 else model
 
 
-def outcome(model) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def outcome(model: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
     ids = torch.arange(2 * 9).view(2, 9)
     hidden = model.get_input_embeddings()(ids).detach().requires_grad_()
     logits = model(inputs_embeds=hidden).logits
@@ -138,7 +152,7 @@ def outcome(model) -> tuple[torch.Tensor, list[torch.Tensor]]:
     return logits.detach(), [hidden.grad, *(parameter.grad for parameter in trained)]
 
 
-def test_fused_lora_equals_pefts_layer_with_biases_and_rslora():
+def test_fused_lora_equals_pefts_layer_with_biases_and_rslora() -> None:
     expected, gradients = outcome(lora_model(torch.float64, rslora=True))
     fused = lora_model(torch.float64, rslora=True)
     assert fuse_lora(fused) == 2 * 7
@@ -149,7 +163,7 @@ def test_fused_lora_equals_pefts_layer_with_biases_and_rslora():
         assert torch.equal(outcome(fused)[0], outcome(fused.get_base_model())[0])
 
 
-def test_fused_lora_keeps_float32_adapters_on_a_bfloat16_base():
+def test_fused_lora_keeps_float32_adapters_on_a_bfloat16_base() -> None:
     exact, _ = outcome(lora_model(torch.float32))
     expected, gradients = outcome(lora_model(torch.bfloat16))
     fused = lora_model(torch.bfloat16)
@@ -161,7 +175,7 @@ def test_fused_lora_keeps_float32_adapters_on_a_bfloat16_base():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_fused_layers_pass_their_check_whatever_the_adapters_are(dtype):
+def test_fused_layers_pass_their_check_whatever_the_adapters_are(dtype: torch.dtype) -> None:
     model = lora_model(dtype, rslora=True)
     fuse_lora(model)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
@@ -169,21 +183,32 @@ def test_fused_layers_pass_their_check_whatever_the_adapters_are(dtype):
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-def unscaled(x, weight, state, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, state, bias, a, b, 1.0)
+fused: Callable[..., torch.Tensor] = FusedLora.apply
 
 
-def without_bias(x, weight, state, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, state, None, a, b, scaling)
+def unscaled(
+    x: torch.Tensor, weight: Any, state: Any, bias: Any, a: torch.Tensor, b: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    return fused(x, weight, state, bias, a, b, 1.0)
 
 
-def input_gradient_of_the_base_alone(x, weight, state, bias, a, b, scaling):
-    update = FusedLora.apply(x.detach(), torch.zeros_like(weight), state, None, a, b, scaling)
+def without_bias(
+    x: torch.Tensor, weight: Any, state: Any, bias: Any, a: torch.Tensor, b: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    return fused(x, weight, state, None, a, b, scaling)
+
+
+def input_gradient_of_the_base_alone(
+    x: torch.Tensor, weight: Any, state: Any, bias: Any, a: torch.Tensor, b: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    update = fused(x.detach(), torch.zeros_like(weight), state, None, a, b, scaling)
     return torch.nn.functional.linear(x, weight, bias) + update
 
 
-def b_that_is_not_trained(x, weight, state, bias, a, b, scaling):
-    return FusedLora.apply(x, weight, state, bias, a, b.detach() + 0 * b, scaling)
+def b_that_is_not_trained(
+    x: torch.Tensor, weight: Any, state: Any, bias: Any, a: torch.Tensor, b: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    return fused(x, weight, state, bias, a, b.detach() + 0 * b, scaling)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +220,9 @@ def b_that_is_not_trained(x, weight, state, bias, a, b, scaling):
         (b_that_is_not_trained, "gradient of B"),
     ],
 )
-def test_a_fused_layer_that_computes_something_else_is_refused_before_training(monkeypatch, fault, named):
+def test_a_fused_layer_that_computes_something_else_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, fault: Callable[..., torch.Tensor], named: str
+) -> None:
     model = lora_model(torch.bfloat16)
     fuse_lora(model)
     monkeypatch.setattr("pacos.train.model.fused_lora.FusedLora", SimpleNamespace(apply=fault))
@@ -204,11 +231,13 @@ def test_a_fused_layer_that_computes_something_else_is_refused_before_training(m
 
 
 @pytest.mark.parametrize("lora", [{"dropout": 0.1}, {"extra": {"use_dora": True}}, {"extra": {"lora_bias": True}}])
-def test_what_is_not_plain_lora_keeps_pefts_layer(lora):
+def test_what_is_not_plain_lora_keeps_pefts_layer(lora: dict[str, Any]) -> None:
     assert fuse_lora(lora_model(torch.float32, targets=["q_proj"], **lora)) == 0
 
 
-def test_qlora_learns_on_a_base_in_four_bits(tmp_path, tiny_base, monkeypatch, uncompiled):
+def test_qlora_learns_on_a_base_in_four_bits(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch, uncompiled: None
+) -> None:
     """bitsandbytes quantises on CPUs as well; pacos offers it where it is fast."""
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: scripts/setup installs it")
     monkeypatch.setattr("pacos.train.model.quantization.check_four_bits", lambda: None)
@@ -225,7 +254,7 @@ def test_qlora_learns_on_a_base_in_four_bits(tmp_path, tiny_base, monkeypatch, u
 
 
 @pytest.fixture
-def uncompiled():
+def uncompiled() -> Iterator[None]:
     """torch.compile's functions run as they were written: what a kernel computes, its compiler answers for."""
     from transformers.models.llama import modeling_llama
 
@@ -235,7 +264,7 @@ def uncompiled():
     modeling_llama.apply_rotary_pos_emb = rotary
 
 
-def test_what_is_compiled_computes_what_the_model_does(uncompiled):
+def test_what_is_compiled_computes_what_the_model_does(uncompiled: None) -> None:
     model = lora_model(torch.float64)
     expected, gradients = outcome(model)
     # Two norms and an MLP in each of two layers, and the last norm.
@@ -246,7 +275,7 @@ def test_what_is_compiled_computes_what_the_model_does(uncompiled):
     torch.testing.assert_close(compiled_gradients, gradients, rtol=1e-12, atol=1e-12)
 
 
-def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled):
+def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled: None) -> None:
     model = lora_model(torch.float64)
     mlp_class = type(model.get_base_model().model.layers[0].mlp)
     halved = type("HalvedMLP", (mlp_class,), {"forward": lambda mlp, hidden: mlp_class.forward(mlp, hidden) / 2})
@@ -256,14 +285,16 @@ def test_an_mlp_of_another_kind_is_refused_before_training(uncompiled):
         check_compiled(model)
 
 
-def test_rotary_positions_that_are_compiled_wrongly_are_refused_before_training(uncompiled):
+def test_rotary_positions_that_are_compiled_wrongly_are_refused_before_training(uncompiled: None) -> None:
     from transformers.models.llama import modeling_llama
 
     model = lora_model(torch.float64)
     compile_pointwise(model)
     plain = modeling_llama.apply_rotary_pos_emb.compiled
 
-    def keys_turned_back(query, key, cos, sin, unsqueeze_dim):
+    def keys_turned_back(
+        query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return plain(query, key, cos, sin, unsqueeze_dim)[0], plain(query, key, cos, -sin, unsqueeze_dim)[1]
 
     modeling_llama.apply_rotary_pos_emb.compiled = keys_turned_back
@@ -274,7 +305,9 @@ def test_rotary_positions_that_are_compiled_wrongly_are_refused_before_training(
 @pytest.mark.parametrize(
     ("asked", "gpu", "compiled"), [("auto", False, False), ("auto", True, True), (True, False, True)]
 )
-def test_norms_are_compiled_on_gpus_unless_asked_otherwise(monkeypatch, tmp_path, tiny_base, asked, gpu, compiled):
+def test_norms_are_compiled_on_gpus_unless_asked_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_base: Path, asked: bool | str, gpu: bool, compiled: bool
+) -> None:
     monkeypatch.setattr("pacos.train.model.load.has_gpu", lambda: gpu)
     config = training_config(tmp_path, tiny_base, tmp_path / "none.jsonl", compile=asked)
     assert should_compile(config.train) is compiled

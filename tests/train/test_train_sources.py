@@ -1,6 +1,7 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from pacos.records import Task
 from pacos.runs import Run
 from pacos.templates import ALPACA, SELF_INSTRUCT, alpaca_prompt
 from pacos.train import objectives
-from pacos.train.data.examples import check_examples, encode_tasks
+from pacos.train.data.examples import Dataset, check_examples, encode_tasks
 from pacos.train.data.sources import hub_revisions, read_training_rows
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.pipeline import is_done
@@ -19,11 +20,11 @@ from tests.support.small_training import train_here, training_config, write_task
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_base: Path):
+def tokenizer(tiny_base: Path) -> Any:
     return load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
 
 
-def names(folder: Path, *sources: dict) -> list[str]:
+def names(folder: Path, *sources: dict[str, Any]) -> list[str]:
     config = training_config(folder, Path("base"), folder, data=list(sources))
     return [name for name, _ in read_training_rows(config)]
 
@@ -40,7 +41,7 @@ def training_split(folder: Path, counts: dict[str, int], listed: list[str]) -> P
     return folder
 
 
-def test_a_weight_takes_rows_whole_times_and_the_rest_by_the_seed(tmp_path):
+def test_a_weight_takes_rows_whole_times_and_the_rest_by_the_seed(tmp_path: Path) -> None:
     file = {"path": str(write_tasks(tmp_path / "a.jsonl", 8))}
     assert names(tmp_path, file | {"weight": 2}) == names(tmp_path, file) * 2
     half = names(tmp_path, file | {"weight": 0.5})
@@ -50,7 +51,7 @@ def test_a_weight_takes_rows_whole_times_and_the_rest_by_the_seed(tmp_path):
         names(tmp_path, file | {"weight": 0.01})
 
 
-def test_the_training_split_of_superni_is_taken_task_by_task(tmp_path, caplog):
+def test_the_training_split_of_superni_is_taken_task_by_task(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = training_split(tmp_path / "ni", {"task1_a": 3, "task2_b": 150}, ["task1_a", "task2_b", "task3_c"])
     config = training_config(tmp_path, tmp_path, tmp_path, data=[{"superni": str(folder), "per_task": 2}])
     assert read_training_rows(config) == [
@@ -62,7 +63,9 @@ def test_the_training_split_of_superni_is_taken_task_by_task(tmp_path, caplog):
         names(tmp_path, {"superni": str(tmp_path)})
 
 
-def test_self_instruct_and_superni_make_the_papers_third_variant(tmp_path, shared_data, tokenizer):
+def test_self_instruct_and_superni_make_the_papers_third_variant(
+    tmp_path: Path, shared_data: Path, tokenizer: Any
+) -> None:
     own = write_tasks(tmp_path / "own.jsonl", 20)
     superni = {"superni": str(shared_data / "superni" / "tasks_train_sample"), "per_task": 5}
     config = training_config(tmp_path, Path("base"), own, data=[{"path": str(own)}, superni], template="self-instruct")
@@ -73,7 +76,7 @@ def test_self_instruct_and_superni_make_the_papers_third_variant(tmp_path, share
     assert len({tuple(example.ids[:4]) for example in dataset.examples}) > 20, "no one prefix for all"
 
 
-def test_a_dataset_of_the_hub_is_read_by_its_columns(tmp_path, monkeypatch):
+def test_a_dataset_of_the_hub_is_read_by_its_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import Dataset
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
@@ -94,7 +97,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_columns(tmp_path, monkeypatch):
         names(tmp_path, source)
 
 
-def test_an_unreachable_hub_is_reported(tmp_path, monkeypatch):
+def test_an_unreachable_hub_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubOutOfReach):
@@ -109,12 +112,12 @@ def test_an_unreachable_hub_is_reported(tmp_path, monkeypatch):
         ({"path": "a.jsonl", "per_task": 3}, "per_task counts"),
     ],
 )
-def test_a_source_that_is_not_one_is_refused(source, complaint):
+def test_a_source_that_is_not_one_is_refused(source: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         parse_config({"name": "x", "model": {"base": "x"}, "train": {"data": [source]}}, where="test")
 
 
-def test_self_instructs_encodings_are_drawn_by_row_and_all_appear():
+def test_self_instructs_encodings_are_drawn_by_row_and_all_appear() -> None:
     task = Task(" Add. ", " 1 and 2 ", " 3 ")
     texts = {SELF_INSTRUCT.render(task, f"0:{row}") for row in range(200)}
     assert (
@@ -125,7 +128,7 @@ def test_self_instructs_encodings_are_drawn_by_row_and_all_appear():
     assert ALPACA.render(task, "0") == (alpaca_prompt(" Add. ", " 1 and 2 "), " 3 ")
 
 
-def test_without_eos_a_response_ends_in_its_own_last_token(tokenizer):
+def test_without_eos_a_response_ends_in_its_own_last_token(tokenizer: Any) -> None:
     named = [("rows:1", Task("Go.", "", "the fox")), ("rows:2", Task("Go.", "", ""))]
     dataset = encode_tasks(named, tokenizer, TrainConfig(append_eos=False))
     check_examples(dataset.examples, tokenizer, ends_in_eos=False)
@@ -133,7 +136,9 @@ def test_without_eos_a_response_ends_in_its_own_last_token(tokenizer):
     assert dataset.dropped == 1, "a row without a response has no labels"
 
 
-def test_tokenised_data_is_cached_until_its_content_changes(tmp_path, tiny_base, tokenizer, monkeypatch):
+def test_tokenised_data_is_cached_until_its_content_changes(
+    tmp_path: Path, tiny_base: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tasks = write_tasks(tmp_path / "tasks.jsonl", 12)
     config = training_config(tmp_path, tiny_base, tasks, max_length=60)
     kept = config.run_dir / "train" / "tokenized"
@@ -142,7 +147,12 @@ def test_tokenised_data_is_cached_until_its_content_changes(tmp_path, tiny_base,
     [file] = kept.iterdir()
 
     calls = []
-    monkeypatch.setattr(objectives, "encode_tasks", lambda *arguments: calls.append(1) or encode_tasks(*arguments))
+
+    def counted(*arguments: Any) -> Dataset:
+        calls.append(1)
+        return encode_tasks(*arguments)
+
+    monkeypatch.setattr(objectives, "encode_tasks", counted)
     assert load_dataset(config, tokenizer) == first and not calls
     for change in ({"max_length": 50}, {"mask_prompt": False}, {"template": "self-instruct"}, {"append_eos": False}):
         load_dataset(training_config(tmp_path, tiny_base, tasks, **({"max_length": 60} | change)), tokenizer)
@@ -160,7 +170,7 @@ def test_tokenised_data_is_cached_until_its_content_changes(tmp_path, tiny_base,
     assert len([*kept.iterdir()]) == 1 and not file.exists()
 
 
-def test_a_change_of_superni_or_of_a_dataset_folder_is_seen(tmp_path, tiny_base):
+def test_a_change_of_superni_or_of_a_dataset_folder_is_seen(tmp_path: Path, tiny_base: Path) -> None:
     superni = training_split(tmp_path / "ni", {"task1_a": 4}, ["task1_a"])
     folder = tmp_path / "rows"
     folder.mkdir()
@@ -179,7 +189,9 @@ def test_a_change_of_superni_or_of_a_dataset_folder_is_seen(tmp_path, tiny_base)
         assert not is_done(config, run)
 
 
-def test_another_commit_of_a_hub_dataset_is_seen_without_a_network(tmp_path, monkeypatch):
+def test_another_commit_of_a_hub_dataset_is_seen_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     config = training_config(tmp_path, tmp_path, tmp_path, data=[{"hub": "owner/rows"}])

@@ -124,7 +124,8 @@ def segment_attention(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward as sdpa
 
     if segments is None:
-        return sdpa(module, query, key, value, mask, **options)  # type: ignore[no-any-return]
+        result: tuple[torch.Tensor, None] = sdpa(module, query, key, value, mask, **options)
+        return result
     gathered = [Gather.apply(tensor.transpose(1, 2).flatten(0, 1), segments.index) for tensor in (query, key, value)]
     groups = [tensor.split([count * length for count, length in segments.sizes]) for tensor in gathered]
     outputs = []

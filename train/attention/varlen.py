@@ -5,7 +5,7 @@ kernel's causal mask is aligned to the ends of both, so that a prefix is attende
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +62,10 @@ def varlen_attention(
     Without `sequences` it is sdpa with `mask`.
     """
     if sequences is None:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward as sdpa
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        return sdpa(module, query, key, value, mask, dropout=dropout, scaling=scaling, **options)  # type: ignore
+        sdpa: Callable[..., tuple[torch.Tensor, None]] = sdpa_attention_forward
+        return sdpa(module, query, key, value, mask, dropout=dropout, scaling=scaling, **options)
     # Under autocast, rotary embeddings leave queries and keys in float32.
     inputs = (query.to(value.dtype), key.to(value.dtype), value)
     queries, keys, values = (tensor.transpose(1, 2).flatten(0, 1) for tensor in inputs)

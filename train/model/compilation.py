@@ -7,7 +7,7 @@ Modules and parameters stay the model's own.
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,14 +47,15 @@ def modeling_module(model: Any) -> Any:
     return sys.modules[type(causal_model(model)).__module__]
 
 
-def gated(activation: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+def gated(activation: Callable[[torch.Tensor], torch.Tensor], gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     """The pointwise part of a gated MLP."""
-    return activation(gate) * up  # type: ignore[no-any-return]
+    return activation(gate) * up
 
 
 def gated_mlp(mlp: Any, gate: Any, hidden: torch.Tensor) -> torch.Tensor:
     """The MLP of Llama, Qwen, Mistral and similar models; `check_compiled` verifies that it is this model's."""
-    return mlp.down_proj(gate(mlp.act_fn, mlp.gate_proj(hidden), mlp.up_proj(hidden)))  # type: ignore[no-any-return]
+    result: torch.Tensor = mlp.down_proj(gate(mlp.act_fn, mlp.gate_proj(hidden), mlp.up_proj(hidden)))
+    return result
 
 
 def compile_rotary(architecture: Any) -> None:

@@ -93,10 +93,12 @@ class FusedForward:
     def __call__(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
         layer, base = self.layer, self.layer.base_layer
         if options or layer.merged or layer.disable_adapters or layer.active_adapters != [self.adapter]:
-            return type(layer).forward(layer, x, **options)  # type: ignore[no-any-return]
+            unfused: torch.Tensor = type(layer).forward(layer, x, **options)
+            return unfused
         a, b = layer.lora_A[self.adapter].weight, layer.lora_B[self.adapter].weight
         scaling = layer.scaling[self.adapter]
-        return FusedLora.apply(x, base.weight, quantization_state(base), base.bias, a, b, scaling)  # type: ignore
+        fused: torch.Tensor = FusedLora.apply(x, base.weight, quantization_state(base), base.bias, a, b, scaling)
+        return fused
 
 
 def check_fused(model: Any) -> None:

@@ -24,13 +24,13 @@ def training_dtype(config: Config) -> "torch.dtype":
 
     wanted = config.model.dtype
     if wanted == "auto":
-        dtype = load_model_config(config.student, config.model).dtype or torch.float32
+        dtype: torch.dtype = load_model_config(config.student, config.model).dtype or torch.float32
     else:
         dtype = getattr(torch, wanted)
     if dtype == torch.float16:
         log.warning("the float16 base is trained in bfloat16: float16 gradients would underflow")
         return torch.bfloat16
-    return dtype  # type: ignore[no-any-return]
+    return dtype
 
 
 def computing_dtype(config: Config) -> "torch.dtype":

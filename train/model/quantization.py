@@ -61,8 +61,8 @@ class PackedForward:
 
         layer, dtype = self.layer, self.layer.compute_dtype
         bias = None if layer.bias is None else layer.bias.to(dtype)
-        result = matmul_4bit(x.to(dtype), layer.weight, bias=bias, quant_state=self.state)
-        return result.to(x.dtype)  # type: ignore[no-any-return]
+        result: torch.Tensor = matmul_4bit(x.to(dtype), layer.weight, bias=bias, quant_state=self.state)
+        return result.to(x.dtype)
 
 
 def quantization_state(layer: Any) -> Any:
@@ -77,4 +77,4 @@ def dequantized(weight: torch.Tensor, state: Any) -> torch.Tensor:
         return weight
     from bitsandbytes.functional import dequantize_4bit
 
-    return dequantize_4bit(weight, state)  # type: ignore[no-any-return]
+    return dequantize_4bit(weight, state)

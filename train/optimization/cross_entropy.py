@@ -88,7 +88,7 @@ def head_losses(
 
     if not transform and type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad:
         needs_gradient = torch.is_grad_enabled() and hidden.requires_grad
-        return FrozenHeadLosses.apply(hidden, head.weight, labels, needs_gradient)  # type: ignore[no-any-return]
+        return FrozenHeadLosses.apply(hidden, head.weight, labels, needs_gradient)
 
     def losses(hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits = type(head).forward(head, hidden)

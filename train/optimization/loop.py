@@ -139,7 +139,7 @@ class Trainer:
 
     def without_sync(self) -> contextlib.AbstractContextManager[None]:
         """Accumulate gradients on each process without reducing them."""
-        return no_sync(self.wrapped) if is_sharded(self.wrapped) else self.accelerator.no_sync(self.wrapped)  # type: ignore[no-any-return]
+        return no_sync(self.wrapped) if is_sharded(self.wrapped) else self.accelerator.no_sync(self.wrapped)
 
     def check_finite(
         self, results: list[float], number: int, step: OptimizerStep

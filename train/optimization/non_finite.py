@@ -50,7 +50,7 @@ def _is_finite(model: Any, unit: Sequence[Any], width: int, loss_function: Train
     model.zero_grad()
     batch = runtime.to_device(collate([unit], width, runtime.pad_id))
     loss, _ = loss_function.sums(model, batch, unit)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     parameters = trainable_parameters(model).values()
     gradients = [full_tensor(parameter.grad) for parameter in parameters if parameter.grad is not None]
     return all(bool(torch.isfinite(tensor).all()) for tensor in [loss, *gradients])

@@ -52,7 +52,8 @@ class Batch:
     def to(self, device: "torch.device") -> "Batch":
         """A copy on `device`, made asynchronously."""
         tensors = [name for name in self.__slots__ if name != "segments"]
-        return replace(self, **{name: to_device(getattr(self, name), device) for name in tensors})  # type: ignore
+        moved: dict[str, Any] = {name: to_device(getattr(self, name), device) for name in tensors}
+        return replace(self, **moved)
 
 
 def to_device(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
