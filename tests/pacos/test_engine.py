@@ -243,7 +243,7 @@ def test_a_hundred_failures_of_one_moment_take_one_look_at_the_server(tiny_base:
     server = LivingServer()
 
     async def work(url: str) -> list[str]:
-        engine = Engine(config, None, ServerAddress(url, "EMPTY"), server, in_flight=100)  # type: ignore[arg-type]
+        engine = Engine(config.engine, None, ServerAddress(url, "EMPTY"), server, in_flight=100)  # type: ignore[arg-type]
         answers = await asyncio.gather(*(engine.complete([1, at], Sampling(max_tokens=4)) for at in range(100)))
         await engine.close()
         return [answer.text for answer in answers]

@@ -57,7 +57,8 @@ def test_a_full_disk_leaves_whole_lines_and_a_clear_error(tmp_path: Path) -> Non
     program = f"""
 import resource, signal
 from pathlib import Path
-from pacos.records import JsonlWriter, Response
+from pacos.files import JsonlWriter
+from pacos.records import Response
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 with JsonlWriter(Path({str(path)!r})) as writer:
