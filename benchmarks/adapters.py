@@ -9,8 +9,8 @@ Timed from the shell, start-up included:
                 without the base
 
 The saving depends on the time of a start relative to that of the answers. vLLM on CPUs gathers an adapter's
-weights for every token, so the base (tests/list_writer.py) comes with adapters of rank 1 on queries and values, which
-the LoRA paper (2106.09685, section 7.2) finds sufficient.
+weights for every token, so the base (tests/support/list_writer.py) comes with adapters of rank 1 on queries and
+values, which the LoRA paper (2106.09685, section 7.2) finds sufficient.
 
 `--lm-eval` is the Python of an environment that has lm_eval and this repository's packages; see README.md there.
 """

@@ -38,7 +38,7 @@ SAMPLE_EVERY_S = 0.1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, help="a model that writes lists; tests/list_writer.py unless given")
+    parser.add_argument("--base", type=Path, help="a model that writes lists; tests/support/list_writer.py's")
     parser.add_argument("--pools", type=int, nargs="+", default=[0, 10_000], help="real tasks already in the pool")
     parser.add_argument("--requests", type=int, default=120, help="prompts that each sends")
     parser.add_argument("--in-flight", type=int, default=64, help="of the pipeline; the loop has five")

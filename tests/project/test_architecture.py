@@ -80,6 +80,12 @@ def test_the_tree_is_that_of_the_source() -> None:
     assert page == page_with_tree(page), "run `python -m tests.support.source_tree`"
 
 
+def test_every_file_that_the_documents_name_is_there() -> None:
+    for page in [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"]:
+        named = set(re.findall(r"`((?:\w+/)+\w+\.(?:py|yaml|md))`", page.read_text(encoding="utf-8")))
+        assert not [name for name in named if not (ROOT / name).exists()], page.name
+
+
 def test_every_addition_shown_works(tmp_path: Path, tiny_base: Path) -> None:
     found = [match.groupdict() for match in EXAMPLE.finditer(PAGE.read_text(encoding="utf-8"))]
     assert {one["table"] for one in found} == {
