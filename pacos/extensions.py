@@ -1,4 +1,4 @@
-"""Where pacos grows: every choice that a configuration or an option offers, by name, and where its object is.
+"""Registries of extension points: every choice that a configuration or an option offers, and where its object is.
 
 Adding one is a file that defines the object and a line here; docs/architecture.md has an example of each. Places are
 `module:object`, imported when one is chosen, so that the shared modules need not import a stage.

@@ -1,4 +1,4 @@
-"""What pacos runs on: the checkout's revision, library versions, CPUs, memory and GPUs."""
+"""Describes the machine and the installation: the checkout's revision, library versions, CPUs, memory and GPUs."""
 
 import contextlib
 import os

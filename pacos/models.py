@@ -1,4 +1,4 @@
-"""Models and adapters on disk or on the hub: found, read and checked, without loading weights."""
+"""Finds, reads and checks models and adapters, on disk or on the hub, without loading weights."""
 
 import hashlib
 import json

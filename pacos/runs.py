@@ -1,4 +1,4 @@
-"""The run directory: `runs/<name>/`, its lock, its manifest, and what each stage did there.
+"""The run directory `runs/<name>/`: its lock, its manifest, and a record of each stage.
 
     with Run.open(config) as run, run.stage("generate", config.generate, inputs=[seeds]) as stage:
         …

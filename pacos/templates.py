@@ -1,4 +1,4 @@
-"""The one renderer: every prompt that is trained on, generated from or evaluated becomes token ids here.
+"""Renders prompts and turns them into token ids: the same code for training, generation and evaluation.
 
 The Alpaca template is a format and kept byte for byte (stanford_alpaca `train.py`, PROMPT_DICT): nothing
 trained elsewhere would compare otherwise. `### Response:` has no newline behind it, as published.

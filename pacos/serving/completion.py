@@ -1,4 +1,4 @@
-"""What is asked of a model and what it answers: sampling settings and completions."""
+"""Sampling settings, which are sent with every request, and the completions that come back."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Everything a server could otherwise decide for us; all of it is sent with every request."""
+    """How tokens are drawn. Every field is sent with every request, so that no server's default applies."""
 
     max_tokens: int
     temperature: float = 0.0

@@ -1,4 +1,4 @@
-"""What an engine costs: by the hour of its GPUs, by the token, or both."""
+"""The cost of an engine: by the hour of its GPUs, by the token, or both."""
 
 from pacos.config import EngineConfig
 from pacos.machine import hardware

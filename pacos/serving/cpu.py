@@ -1,4 +1,4 @@
-"""How vLLM's CPU engine is started: all cores, float32, a key-value cache from free memory, compiled where it pays.
+"""Settings of vLLM's CPU engine: all cores, float32, a key-value cache from free memory, compiled where that pays.
 
 vLLM's defaults suit a large server: they keep one core for the scheduler, which is half of a laptop; they compute in
 the checkpoint's bfloat16, which without AMX is slower than float32; they compile for a minute before the first token.

@@ -1,4 +1,4 @@
-"""The flags that vLLM is started with, by what the machine has: CPU cores, or GPUs and their memory."""
+"""vLLM's flags, derived from the machine: its CPU cores, or its GPUs and their memory."""
 
 import os
 import subprocess

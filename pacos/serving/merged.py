@@ -1,4 +1,4 @@
-"""Adapters added into their base: the merge that `pacos merge` publishes, and temporary copies to serve.
+"""Merges adapters into their base: for `pacos merge`, and as temporary copies to serve.
 
     with merged_copy(adapter, base, model_config, folder, dtype="float32") as copy:
         …serve copy.folder…

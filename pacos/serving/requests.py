@@ -1,4 +1,4 @@
-"""One way to ask many things of an engine resumably: each answer is journalled as it comes and never asked for again.
+"""Sends many requests to an engine, resumably: every answer is journalled as it arrives and never requested again.
 
 asks = [Ask(key, prompt_ids, sampling, journal, record) for …]
 await ask_all(engine, asks, read=Prediction, key_of=key_of, stage=stage, doing="evaluating", unit="answers")
@@ -29,8 +29,8 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[Record]):
-    """One request. `key` names it and all that decides its answer, the hash of its prompt included; `record` makes the
-    line of `journal` that the answer becomes."""
+    """One request. `key` identifies it and everything that decides its answer, its prompt's hash included; `record`
+    turns the answer into a line of `journal`."""
 
     key: Hashable
     prompt_ids: list[int]
@@ -50,10 +50,11 @@ async def ask_all(
     doing: str,
     unit: str,
 ) -> None:
-    """Ask what the journals do not hold yet, in order, as many at a time as the engine takes; tokens go to `stage`.
+    """Send the requests that the journals do not answer yet, in order, as many at a time as the engine takes.
 
-    `key_of` gives the key of a record, read as `read`. Records that answer none of `asks` leave their journal, which is
-    archived as it was. The first error cancels the other requests and is raised; what was answered is kept.
+    Tokens are added to `stage`. `key_of` gives the key of a record, read as `read`. Records that answer none of `asks`
+    are removed from their journal, and the journal as it was is archived. The first error cancels the other requests
+    and is raised; what was answered is kept.
     """
     wanted: dict[Path, set[Hashable]] = defaultdict(set)
     for ask in asks:
@@ -88,7 +89,7 @@ def _keep(path: Path, wanted: set[Hashable], read: type[Record], key_of: Callabl
 
 
 def archive(path: Path, why: str) -> None:
-    """Rename a journal whose records answer something else now; `why` ends before the new name."""
+    """Rename a journal whose records answer other requests; `why` is logged in front of the new name."""
     path.rename(archived := _archive_of(path))
     log.info("%s: %s %s", path.parent, why, archived.name)
 
