@@ -65,5 +65,7 @@ def test_it_is_tuned_on_them_and_scored_as_a_merged_copy(run: Path) -> None:
 def test_the_report_shows_the_gain_with_its_interval(run: Path) -> None:
     comparison = json.loads((run / "eval" / "comparison.json").read_text(encoding="utf-8"))
     [tuned] = [one["against_base"]["rougeL"] for one in comparison["contestants"] if one["name"] == "tuned"]
-    assert tuned["low"] < tuned["difference"] < tuned["high"]
+    # Eight tokens of ten answers may all score alike: the interval may be a point.
+    assert tuned["low"] <= tuned["difference"] <= tuned["high"]
+    assert (tuned["n"], tuned["tasks"]) == (TASKS, TASKS)
     assert (run / "report.html").stat().st_size > 10_000
