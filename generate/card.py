@@ -22,7 +22,7 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 def write_card(folder: Path, config: Config, seeds: Path, seed_count: int, stats: DatasetStats) -> None:
     """Write `README.md` into the dataset's folder."""
-    header = yaml.safe_dump(_header(config, stats.funnel.accepted), sort_keys=False, allow_unicode=True)
+    header = yaml.safe_dump(_header(config.name, stats.funnel.accepted), sort_keys=False, allow_unicode=True)
     write_text(folder / "README.md", f"---\n{header}---\n\n{_body(config, seeds, seed_count, stats)}")
 
 
@@ -32,9 +32,9 @@ def write_alpaca_json(path: Path, tasks: Sequence[Task]) -> None:
     write_text(path, json.dumps(rows, indent=4))
 
 
-def _header(config: Config, accepted: int) -> dict[str, Any]:
+def _header(name: str, accepted: int) -> dict[str, Any]:
     return {
-        "pretty_name": config.name,
+        "pretty_name": name,
         "license": "other",
         "license_name": "terms-of-the-base-model",
         "language": ["en"],

@@ -100,7 +100,7 @@ def _model(config: Config, number: int) -> RoundModel | None:
     """M`number` as it was measured; None before it was."""
     name, judged = model_name(number), round_dir(config, number - 1) / "judge"
     as_judge = _read(judged / "additive--held-aside" / "results.json", AdditiveResults)
-    compared = _read(judged / f"pairwise--{compared_suite(config)}" / "results.json", PairwiseResults)
+    compared = _read(judged / f"pairwise--{compared_suite(config.evaluate)}" / "results.json", PairwiseResults)
     suites = {suite.name: _suite_scores(config, name, index) for index, suite in enumerate(config.evaluate.suites)}
     model = RoundModel(
         name=name,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pacos.config import Config, DataSource, LoopConfig, with_values
+from pacos.config import Config, DataSource, EvaluateConfig, LoopConfig, with_values
 from pacos.errors import ConfigError
 from pacos.runs import evaluation_label
 
@@ -75,9 +75,9 @@ def model_dir(config: Config, number: int) -> Path:
     return round_dir(config, number - 1) / "train" / config.train.result
 
 
-def compared_suite(config: Config) -> str:
+def compared_suite(evaluate: EvaluateConfig) -> str:
     """Return the suite whose answers are compared head to head: the first; "" without suites."""
-    return config.evaluate.suites[0].name if config.evaluate.suites else ""
+    return evaluate.suites[0].name if evaluate.suites else ""
 
 
 def _check(config: Config) -> None:

@@ -110,7 +110,7 @@ def train(config: Config, start: ModelRef, data: TrainingData, accelerator: "Acc
     plan = plan_examples(data.dataset.examples, config, runtime)
     error = check_isolation(model, plan.examples, runtime.pad_id)
     reshard(model)
-    provenance = describe_origin(config, start, data)
+    provenance = describe_origin(config.train.template, start, data)
     if objective_of(config.train).has_reference:
         examples = with_reference(model, data.dataset.examples, config, runtime, provenance)
         plan = plan_examples(examples, config, runtime)
@@ -150,14 +150,14 @@ def plan_examples(examples: list[Any], config: Config, runtime: Runtime) -> Trai
     return plan_run(examples, config.train, config.seed, processes=runtime.processes, static=runtime.static)
 
 
-def describe_origin(config: Config, start: ModelRef, data: TrainingData) -> Provenance:
+def describe_origin(template_name: str, start: ModelRef, data: TrainingData) -> Provenance:
     """Hashes of all that the weights will be made from."""
     return Provenance(
         base=start.base,
         base_sha256=start.sha256,
         start_sha256=start.adapter_sha256,
-        template=config.train.template,
-        template_sha256=template(config.train.template).sha256,
+        template=template_name,
+        template_sha256=template(template_name).sha256,
         tokenizer_sha256=tokenizer_sha256(data.tokenizer),
         dataset_sha256=data.dataset.sha256,
     )
@@ -206,7 +206,7 @@ def is_done(config: Config, run: Run) -> bool:
 
 def decisions(config: Config, base_sha256: str) -> tuple[object, ...]:
     """All that decides the result and is not a file; the manifest has the files' hashes."""
-    return recipe(config), base_sha256, hub_revisions(config)
+    return recipe(config), base_sha256, hub_revisions(config.train.data)
 
 
 def recipe(config: Config) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from pacos.config import Config
+from pacos.config import Config, EngineConfig
 from pacos.errors import ConfigError
 from pacos.models import load_tokenizer
 from pacos.serving.cpu import Workload
@@ -46,7 +46,7 @@ async def open_engine(
     merged = bool(adapters) and serves_merged(config)
     with contextlib.ExitStack() as stack:
         server = copy = None
-        address = _running_server(config, model, merged=merged)
+        address = _running_server(config.engine, model, merged=merged)
         if address is None:
             if merged:
                 dtype = serving_dtype(config.model.dtype)
@@ -87,8 +87,8 @@ def _only(adapters: Mapping[str, Path]) -> Path:
     return next(iter(adapters.values()))
 
 
-def _running_server(config: Config, model: str, *, merged: bool) -> ServerAddress | None:
-    if config.engine.url:
-        return ServerAddress(config.engine.url.rstrip("/"), os.environ.get(config.engine.api_key_env, "EMPTY"))
+def _running_server(engine: EngineConfig, model: str, *, merged: bool) -> ServerAddress | None:
+    if engine.url:
+        return ServerAddress(engine.url.rstrip("/"), os.environ.get(engine.api_key_env, "EMPTY"))
     lent = json.loads(os.environ.get(LENT_ENGINE, "{}"))
     return ServerAddress(lent["url"], lent["key"]) if lent.get("model") == model and not merged else None

@@ -195,8 +195,8 @@ def test_another_commit_of_a_hub_dataset_is_seen_without_a_network(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     config = training_config(tmp_path, tmp_path, tmp_path, data=[{"hub": "owner/rows"}])
-    assert hub_revisions(config) == {"owner/rows": ""}
+    assert hub_revisions(config.train.data) == {"owner/rows": ""}
     refs = tmp_path / "datasets--owner--rows" / "refs"
     refs.mkdir(parents=True)
     (refs / "main").write_text("abc")
-    assert hub_revisions(config) == {"owner/rows": "abc"}
+    assert hub_revisions(config.train.data) == {"owner/rows": "abc"}

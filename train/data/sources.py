@@ -5,6 +5,7 @@ A mixture takes whole sources in order; `step_indices` shuffles them. Weights dr
 
 import logging
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ def source_files(config: Config) -> list[Path]:
     return files
 
 
-def hub_revisions(config: Config) -> dict[str, str]:
+def hub_revisions(data: Sequence[DataSource]) -> dict[str, str]:
     """{hub id: commit} of the datasets that come from the hub; "" for one that cannot be looked up."""
-    sources = [source for source in config.train.data if source.hub and not Path(source.hub).is_dir()]
+    sources = [source for source in data if source.hub and not Path(source.hub).is_dir()]
     return {source.name: hub_revision(source.name, source.revision or "main") for source in sources}
 
 
