@@ -19,11 +19,6 @@ from tests.support.small_training import read_metrics, train_here, training_conf
 from tests.support.tiny_llama import build_tiny_llama
 
 
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
-
-
 def adapter_bytes(config: Config) -> bytes:
     return (config.run_dir / "train" / "adapter" / "adapter_model.safetensors").read_bytes()
 

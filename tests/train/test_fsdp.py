@@ -27,11 +27,6 @@ SETTINGS: dict[str, Any] = {"batch_size": 13, "pack_tokens": 256, "save_steps": 
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
-
-
-@pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tasks: Path) -> Config:
     """A finished run of one process, whose base is not sharded."""
     config = training_config(tmp_path_factory.mktemp("alone"), tiny_base, tasks, "alone", **SETTINGS)

@@ -19,16 +19,11 @@ from pacos.train.model.load import load_model
 from pacos.train.model.structure import trainable_parameters
 from pacos.train.optimization.checkpoints import checkpoint_folders
 from tests.conftest import ROOT
-from tests.support.small_training import read_metrics, train_here, training_config, write_tasks
+from tests.support.small_training import read_metrics, train_here, training_config
 from tests.train.test_fsdp import train_sharded
 from tests.train.test_train_loop import trainer_curve
 
 SETTINGS: dict[str, Any] = {"method": "full", "learning_rate": 0.003, "epochs": 1, "save_steps": 2}
-
-
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,7 @@ from pacos.train.__main__ import main
 from pacos.train.arguments import parse_arguments
 from pacos.train.distributed import check_processes
 from tests.conftest import ROOT
-from tests.support.small_training import read_metrics, train_here, training_config, write_tasks
-
-
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
+from tests.support.small_training import read_metrics, train_here, training_config
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ from tests.conftest import ROOT
 from tests.support.small_training import train_here, training_config, write_tasks
 
 
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks.jsonl", 40)
-
-
 def losses(metrics: list[dict[str, Any]]) -> list[float]:
     return [line["loss"] for line in metrics]
 
