@@ -6,7 +6,6 @@ in turn. On a CPU engine each adapter is merged into a copy of its base, with a 
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -25,7 +24,7 @@ from pacos.results import write_result
 from pacos.results.evaluation import EvaluationSettings
 from pacos.runs import Run, Stage, evaluation_label
 from pacos.serving.connect import serves_merged
-from pacos.serving.cost import cost
+from pacos.serving.cost import charged
 from pacos.serving.flags import serving_dtype
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.suites import read_suite
@@ -54,10 +53,8 @@ def main(config: Config, run: Run) -> None:
     with run.stage("evaluate", *decides, inputs=inputs) as stage:
         for suite_config, suite in suites:
             stage.outputs += warn_of_overlap(config, run, suite_config, suite)
-        began = time.monotonic()
-        asyncio.run(_predict_all(config, run.dir, jobs, stage))
-        seconds = time.monotonic() - began
-        stage.cost = round(cost(config.engine, seconds, stage.tokens["prompt"], stage.tokens["completion"]), 4)
+        with charged(stage, config.engine):
+            asyncio.run(_predict_all(config, run.dir, jobs, stage))
         for suite_config, suite in suites:
             folders = [job.folder for job in jobs if job.suite_config is suite_config]
             for name in baselines(suite):

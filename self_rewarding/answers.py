@@ -5,7 +5,6 @@ Answers are appended as they come and never requested again. At the end the file
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -20,7 +19,7 @@ from pacos.runs import Run, Stage
 from pacos.serving.adapter_check import check_adapters
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine
-from pacos.serving.cost import cost
+from pacos.serving.cost import charged
 from pacos.serving.cpu import Workload
 from pacos.serving.engine import Engine
 from pacos.serving.requests import Ask, archive, ask_all
@@ -55,10 +54,8 @@ def main(config: Config, run: Run) -> None:
         return
     with run.stage("answers", *decides, inputs=[source]) as stage:
         _prepare_journal(path, stage.config_sha256)
-        began = time.monotonic()
-        asyncio.run(_request_answers(config, model, tasks, path, stage))
-        seconds = time.monotonic() - began
-        stage.cost = round(cost(config.engine, seconds, stage.tokens["prompt"], stage.tokens["completion"]), 4)
+        with charged(stage, config.engine):
+            asyncio.run(_request_answers(config, model, tasks, path, stage))
         _sort_by_task(path, [one.id for one in tasks])
         stage.outputs.append(path)
 

@@ -7,7 +7,6 @@ settings, `results.json` the figures.
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +25,7 @@ from pacos.runs import Run, Stage
 from pacos.serving.adapter_check import check_adapters
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine
-from pacos.serving.cost import cost
+from pacos.serving.cost import charged
 from pacos.serving.cpu import Workload
 from pacos.serving.requests import Ask, archive, ask_all
 from pacos.templates import Prompt
@@ -52,11 +51,9 @@ def main(config: Config, run: Run, kind: str, answers: AnswerSet) -> JudgeResult
         earlier: JudgeResults = read_result(results, judge.results, todo="delete its folder and judge again")
         return earlier
     with run.stage(stage_name, *decides, inputs=answers.files) as stage:
-        began = time.monotonic()
-        _prepare_folder(folder, settings)
-        asyncio.run(_request_judgements(config, run.dir, settings, questions, folder, stage))
-        seconds = time.monotonic() - began
-        stage.cost = round(cost(config.engine, seconds, stage.tokens["prompt"], stage.tokens["completion"]), 4)
+        with charged(stage, config.engine):
+            _prepare_folder(folder, settings)
+            asyncio.run(_request_judgements(config, run.dir, settings, questions, folder, stage))
         judgements = read_records(folder / "judgements.jsonl", Judgement)
         found: JudgeResults = judge.summarise(settings, answers, judgements)
         write_result(results, found)

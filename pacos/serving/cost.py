@@ -1,7 +1,12 @@
 """The cost of an engine: by the hour of its GPUs, by the token, or both."""
 
+import contextlib
+import time
+from collections.abc import Iterator
+
 from pacos.config import EngineConfig
 from pacos.machine import hardware
+from pacos.runs import Stage
 
 
 def price_per_hour(engine: EngineConfig) -> float:
@@ -23,3 +28,12 @@ def cost(engine: EngineConfig, seconds: float, prompt_tokens: int, completion_to
     by_token = engine.price_per_million_tokens
     billed = by_token.prompt * prompt_tokens + by_token.completion * completion_tokens if by_token else 0.0
     return price_per_hour(engine) * seconds / 3600 + billed / 1e6
+
+
+@contextlib.contextmanager
+def charged(stage: Stage, engine: EngineConfig) -> Iterator[None]:
+    """Set the stage's cost from the seconds that pass inside and the tokens that it has counted by the end."""
+    began = time.monotonic()
+    yield
+    seconds = time.monotonic() - began
+    stage.cost = round(cost(engine, seconds, stage.tokens["prompt"], stage.tokens["completion"]), 4)
