@@ -92,12 +92,12 @@ def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train:
     A response that does not fit with its EOS is truncated and gets none, so that the model never learns to stop in
     mid-sentence. A row whose prompt leaves no room for a response is dropped.
     """
-    end = eos_ids(tokenizer, train)
+    end, form = eos_ids(tokenizer, train), template(train.template)
     dataset = Dataset([], rows=len(named))
     with bar("tokenise", len(named), "rows", disable=len(named) < CHUNK_ROWS) as progress:
         for start in range(0, len(named), CHUNK_ROWS):
             chunk = named[start : start + CHUNK_ROWS]
-            texts = [template(train.template).render(task, f"{seed}:{row}") for row, task in chunk]
+            texts = [form.render(task, f"{seed}:{row}") for row, task in chunk]
             prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
             responses = encode_responses(tokenizer, [response for _, response in texts])
             for (row, _), prompt, response in zip(chunk, prompts, responses, strict=True):

@@ -59,12 +59,12 @@ def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train:
 
     A pair is dropped as a whole where its prompt leaves no room, and where both responses have the same ids.
     """
-    end = eos_ids(tokenizer, train)
+    end, form = eos_ids(tokenizer, train), template(train.template)
     dataset = Dataset([], rows=len(named), unit="answers (two to a pair)")
     with bar("tokenise", len(named), "pairs", disable=len(named) < CHUNK_ROWS) as progress:
         for start in range(0, len(named), CHUNK_ROWS):
             chunk = named[start : start + CHUNK_ROWS]
-            texts = [pair.texts(template(train.template), f"{seed}:{row}") for row, pair in chunk]
+            texts = [pair.texts(form, f"{seed}:{row}") for row, pair in chunk]
             prompts = encode_prompts(tokenizer, [prompt for prompt, _, _ in texts])
             chosen = encode_responses(tokenizer, [response for _, response, _ in texts])
             rejected = encode_responses(tokenizer, [response for _, _, response in texts])

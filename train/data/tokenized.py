@@ -15,8 +15,8 @@ from typing import Any
 
 from pacos.config import Config
 from pacos.errors import ConfigError, DataError
-from pacos.files import disk_error
 from pacos.templates import template
+from pacos.train.data.cache import replace_cache
 from pacos.train.data.examples import Dataset, Example, check_examples
 from pacos.train.data.sources import NamedRow, read_training_rows, source_names
 from pacos.train.interfaces import objective_of
@@ -90,7 +90,6 @@ def tokenizer_sha256(tokenizer: Any) -> str:
 def write_dataset(path: Path, dataset: Dataset) -> None:
     """Cache a dataset in place of any earlier one; an interrupted write leaves none."""
     import numpy as np
-    from safetensors.numpy import save_file
 
     examples = dataset.examples
     arrays = {
@@ -102,15 +101,7 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
     }
     counts = {key: str(getattr(dataset, name)) for name, key in COUNTS.items()}
     counts |= {"unit": dataset.unit, "sha256": dataset.sha256}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for old in path.parent.iterdir():
-            old.unlink()
-        aside = path.with_suffix(".new")
-        save_file(arrays, aside, metadata=counts)
-        aside.replace(path)
-    except OSError as failure:
-        raise disk_error(failure, path) from failure
+    replace_cache(path, arrays, counts)
 
 
 def read_dataset(path: Path) -> Dataset | None:

@@ -43,14 +43,14 @@ def export_trained(
     Raises TrainingError for weights that were not trained, RunError for files that read back wrong.
     """
     method = method_of(config.train)
-    aside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        method.export(trained.model, trained.weights, config, aside)
-        with_chat_template(tokenizer, template(config.train.template)).save_pretrained(aside)
-        write_result(aside / "pacos.json", provenance)
-        write_text(aside / "README.md", card)
-        replace_folder(aside, folder)
+        method.export(trained.model, trained.weights, config, temporary)
+        with_chat_template(tokenizer, template(config.train.template)).save_pretrained(temporary)
+        write_result(temporary / "pacos.json", provenance)
+        write_text(temporary / "README.md", card)
+        replace_folder(temporary, folder)
     except OSError as failure:
         raise disk_error(failure, folder) from failure
     log.info("%s: %s", method.result, folder)
@@ -133,11 +133,11 @@ def with_chat_template(tokenizer: Any, format: Template) -> Any:
     return tokenizer
 
 
-def replace_folder(aside: Path, folder: Path) -> None:
+def replace_folder(temporary: Path, folder: Path) -> None:
     """Replace `folder` by a finished one; a crash in between leaves the old one under `.NAME.old`."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
-    aside.rename(folder)
+    temporary.rename(folder)
     shutil.rmtree(old, ignore_errors=True)

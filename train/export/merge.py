@@ -44,16 +44,16 @@ def merge(adapter: Path, out: Path) -> str:
     merged, before, untuned = merge_weights(model, adapter, probes)
     after = probe_logits(merged, probes)
     drift = measure_drift(before, after, untuned)
-    aside = out.with_name(f".{out.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
+    temporary = out.with_name(f".{out.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        merged.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
+        merged.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
         hashes = {"adapter_sha256": file_sha256(adapter / "adapter_model.safetensors")}
-        write_json(aside / "pacos.json", provenance | hashes | {"drift": plain(drift)})
+        write_json(temporary / "pacos.json", provenance | hashes | {"drift": plain(drift)})
         del merged
-        check_merged_folder(aside, probes, after, device)
-        aside.rename(out)
+        check_merged_folder(temporary, probes, after, device)
+        temporary.rename(out)
     except OSError as failure:
         raise disk_error(failure, out) from failure
     log.info("merge: %s", drift)

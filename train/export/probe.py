@@ -26,9 +26,9 @@ def probe_stops(model: Any, prompts: Sequence[Sequence[int]], eos: int) -> StopP
 def stop_probe_prompts(rows: Sequence[NamedRow], tokenizer: Any, config: Config) -> list[list[int]]:
     """Token ids of prompts spread evenly over the rows, whose own responses take at most half of LIMIT."""
     train, objective = config.train, objective_of(config.train)
+    form = template(train.template)
     texts = [
-        objective.texts(row, template(train.template), f"{config.seed}:{name}")
-        for name, row in rows[:: max(1, len(rows) // (4 * PROMPTS))]
+        objective.texts(row, form, f"{config.seed}:{name}") for name, row in rows[:: max(1, len(rows) // (4 * PROMPTS))]
     ]
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
     responses = encode_responses(tokenizer, [response for _, response in texts])

@@ -81,29 +81,29 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: Any, config: Co
     from safetensors.torch import load_file, save_file
 
     target = folder / f"step-{checkpoint.step}"
-    aside = folder / f".step-{checkpoint.step}.new"
-    shutil.rmtree(aside, ignore_errors=True)
+    temporary = folder / f".step-{checkpoint.step}.new"
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        (aside / "state").mkdir(parents=True)
+        (temporary / "state").mkdir(parents=True)
         state = {"optimizer": checkpoint.optimizer}
         if method_of(config.train).result == "adapter":
-            write_adapter(model, checkpoint.weights, config.student, aside / "adapter")
+            write_adapter(model, checkpoint.weights, config.student, temporary / "adapter")
         else:
             state["weights"] = checkpoint.weights
         for name, tensors in state.items():
-            save_file(dict(tensors), aside / "state" / f"{name}.safetensors")
-            check_equal(load_file(aside / "state" / f"{name}.safetensors"), tensors, where=str(aside / "state"))
+            save_file(dict(tensors), temporary / "state" / f"{name}.safetensors")
+            check_equal(load_file(temporary / "state" / f"{name}.safetensors"), tensors, where=str(temporary / "state"))
         progress = {"step": checkpoint.step, "fingerprint": checkpoint.fingerprint}
-        write_json(aside / "state" / "progress.json", progress)
-        files = sorted(path for path in aside.rglob("*") if path.is_file())
+        write_json(temporary / "state" / "progress.json", progress)
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
         for path in files:
             _sync(path)
-        write_json(aside / "COMPLETE", {str(path.relative_to(aside)): file_sha256(path) for path in files})
+        write_json(temporary / "COMPLETE", {str(path.relative_to(temporary)): file_sha256(path) for path in files})
         shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
+        temporary.rename(target)
         _sync(folder)
     except OSError as failure:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(failure, target) from failure
     for old in checkpoint_folders(folder)[config.train.keep :]:
         (old / "COMPLETE").unlink(missing_ok=True)

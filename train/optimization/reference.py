@@ -14,9 +14,9 @@ from typing import Any
 
 from pacos.config import Config, TrainConfig
 from pacos.errors import TrainingError
-from pacos.files import disk_error
 from pacos.progress import bar
 from pacos.results.training import Provenance
+from pacos.train.data.cache import replace_cache
 from pacos.train.data.examples import Example
 from pacos.train.interfaces import objective_of
 from pacos.train.model.fsdp import reshard
@@ -86,17 +86,8 @@ def reference_logps(model: Any, examples: Sequence[Example], train: TrainConfig,
 def write_logps(path: Path, logps: Sequence[float]) -> None:
     """Cache log-probabilities in place of any earlier ones; an interrupted write leaves none."""
     import numpy as np
-    from safetensors.numpy import save_file
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for old in path.parent.iterdir():
-            old.unlink()
-        aside = path.with_suffix(".new")
-        save_file({"logps": np.array(logps, np.float64)}, aside)
-        aside.replace(path)
-    except OSError as failure:
-        raise disk_error(failure, path) from failure
+    replace_cache(path, {"logps": np.array(logps, np.float64)})
 
 
 def read_logps(path: Path, count: int) -> list[float] | None:
