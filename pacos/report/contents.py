@@ -68,7 +68,7 @@ class Report:
 
 def report_of_run(run_dir: Path) -> Report:
     """What a run has come to. Raises RunError where there is no run, DataError for a file of it that is broken."""
-    manifest, checks = read_manifest(run_dir), run_dir / "checks.json"
+    manifest, checks, reviews = read_manifest(run_dir), run_dir / "checks.json", reviews_of_run(run_dir)
     todo = "run what writes it again"
     return Report(
         name=manifest.name,
@@ -76,8 +76,8 @@ def report_of_run(run_dir: Path) -> Report:
         checks=read_result(checks, Checks, todo=todo).checks if checks.is_file() else [],
         evaluations=evaluations_of_run(run_dir),
         rounds=rounds_of_run(run_dir),
-        reviews=reviews_of_run(run_dir),
-        judgements=judgements_of_run(run_dir),
+        reviews=reviews,
+        judgements=judgements_of_run(run_dir, reviews),
         contamination=contamination_of_run(run_dir),
         training=summarize_training(run_dir / "train" / "metrics.jsonl"),
         dataset=dataset_of_run(run_dir),
@@ -87,13 +87,13 @@ def report_of_run(run_dir: Path) -> Report:
 def report_of_comparison(folders: Sequence[Path], comparison: Comparison) -> Report:
     """What a comparison of evaluations (`folders`, in its order) has come to, with what their runs judged."""
     runs = list(dict.fromkeys(folder.resolve().parents[1] for folder in folders))
-    name = f"Comparison on {comparison.suite}"
+    name, reviews = f"Comparison on {comparison.suite}", {run: reviews_of_run(run) for run in runs}
     return Report(
         name=name,
         manifest=Manifest(name),
         evaluations=[reported_evaluation(comparison, dict(zip(comparison.labels, folders, strict=True)))],
-        reviews=[found for run in runs for found in reviews_of_run(run)],
-        judgements=[found for run in runs for found in judgements_of_run(run)],
+        reviews=[found for run in runs for found in reviews[run]],
+        judgements=[found for run in runs for found in judgements_of_run(run, reviews[run])],
         contamination=[found for run in runs for found in contamination_of_run(run)],
     )
 

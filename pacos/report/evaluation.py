@@ -10,7 +10,7 @@ from pacos.results.comparison import Comparison
 from pacos.results.evaluation import Contamination, Passage, Scores
 
 OVERLAPS_SHOWN = 20
-TODO = "evaluate again"
+AGAIN = "evaluate again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ def evaluations_of_run(run_dir: Path) -> list[ReportedEvaluation]:
     """Every comparison of a run. Raises DataError for a broken file."""
     folder, found = run_dir / "eval", []
     for path in sorted(folder.glob("comparison*.json")):
-        comparison = read_result(path, Comparison, todo=TODO)
+        comparison = read_result(path, Comparison, todo=AGAIN)
         found.append(reported_evaluation(comparison, {name: folder / at for name, at in comparison.labels.items()}))
     return found
 
 
 def reported_evaluation(comparison: Comparison, folders: Mapping[str, Path]) -> ReportedEvaluation:
     """What the report shows of a comparison; `folders` are those of its models by name, in its order."""
-    scores = {name: read_result(folder / "scores.json", Scores, todo=TODO) for name, folder in folders.items()}
+    scores = {name: read_result(folder / "scores.json", Scores, todo=AGAIN) for name, folder in folders.items()}
     # Baselines copy, so their answers are not worth reading.
     models = {name: folder for name, folder in folders.items() if not scores[name].is_baseline}
     return ReportedEvaluation(comparison, scores, side_by_side(models or folders, comparison.suite))
@@ -50,7 +50,7 @@ def contamination_of_run(run_dir: Path) -> list[ReportedContamination]:
     """What of each suite was found in the training data: the counts, and the first overlaps."""
     reported = []
     for path in sorted((run_dir / "eval").glob("contamination*.json")):
-        found = read_result(path, Contamination, todo=TODO)
+        found = read_result(path, Contamination, todo=AGAIN)
         overlaps = [
             replace(one, evaluation=_shown(one.evaluation), training=_shown(one.training))
             for one in found.overlaps[:OVERLAPS_SHOWN]

@@ -1,12 +1,13 @@
 """The report's parts on judging: what people voted, what judges found, and the rounds of self-rewarding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.errors import DataError
 from pacos.extensions import JUDGE_KINDS, load
 from pacos.files import read_object
-from pacos.results import read_result
+from pacos.results import parse_result, read_result
 from pacos.results.judging import JudgeResults
 from pacos.results.review import ReviewAgreement, ReviewResults
 from pacos.results.rounds import Rounds
@@ -32,21 +33,23 @@ class ReportedJudgement:
     people: dict[str, ReviewAgreement]
 
 
-def judgements_of_run(run_dir: Path) -> list[ReportedJudgement]:
-    """Return what judges found (`judge/<kind>--<suite>/results.json`). Raises DataError for a broken file."""
-    agreements = {
-        (review.judge.kind, review.name): review.judge.agreement for review in reviews_of_run(run_dir) if review.judge
-    }
+def judgements_of_run(run_dir: Path, reviews: Sequence[ReviewResults]) -> list[ReportedJudgement]:
+    """Return what judges found (`judge/<kind>--<suite>/results.json`), with the run's `reviews` of the same answers.
+
+    Raises DataError for a broken file.
+    """
+    agreements = {(review.judge.kind, review.name): review.judge.agreement for review in reviews if review.judge}
     found = map(_read_results, sorted(run_dir.glob("judge/*/results.json")))
     return [ReportedJudgement(one, agreements.get((one.kind, one.suite), {})) for one in found]
 
 
 def _read_results(path: Path) -> JudgeResults:
-    kind = read_object(path, todo=AGAIN).get("kind")
+    values = read_object(path, todo=AGAIN)
+    kind = values.get("kind")
     if kind not in JUDGE_KINDS:
         raise DataError(f"unknown kind of judge {kind!r}", where=str(path), todo=AGAIN)
     results: type[JudgeResults] = load(JUDGE_KINDS, kind).results
-    return read_result(path, results, todo=AGAIN)
+    return parse_result(values, results, where=path, todo=AGAIN)
 
 
 def rounds_of_run(run_dir: Path) -> Rounds | None:

@@ -46,9 +46,14 @@ def read_result(path: Path, kind: type[Result], *, todo: str) -> Result:
 
     Raises DataError, with `todo`, for a file that is not there, is not JSON, or lacks what the result needs.
     """
+    return parse_result(read_object(path, todo=todo), kind, where=path, todo=todo)
+
+
+def parse_result(values: Mapping[str, Any], kind: type[Result], *, where: Path, todo: str) -> Result:
+    """A result from the JSON object in the file `where`. Raises DataError, with `todo`, where it lacks something."""
     try:
-        return TypeAdapter(kind).validate_python(read_object(path, todo=todo))
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"`{key}`: {first['msg']}", where=str(path), todo=todo) from None
+        raise DataError(f"`{key}`: {first['msg']}", where=str(where), todo=todo) from None

@@ -21,7 +21,7 @@ from pacos.extensions import JUDGE_KINDS
 from pacos.files import write_jsonl
 from pacos.models import load_tokenizer
 from pacos.records import Judgement, read_records
-from pacos.report.judging import judgements_of_run
+from pacos.report.judging import judgements_of_run, reviews_of_run
 from pacos.results.judging import RubricResults
 from pacos.runs import Run
 from tests.support.evaluation_folder import write_evaluation
@@ -178,7 +178,7 @@ def test_another_kind_of_judge_is_an_object_and_a_line(
     with ScriptedServer(answer=scripted(tiny_base, lambda prompt: "D" if "Be strict" in prompt else "A")) as server:
         config = judging(tiny_base, EngineConfig(url=server.url), tmp_path)
         assert run_judge(config, "strict", path).models["m"].counts == {"A": 0, "B": 0, "C": 0, "D": 2}
-    [reported] = judgements_of_run(config.run_dir)
+    [reported] = judgements_of_run(config.run_dir, reviews_of_run(config.run_dir))
     assert reported.results.kind == "strict" and isinstance(reported.results, RubricResults)
 
 
