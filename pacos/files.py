@@ -132,17 +132,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file: the old content or the new, never half (written aside, synced, renamed)."""
+    """Replace a file: the old content or the new, never half (written to a temporary file, synced, renamed)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}.new")
     try:
-        with aside.open("wb") as content:
+        with temporary.open("wb") as content:
             content.write(text.encode("utf-8", "backslashreplace"))
             content.flush()
             os.fsync(content.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError as failure:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise disk_error(failure, path) from failure
 
 

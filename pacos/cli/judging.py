@@ -30,9 +30,7 @@ def judge(
         list[Path] | None,
         typer.Option(help="eval/<label>/ or a file of answers; may be repeated, the first is compared with."),
     ] = None,
-    suite: Annotated[
-        Path | None, typer.Option(help="The suite of the evaluations; known from their run otherwise.")
-    ] = None,
+    suite: SuiteOfEvaluations = None,
     dry_run: DryRun = False,
 ) -> None:
     """A local model judges answers, those of this run's evaluations unless others are given."""
@@ -64,9 +62,7 @@ def review(
     seed: Annotated[int, typer.Option(help="Of the draw, and of who stands where.")] = 0,
     rater: Annotated[str, typer.Option(help="Your name; the page asks for it otherwise.")] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Put review/<kind>--<name>/ here, not in the run.")] = None,
-    suite: Annotated[
-        Path | None, typer.Option(help="The suite of the evaluations; known from their run otherwise.")
-    ] = None,
+    suite: SuiteOfEvaluations = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
     to_csv: Annotated[Path | None, typer.Option("--export", help="Write the sheet as CSV; no page.")] = None,
