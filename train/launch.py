@@ -17,6 +17,7 @@ import yaml
 import pacos
 from pacos.config import Config, TrainConfig
 from pacos.errors import ConfigError, HubOutOfReach, TrainingError
+from pacos.machine import physical_cores
 from pacos.models import load_tokenizer
 from pacos.runs import Run
 from pacos.train.data.sources import source_names, source_paths
@@ -87,7 +88,7 @@ def launch_command(config: Config, processes: int) -> list[str]:
         command += launch_flags(processes).split()
     if not has_gpu():
         # By default, accelerate gives each process one thread.
-        command += ["--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // processes))]
+        command += ["--num_cpu_threads_per_process", str(max(1, physical_cores() // processes))]
     return [*command, "--module", "pacos.train", "--config", str(config.run_dir / "config.yaml")]
 
 
