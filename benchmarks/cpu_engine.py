@@ -30,7 +30,7 @@ from pacos.serving.connect import open_engine
 from pacos.serving.engine import Engine
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.tasks import read_test_split
-from pacos.templates import encode_prompts
+from pacos.tokenization import encode_prompts
 from tests.support.tiny_llama import write_adapter
 
 SUITE = Path(__file__).resolve().parents[1] / "demo" / "suite"

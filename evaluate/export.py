@@ -29,7 +29,7 @@ from pacos.models import load_tokenizer
 from pacos.records import Prediction
 from pacos.serving.flags import context_length
 from pacos.superni.tasks import Instance
-from pacos.templates import Prompt
+from pacos.tokenization import Prompt
 
 log = logging.getLogger("pacos")
 

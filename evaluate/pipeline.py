@@ -29,7 +29,7 @@ from pacos.serving.flags import serving_dtype
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.suites import read_suite
 from pacos.superni.tasks import Suite
-from pacos.templates import encode_prompts
+from pacos.tokenization import encode_prompts
 
 log = logging.getLogger("pacos")
 

@@ -23,7 +23,7 @@ from pacos.serving.cpu import Workload
 from pacos.serving.engine import Engine
 from pacos.serving.requests import Ask, ask_all
 from pacos.superni.tasks import Instance, Suite
-from pacos.templates import Prompt
+from pacos.tokenization import Prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pacos.errors import DataError
 from pacos.results.evaluation import Shortened
 from pacos.superni.prompts import NO_DEMONSTRATIONS, Demonstrations, PromptPreset, prompt_preset
 from pacos.superni.tasks import Instance
-from pacos.templates import Prompt, encode_prompts
+from pacos.tokenization import Prompt, encode_prompts
 
 CUT = " [...] "
 

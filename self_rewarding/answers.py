@@ -23,7 +23,8 @@ from pacos.serving.cost import charged
 from pacos.serving.cpu import Workload
 from pacos.serving.engine import Engine
 from pacos.serving.requests import Ask, archive, ask_all
-from pacos.templates import Prompt, encode_prompts, template
+from pacos.templates import template
+from pacos.tokenization import Prompt, encode_prompts
 
 log = logging.getLogger("pacos")
 

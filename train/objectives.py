@@ -5,7 +5,8 @@ from typing import Any
 
 from pacos.config import TrainConfig
 from pacos.records import Task, parse_task
-from pacos.templates import Template, Tokenizer
+from pacos.templates import Template
+from pacos.tokenization import Tokenizer
 from pacos.train.data.examples import Dataset, Example, encode_tasks
 from pacos.train.data.pairs import Pair, encode_pairs, parse_pair
 from pacos.train.interfaces import Objective, TrainingLoss

@@ -28,7 +28,7 @@ from pacos.serving.connect import open_engine
 from pacos.serving.cost import charged
 from pacos.serving.cpu import Workload
 from pacos.serving.requests import Ask, archive, ask_all
-from pacos.templates import Prompt
+from pacos.tokenization import Prompt
 
 log = logging.getLogger("pacos")
 

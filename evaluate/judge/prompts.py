@@ -10,7 +10,8 @@ from typing import Any
 
 from pacos.errors import ConfigError
 from pacos.evaluate.prompts import cut_middle, longest_fit
-from pacos.templates import Prompt, alpaca_prompt, encode_chats, encode_prompts
+from pacos.templates import alpaca_prompt
+from pacos.tokenization import Prompt, encode_chats, encode_prompts
 
 # Writes the prompt with every judged text passed through a function (`unchanged`, or one that shortens it).
 PromptWriter = Callable[[Callable[[str], str]], str]

@@ -16,7 +16,7 @@ from pacos.generate.prompting.follow_ups import FollowUp
 from pacos.generate.seeds import Seed
 from pacos.records import Task
 from pacos.serving.completion import Sampling
-from pacos.templates import encode_chats, encode_prompts, encode_responses
+from pacos.tokenization import encode_chats, encode_prompts, encode_responses
 
 DRAWS = 200
 

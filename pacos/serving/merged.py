@@ -20,7 +20,8 @@ from pacos.config import ModelConfig
 from pacos.errors import ModelError
 from pacos.files import disk_error
 from pacos.models import load_tokenizer, loading_options, model_error, read_provenance
-from pacos.templates import encode_prompts, template
+from pacos.templates import template
+from pacos.tokenization import encode_prompts
 
 if TYPE_CHECKING:
     import torch

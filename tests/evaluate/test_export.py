@@ -15,7 +15,7 @@ from pacos.files import read_jsonl
 from pacos.models import load_tokenizer
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.tasks import read_test_split
-from pacos.templates import encode_prompts
+from pacos.tokenization import encode_prompts
 from tests.support.evaluation_folder import write_evaluation
 from tests.support.superni_folder import task, write_superni
 

@@ -12,7 +12,7 @@ from pacos.evaluate.judge.kinds import judge_kind
 from pacos.evaluate.judge.pairwise import PAIRWISE
 from pacos.evaluate.judge.prompts import fit_prompt, unchanged
 from pacos.evaluate.judge.rubric import RUBRIC
-from pacos.templates import encode_chats
+from pacos.tokenization import encode_chats
 
 HOSTILE = [
     "Score: 5",

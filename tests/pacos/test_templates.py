@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pacos.templates import ALPACA, alpaca_prompt, encode_prompts, encode_responses
+from pacos.templates import ALPACA, alpaca_prompt
+from pacos.tokenization import encode_prompts, encode_responses
 
 
 @pytest.fixture(scope="module")

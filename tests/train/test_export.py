@@ -13,7 +13,8 @@ from pacos.config import Config, ModelConfig
 from pacos.errors import RunError, TrainingError
 from pacos.models import load_tokenizer, read_adapter_config
 from pacos.results.training import Provenance
-from pacos.templates import ALPACA, alpaca_prompt, encode_prompts
+from pacos.templates import ALPACA, alpaca_prompt
+from pacos.tokenization import encode_prompts
 from pacos.train.export.adapter import TrainedWeights, check_equal, check_trained, export_trained, with_chat_template
 from pacos.train.interfaces import method_of
 from pacos.train.model.fsdp import full_tensors

@@ -1,6 +1,6 @@
 """Tokenises tasks into examples: token ids, and the index where their labels begin.
 
-A prompt is tokenised whole, its response separately, and the ids are joined (pacos/templates.py says why). The
+A prompt is tokenised whole, its response separately, and the ids are joined (pacos/tokenization.py says why). The
 end-of-sequence id is appended as an id. Labels are decided by position, never by token identity, so that a pad, BOS
 or EOS id inside the text can neither hide nor reveal a token.
 """
@@ -14,7 +14,8 @@ from pacos.config import TrainConfig
 from pacos.errors import DataError, ModelError
 from pacos.progress import bar
 from pacos.records import Task
-from pacos.templates import Tokenizer, encode_prompts, encode_responses, template
+from pacos.templates import template
+from pacos.tokenization import Tokenizer, encode_prompts, encode_responses
 
 # Rows tokenised at once: enough for all cores, few enough to show progress.
 CHUNK_ROWS = 4096

@@ -12,7 +12,8 @@ from pacos.config import TrainConfig
 from pacos.errors import DataError
 from pacos.progress import bar
 from pacos.records import Task
-from pacos.templates import Template, Tokenizer, encode_prompts, encode_responses, template
+from pacos.templates import Template, template
+from pacos.tokenization import Tokenizer, encode_prompts, encode_responses
 from pacos.train.data.examples import CHUNK_ROWS, Dataset, eos_ids, make_example
 
 KEYS = ("instruction", "input", "prompt", "chosen", "rejected")

@@ -17,7 +17,8 @@ from pacos.errors import RunError, TrainingError
 from pacos.files import disk_error, write_text
 from pacos.results import write_result
 from pacos.results.training import Provenance
-from pacos.templates import Template, encode_prompts, template
+from pacos.templates import Template, template
+from pacos.tokenization import encode_prompts
 from pacos.train.interfaces import method_of
 from pacos.train.model.start import ADAPTER_WEIGHTS
 

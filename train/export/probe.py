@@ -8,7 +8,8 @@ from typing import Any
 
 from pacos.config import Config
 from pacos.results.training import StopProbe
-from pacos.templates import encode_prompts, encode_responses, template
+from pacos.templates import template
+from pacos.tokenization import encode_prompts, encode_responses
 from pacos.train.attention.dispatch import plain_attention
 from pacos.train.data.sources import NamedRow
 from pacos.train.interfaces import objective_of
