@@ -11,31 +11,21 @@ from pacos.config import Config
 from pacos.errors import PacosError
 from pacos.runs import Run
 from pacos.train import launch, pipeline
-from pacos.train.arguments import parse_arguments
+from pacos.train.arguments import command_line, parse_arguments
 from pacos.train.distributed import ERROR_FILE
-
-USAGE = """\
-Trains a LoRA adapter on instructions.
-
-  accelerate launch train.py --config CONFIG.yaml [key=value …]
-  accelerate launch train.py --model_name_or_path MODEL --data_path TASKS.jsonl --output_dir runs/NAME
-
-On several GPUs:  accelerate launch --config_file configs/accelerate/ddp.yaml train.py --config CONFIG.yaml
-`pacos config` lists every key; --dry-run shows the plan and starts nothing.
-"""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Train; returns exit code 0, or 2 for an error that the user can fix, printed without a traceback."""
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(USAGE + "\n" + shipped_configs())
+        print(command_line().format_help() + "\n" + shipped_configs())
         return 0
     process = int(os.environ.get("RANK", 0))
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("pacos").setLevel(logging.INFO if process == 0 else logging.WARNING)
     try:
-        config = parse_arguments([word for word in arguments if word != "--dry-run"])
-        if "--dry-run" not in arguments:
+        config, is_dry_run = parse_arguments(arguments)
+        if not is_dry_run:
             train_process(config, process)
         elif process == 0:
             print("\n".join(launch.plan(config)))

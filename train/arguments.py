@@ -1,17 +1,20 @@
-"""Parses the command line of `train.py`: `--config FILE key=value …`, and the flags of Hugging Face's scripts.
+"""The command line of `train.py`: `--config FILE key=value …`, and the flags of Hugging Face's scripts."""
 
---config FILE               an experiment; not needed where a model and data are named
-key=value                   any key of docs/configuration.md, as train.lora.r=8
---model_name_or_path MODEL  --data_path FILE  --output_dir DIR  (the adapter: DIR/train/adapter)
-"""
-
+import argparse
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pacos.config import Config, load_config
 from pacos.errors import ConfigError
+
+USAGE = """
+  accelerate launch train.py --config CONFIG.yaml [key=value …]
+  accelerate launch train.py --model_name_or_path MODEL --data_path TASKS.jsonl --output_dir runs/NAME
+
+On several GPUs:  accelerate launch --config_file configs/accelerate/ddp.yaml train.py --config CONFIG.yaml
+`pacos config` lists every key."""
 
 ALIASES = {
     "model_name_or_path": "train.model",
@@ -36,27 +39,42 @@ ALIASES = {
 }
 
 
-def parse_arguments(arguments: Sequence[str]) -> Config:
-    """The configuration of a command line.
+def parse_arguments(arguments: Sequence[str]) -> tuple[Config, bool]:
+    """Return the configuration of a command line, and whether only the plan is wanted; key=value wins over flags.
 
     Raises ConfigError: an unknown flag (naming the nearest), a flag without a value, or what load_config raises.
     """
-    file: Path | None = None
+    try:
+        given, unknown = command_line().parse_known_intermixed_args(arguments)
+    except argparse.ArgumentError as wrong:
+        raise ConfigError(f"{wrong.argument_name}: {wrong.message}", where="command line") from None
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        near = difflib.get_close_matches(flag, [f"--{name}" for name in ALIASES], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "every setting can be given as key=value"
+        raise ConfigError(f"unknown flag {flag}", where="command line", todo=hint)
     overrides: list[str] = []
-    for flag, value in read_flags(arguments):
-        if flag == "config":
-            file = Path(value)
-        elif not flag:
-            overrides.append(value)
-        elif flag in ALIASES:
+    for flag in ALIASES:
+        if (value := getattr(given, flag)) is not None:
             overrides += as_overrides(flag, value)
-        else:
-            near = difflib.get_close_matches(flag, ["config", *ALIASES], n=1, cutoff=0.5)
-            hint = f"did you mean --{near[0]}?" if near else "every setting can be given as key=value"
-            raise ConfigError(f"unknown flag --{flag}", where="command line", todo=hint)
-    if file is None:
+    overrides += given.overrides
+    if given.config is None:
         overrides = [text.replace("train.model=", "model.base=", 1) for text in ["name=sft", *overrides]]
-    return load_config(file, overrides)
+    return load_config(given.config, overrides), given.dry_run
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of train.py's options; flags may be spelled with `-` or `_`."""
+    parser = argparse.ArgumentParser(
+        prog="train.py", usage=USAGE, allow_abbrev=False, exit_on_error=False, add_help=False
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="any key, as train.lora.r=8")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="an experiment; not needed with a model and data")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and start nothing")
+    for flag, key in ALIASES.items():
+        spellings = dict.fromkeys((f"--{flag}", f"--{flag.replace('_', '-')}"))
+        parser.add_argument(*spellings, dest=flag, metavar="VALUE", help=key)
+    return parser
 
 
 def as_overrides(flag: str, value: str) -> list[str]:
@@ -67,16 +85,3 @@ def as_overrides(flag: str, value: str) -> list[str]:
         folder = Path(value)
         return [f"runs_dir={json.dumps(str(folder.parent))}", f"name={json.dumps(folder.name)}"]
     return [f"{ALIASES[flag]}={value}"]
-
-
-def read_flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """("name", value) for `--name value` and `--name=value`; ("", word) for anything else."""
-    words = iter(arguments)
-    for word in words:
-        if not word.startswith("--"):
-            yield "", word
-            continue
-        flag, equals, value = word.removeprefix("--").partition("=")
-        if not equals and (value := next(words, "--")).startswith("--"):
-            raise ConfigError(f"--{flag} needs a value", where="command line")
-        yield flag.replace("-", "_"), value
