@@ -47,14 +47,15 @@ def measured_rounds(config: Config) -> Rounds:
     numbers = range(1, config.loop.rounds + 2)
     models = [model for number in numbers if (model := _model(config, number))]
     rounds = [found for number in numbers if (found := _round(round_dir(config, number), number))]
-    return Rounds(models, rounds, PUBLISHED_ROUNDS, alarms(models, rounds, config.loop.stops))
+    return Rounds(models, rounds, PUBLISHED_ROUNDS, alarms(models, rounds, config.loop.stops), cautions(models))
 
 
 def raise_alarm(config: Config) -> None:
     """Raise RunError where the loop has gone wrong; only log it where `loop.stops.stop` is false."""
-    found = measured_rounds(config).alarms
-    for alarm in found:
-        log.warning("loop: %s", alarm)
+    measured = measured_rounds(config)
+    found = measured.alarms
+    for line in (*found, *measured.cautions):
+        log.warning("loop: %s", line)
     if found and config.loop.stops.stop:
         raise RunError(
             f"the loop stops: {'; '.join(found)}",
@@ -84,6 +85,25 @@ def alarms(models: Sequence[RoundModel], rounds: Sequence[Round], stops: StopsCo
                 f"round {one.round}: chosen and rejected are {margin:.2f} points apart; the minimum is {stops.margin:g}"
             )
     return lines + _longer(models, stops.length_growth)
+
+
+def cautions(models: Sequence[RoundModel]) -> list[str]:
+    """Return a line for each judge whose verdicts cannot be told from chance, or that mostly judges by position."""
+    lines = []
+    for model in models:
+        accuracy = model.ranking.pairwise_accuracy if model.ranking else None
+        if accuracy and accuracy.low <= 50 <= accuracy.high:
+            lines.append(
+                f"{model.name} judges no better than chance, as far as the held-out pairs can tell: it prefers what "
+                f"people prefer in {accuracy.rate:.1f} % [{accuracy.low:.1f}, {accuracy.high:.1f}]"
+            )
+        for other, row in model.against.items():
+            if (agreeing := row.position_consistency) and agreeing.rate < 50:
+                lines.append(
+                    f"{model.name} against {other}: the judge prefers the same answer in both orders in only "
+                    f"{agreeing.rate:.1f} % of the comparisons, so the win rate says little"
+                )
+    return lines
 
 
 def _longer(models: Sequence[RoundModel], limit: float) -> list[str]:

@@ -104,9 +104,11 @@ class PublishedRound:
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """`rounds.json`: all that the loop has measured so far, and what has gone wrong (`alarms`)."""
+    """`rounds.json`: all that the loop has measured so far, what has gone wrong (`alarms`), and which figures say
+    nothing (`cautions`)."""
 
     models: list[RoundModel]
     rounds: list[Round]
     published: list[PublishedRound]
     alarms: list[str]
+    cautions: list[str] = field(default_factory=list)

@@ -131,6 +131,18 @@ def test_what_goes_wrong_is_reported_with_its_figure_and_limit(tmp_path: Path, t
     assert "0.40 points apart" in margin and "M2 answers in 26.0 words, 2.6 times" in length
 
 
+def test_judges_at_chance_or_with_a_position_bias_are_named() -> None:
+    sure = RoundModel(name="M1", ranking=Ranking(pairwise_accuracy=Rate(65, 58, 72)))
+    against = {
+        "M1": PairwiseFigures(n=9, wins=0, ties=9, losses=0, position_consistency=Rate(0, 0, 10)),
+        "M0": PairwiseFigures(n=9, wins=6, ties=1, losses=2, position_consistency=Rate(80, 60, 95)),
+    }
+    unsure = RoundModel(name="M2", ranking=Ranking(pairwise_accuracy=Rate(54.1, 44.5, 63.7)), against=against)
+    chance, biased = rounds.cautions([sure, unsure])
+    assert "M2 judges no better than chance" in chance and "54.1 % [44.5, 63.7]" in chance
+    assert "M2 against M1" in biased and "in only 0.0 %" in biased
+
+
 def test_an_alarm_stops_the_loop_unless_it_may_continue(tmp_path: Path, tiny_base: Path) -> None:
     config = experiment(tmp_path, tiny_base, "")
     write_result(config.run_dir / "round-1" / "pairs" / "stats.json", pairs(0.1))
