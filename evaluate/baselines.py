@@ -13,6 +13,7 @@ from pacos.config import SuiteConfig
 from pacos.evaluate.evaluation import write_evaluation
 from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L
 from pacos.evaluate.models import COPY_DEMONSTRATION, COPY_INPUT
+from pacos.evaluate.tracks import DEFAULT_INSTANCES, XLINGUAL_INSTANCES, suite_tokenizer
 from pacos.files import write_jsonl
 from pacos.records import Prediction
 from pacos.results.comparison import PublishedScore
@@ -47,18 +48,19 @@ def write_baseline(name: str, suite_config: SuiteConfig, suite: Suite, folder: P
         prompt_sha256="",
         max_tokens=0,
         postprocess="none",
+        tokenizer=suite_tokenizer(suite_config, suite),
     )
-    rows = [_answered(name, suite_config.name, instance) for instance in suite.instances]
+    rows = [_answered(settings, instance) for instance in suite.instances]
     write_jsonl(folder / "predictions.jsonl", rows)
     write_evaluation(folder, Evaluation(settings))
 
 
-def _answered(name: str, suite: str, instance: Instance) -> Prediction:
-    raw = ANSWERS[name](instance)
+def _answered(settings: EvaluationSettings, instance: Instance) -> Prediction:
+    raw = ANSWERS[settings.model](instance)
     text = raw.strip()
     return Prediction(
-        model=name,
-        suite=suite,
+        model=settings.model,
+        suite=settings.suite,
         task=instance.task,
         instance=instance.id,
         category=instance.category,
@@ -66,7 +68,7 @@ def _answered(name: str, suite: str, instance: Instance) -> Prediction:
         prediction=text,
         raw=raw,
         references=list(instance.references),
-        rougeL=ROUGE_L.measure(text, instance.references),
+        rougeL=ROUGE_L.measure_by(settings.tokenizer)(text, instance.references),
         exact_match=EXACT_MATCH.measure(text, instance.references),
         finish_reason="stop",
     )
@@ -101,10 +103,11 @@ XLINGUAL_TRACK = (
     ("InstructGPT", 53.74, TK_README),
     ("mTk-Instruct 3B", 56.72, TK_README),
 )
-# By the number of instances of the official tracks.
-TRACKS = {11_810: DEFAULT_TRACK, 3_500: XLINGUAL_TRACK}
+# By the number of instances of the official tracks, and the tokenizer that their figures were taken by.
+TRACKS = {(DEFAULT_INSTANCES, "rouge"): DEFAULT_TRACK, (XLINGUAL_INSTANCES, "gpt2"): XLINGUAL_TRACK}
 
 
-def published_scores(n_expected: int) -> list[PublishedScore]:
-    """Published figures of the official track with so many instances; none for any other suite."""
-    return [PublishedScore(name, rouge, source) for name, rouge, source in TRACKS.get(n_expected, ())]
+def published_scores(n_expected: int, tokenizer: str = "rouge") -> list[PublishedScore]:
+    """Published figures of the official track with so many instances; none for any other suite, and none where ROUGE-L
+    is taken by another tokenizer than theirs."""
+    return [PublishedScore(name, rouge, source) for name, rouge, source in TRACKS.get((n_expected, tokenizer), ())]

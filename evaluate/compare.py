@@ -46,9 +46,10 @@ def compare_evaluations(evaluations: Sequence[ScoredEvaluation]) -> Comparison:
         tasks=len({task for task, _ in base.answers}),
         base=_compared_base(base),
         contestants=_compared_models(base, others),
-        published=published_scores(base.n_expected),
+        published=published_scores(base.n_expected, base.tokenizer),
         per_category=_group_scores(evaluations, lambda row: row.category),
         per_task=_group_scores(evaluations, lambda row: row.task),
+        tokenizer=base.tokenizer,
     )
 
 
@@ -87,9 +88,18 @@ def _check_comparable(base: ScoredEvaluation, other: ScoredEvaluation) -> None:
     where = f"{base.folder} and {other.folder}"
     if base.suite != other.suite:
         raise DataError(f"different suites: {base.suite!r} and {other.suite!r}", where=where)
+    if base.tokenizer != other.tokenizer:
+        raise DataError(
+            f"ROUGE-L is over the tokens of {base.tokenizer} in one of them, of {other.tokenizer} in the other",
+            where=where,
+            todo="evaluate both again with the same `tokenizer` of the suite; answers are kept",
+        )
     # A baseline has no prompt, and so goes with any.
     if other.prompt not in (base.prompt, NO_PROMPT) and base.prompt != NO_PROMPT:
         raise DataError(f"different prompts: {base.prompt!r} and {other.prompt!r}", where=where)
+    limits = {one.record.settings.max_source_tokens for one in (base, other) if one.record and one.prompt != NO_PROMPT}
+    if len(limits - {None}) > 1:
+        raise DataError(f"prompts of at most {' and '.join(map(str, limits))} tokens (max_source_tokens)", where=where)
     if odd := sorted(base.answers.keys() ^ other.answers.keys()):
         task, instance = odd[0]
         raise DataError(

@@ -1,6 +1,7 @@
 """`pacos export`: suites as task folders of lm-evaluation-harness, and a run's answers as its sample logs.
 
-    <out>/pacos_<suite>/           _group.yaml; for each task its YAML and its instances as JSONL; metrics.py
+    <out>/pacos_<suite>/           _group.yaml; for each task its YAML and its instances as JSONL; metrics.py, and
+                                   pieces.py with gpt2/ where ROUGE-L is over GPT-2's pieces
     <out>/samples/<label>/         samples_pacos_<suite>_<task>.jsonl, as `lm_eval --log_samples` writes them
 
 Prompts are those of `pacos evaluate`, shortened to fit the model's context: the harness would cut them at their left,
@@ -24,10 +25,12 @@ from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.pipeline import read_suites
 from pacos.evaluate.prompts import fit_prompts
 from pacos.evaluate.score import read_predictions
+from pacos.evaluate.tracks import suite_tokenizer
 from pacos.files import write_jsonl, write_text
 from pacos.models import load_tokenizer
 from pacos.records import Prediction
 from pacos.serving.flags import context_length
+from pacos.superni import pieces
 from pacos.superni.tasks import Instance
 from pacos.tokenization import Prompt
 
@@ -54,10 +57,12 @@ def export(config: Config, out: Path) -> list[str]:
                 todo="export with postprocess: none",
             )
         name = _name(suite_config, len(config.evaluate.suites) > 1)
-        prompts = fit_prompts(tokenizer, suite_config.prompt, suite.instances, context - suite_config.answer_tokens)
+        prompts = fit_prompts(tokenizer, suite_config.prompt, suite.instances, suite_config.prompt_room(context))
         if shortened := sum(prompt.shortened for prompt in prompts):
             log.info("%s: %d prompts shortened to fit %d tokens", suite_config.name, shortened, context)
-        _write_tasks(name, suite_config, list(zip(suite.instances, prompts, strict=True)), out.resolve() / name)
+        folder = out.resolve() / name
+        _write_tasks(name, suite_config, list(zip(suite.instances, prompts, strict=True)), folder)
+        _write_metrics(suite_tokenizer(suite_config, suite), folder)
         _write_samples(name, suite_config, config.run_dir / "eval", out / "samples")
         commands.append(
             f"lm_eval --include_path {out.resolve()} --tasks {name} --model vllm "
@@ -84,7 +89,15 @@ def _write_tasks(name: str, suite_config: SuiteConfig, asked: Sequence[tuple[Ins
     tasks = [f"{name}_{task}" for task in by_task]
     group = {"group": name, "task": tasks, "aggregate_metric_list": micro}
     write_text(folder / "_group.yaml", _yaml(group))
+
+
+def _write_metrics(tokenizer: str, folder: Path) -> None:
     shutil.copyfile(harness_metrics.__file__, folder / "metrics.py")
+    copy, data = folder / "pieces.py", folder / pieces.MERGES.parent.name
+    copy.unlink(missing_ok=True)
+    if tokenizer == "gpt2":
+        shutil.copyfile(pieces.__file__, copy)
+        shutil.copytree(pieces.MERGES.parent, data, dirs_exist_ok=True)
 
 
 def _document(instance: Instance, prompt: Prompt) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pacos.evaluate.contamination import check_files, headline
 from pacos.evaluate.models import TUNED, EvaluatedModel, models_under_evaluation, template_mismatches
 from pacos.evaluate.predict import Job, predict
 from pacos.evaluate.score import evaluation_scores, read_scored
+from pacos.evaluate.tracks import suite_tokenizer
 from pacos.models import load_tokenizer
 from pacos.results import write_result
 from pacos.results.evaluation import EvaluationSettings
@@ -88,6 +89,8 @@ def plan(config: Config) -> list[str]:
     lines += template_mismatches(models, [suite_config.prompt for suite_config, _ in suites])
     for suite_config, suite in suites:
         lines.append(f"{suite_config.name}: {suite.coverage} ({suite.track} track)")
+        if suite_tokenizer(suite_config, suite) == "gpt2":
+            lines.append(f"{suite_config.name}: ROUGE-L over GPT-2's pieces, as on the x-lingual track")
         if len(suite.instances) != suite.n_expected:
             lines.append(f"{suite_config.name}: a part of the track; scores compare with no published number")
         if Path(config.student).is_dir():
@@ -153,6 +156,8 @@ def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, evaluated
         prompt_sha256=prompt_preset(suite_config.prompt).sha256,
         max_tokens=suite_config.answer_tokens,
         postprocess=suite_config.postprocess,
+        max_source_tokens=suite_config.source_tokens,
+        tokenizer=suite_tokenizer(suite_config, suite),
     )
 
 
@@ -188,4 +193,7 @@ def _prompt_lengths(config: Config, suite_config: SuiteConfig, suite: Suite) -> 
     prompts = [preset.render(one) for one in suite.instances]
     lengths = sorted(len(ids) for ids in encode_prompts(tokenizer, prompts))
     median, longest = lengths[len(lengths) // 2], lengths[-1]
-    return f"prompts of {median} tokens (median) to {longest}, answers of up to {suite_config.answer_tokens}"
+    said = f"prompts of {median} tokens (median) to {longest}, answers of up to {suite_config.answer_tokens}"
+    limit = suite_config.source_tokens
+    over = sum(length > limit for length in lengths) if limit else 0
+    return f"{said}; {over} prompts are shortened to max_source_tokens, {limit}" if over else said

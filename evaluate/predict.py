@@ -84,7 +84,7 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
 
 
 def _prompts(engine: Engine, job: Job) -> list[Prompt]:
-    room = engine.max_model_len - job.suite_config.answer_tokens
+    room = job.suite_config.prompt_room(engine.max_model_len)
     if room < 1:
         raise ConfigError(
             f"answers of {job.suite_config.answer_tokens} tokens fill the model's context of {engine.max_model_len}",
@@ -102,7 +102,7 @@ def _interleaved(asks: Sequence[Sequence[Ask[Prediction]]]) -> list[Ask[Predicti
 
 def _ask(job: Job, instance: Instance, prompt: Prompt) -> Ask[Prediction]:
     suite = job.suite_config
-    scored_part = postprocess(suite.postprocess)
+    scored_part, rouge_l = postprocess(suite.postprocess), ROUGE_L.measure_by(job.settings.tokenizer)
 
     def record(answer: Completion) -> Prediction:
         text = scored_part(answer.text)
@@ -116,7 +116,7 @@ def _ask(job: Job, instance: Instance, prompt: Prompt) -> Ask[Prediction]:
             prediction=text,
             raw=answer.text,
             references=list(instance.references),
-            rougeL=ROUGE_L.measure(text, instance.references),
+            rougeL=rouge_l(text, instance.references),
             exact_match=EXACT_MATCH.measure(text, instance.references),
             finish_reason=answer.finish_reason,
         )

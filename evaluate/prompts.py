@@ -74,7 +74,8 @@ def _cut(tokenizer: Any, encoding: PromptPreset, instance: Instance, room: int) 
         raise DataError(
             f"the prompt of {instance.task} takes {shortest} tokens before its input; there is room for {room}",
             where="evaluate.suites",
-            todo="raise engine.args.max_model_len, lower the suite's max_tokens, or take a model with a longer context",
+            todo="raise max_source_tokens of the suite or engine.args.max_model_len, lower its max_tokens, or take "
+            "a model with a longer context",
         )
     return best
 

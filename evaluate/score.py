@@ -13,10 +13,12 @@ from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.foreign import MISSING, is_leaderboard, is_tk_instruct, read_leaderboard, read_tk_instruct
 from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L, first_line, score_answer
+from pacos.evaluate.tracks import DEFAULT, answers_tokenizer, tokenizer_note
 from pacos.files import read_jsonl
 from pacos.records import Prediction, read_records
 from pacos.results import write_result
 from pacos.results.evaluation import CategoryScores, Evaluation, MeanScores, Scores, TaskScores
+from pacos.superni.tasks import official_total
 
 # The published scripts round so.
 DIGITS = 4
@@ -39,14 +41,15 @@ class ScoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ScoredEvaluation:
-    """The scored answers of one evaluation, by (task, instance) in that order; `record` is None where it is unknown
-    what was evaluated."""
+    """The scored answers of one evaluation, by (task, instance) in that order, with ROUGE-L over the tokens of
+    `tokenizer`; `record` is None where it is unknown what was evaluated."""
 
     name: str
     suite: str
     folder: Path
     answers: Mapping[InstanceKey, ScoredAnswer]
     record: Evaluation | None = None
+    tokenizer: str = "rouge"
 
     @property
     def prompt(self) -> str:
@@ -60,29 +63,33 @@ class ScoredEvaluation:
 
     @property
     def note(self) -> str:
-        """How much of the suite the answers cover, in words."""
-        return coverage_note(len(self.answers), self.n_expected)
+        """How much of the suite the answers cover, in words, and what their tokenizer means for the scores."""
+        references = [answer.row.references for answer in self.answers.values()]
+        return coverage_note(len(self.answers), self.n_expected) + tokenizer_note(self.tokenizer, references)
 
 
 def score_file(
-    path: Path, out: Path | None = None, *, references: Path | None = None, track: str = "default"
+    path: Path, out: Path | None = None, *, references: Path | None = None, track: str | None = None
 ) -> Scores:
     """Score a file of predictions (pacos', Tk-Instruct's, or the leaderboard's with `references`) and write to `out`.
 
     Scores in the file are computed again. `evaluation.json` next to a file of pacos has what predictions lack: the
-    prompt, the adapter, how many instances the suite has. Raises DataError: no such file, a broken line, no
-    predictions, one without reference, an instance answered twice, several models or suites in one file.
+    prompt, the adapter, how many instances the suite has. `track` (default, xlingual) decides the tokenizer, and which
+    references of the leaderboard's file count; without one see `answers_tokenizer`. Raises DataError: no such file, a
+    broken line, no predictions, one without reference, an instance answered twice, several models or suites in one
+    file.
     """
     first = next((values for _, values in read_jsonl(path)), {})
     if references:
-        evaluation = _scored(read_leaderboard(path, references, track), path.parent)
+        track = track or DEFAULT
+        evaluation = _scored(read_leaderboard(path, references, track), path.parent, track=track)
     elif is_tk_instruct(first):
-        evaluation = _scored(read_tk_instruct(path), path.parent)
+        evaluation = _scored(read_tk_instruct(path), path.parent, track=track)
     elif is_leaderboard(first):
         todo = "give --references, a file as natural-instructions' create_reference_file.py writes it"
         raise DataError("holds predictions without references", where=str(path), todo=todo)
     else:
-        evaluation = _scored(read_predictions(path), path.parent, read_evaluation(path.parent))
+        evaluation = _scored(read_predictions(path), path.parent, read_evaluation(path.parent), track=track)
     scores = evaluation_scores(evaluation)
     if out:
         write_result(out, scores)
@@ -100,14 +107,22 @@ def read_scored(folder: Path, *, recorded: bool = False) -> ScoredEvaluation:
 
 
 def _scored(
-    rows: Sequence[Prediction], folder: Path, record: Evaluation | None = None, *, recorded: bool = False
+    rows: Sequence[Prediction],
+    folder: Path,
+    record: Evaluation | None = None,
+    *,
+    recorded: bool = False,
+    track: str | None = None,
 ) -> ScoredEvaluation:
+    used = record.settings.tokenizer if record else ""
+    n_expected = record.settings.n_expected if record else official_total({row.task for row in rows})
+    tokenizer = answers_tokenizer(track, used, n_expected, [row.references for row in rows])
     answers = []
     for row in rows:
         known = {ROUGE_L.name: row.rougeL, EXACT_MATCH.name: row.exact_match} if recorded else {}
-        answers.append(ScoredAnswer(row, score_answer(row.prediction, row.references, known)))
+        answers.append(ScoredAnswer(row, score_answer(row.prediction, row.references, known, tokenizer)))
     by_key = {answer.key: answer for answer in answers}
-    return ScoredEvaluation(rows[0].model, rows[0].suite, folder, by_key, record)
+    return ScoredEvaluation(rows[0].model, rows[0].suite, folder, by_key, record, tokenizer)
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -153,6 +168,7 @@ def evaluation_scores(evaluation: ScoredEvaluation) -> Scores:
         per_task={task: _task_scores(group) for task, group in grouped(answers, lambda row: row.task)},
         per_category={name: _category_scores(group) for name, group in grouped(answers, lambda row: row.category)},
         metrics=means,
+        tokenizer=evaluation.tokenizer,
     )
     return replace(scores, prompt=record.prompt, adapter=record.adapter, base=record.base) if record else scores
 

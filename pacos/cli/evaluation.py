@@ -43,7 +43,12 @@ def score(
     predictions: Annotated[Path, typer.Argument(help="Ours, Tk-Instruct's, or the leaderboard's.")],
     json: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
     references: Annotated[Path | None, typer.Option(help="For the leaderboard's form: its reference file.")] = None,
-    track: Annotated[Literal["default", "xlingual"], typer.Option(help="Of the reference file.")] = "default",
+    track: Annotated[
+        Literal["default", "xlingual"] | None,
+        typer.Option(
+            help="SuperNI's; xlingual takes ROUGE-L over GPT-2's pieces. As recorded beside the file if unset."
+        ),
+    ] = None,
 ) -> None:
     """Score an existing file of SuperNI predictions, without the engine."""
     from pacos.evaluate import score as scoring

@@ -30,7 +30,17 @@ class SuiteConfig(Section):
     path: str = Field(description="A SuperNI folder (tasks/, splits/default/test_tasks.txt) or user-oriented .jsonl.")
     prompt: PromptName = Field("alpaca", description="Encoding of an instance, byte for byte as published.")
     max_tokens: Count | None = Field(None, description="As published unless given: 1,024 for self-instruct, else 128.")
+    max_source_tokens: Count | None = Field(
+        None,
+        description="Most tokens of a prompt; demonstrations that do not fit are dropped. As published unless given: "
+        "1,024 for tk-instruct:*, else what the context leaves.",
+    )
     postprocess: PostprocessName = Field("none", description="What of an answer is scored.")
+    tokenizer: Literal["auto", "rouge", "gpt2"] = Field(
+        "auto",
+        description="Over which tokens ROUGE-L is taken. auto: GPT-2's pieces for the x-lingual track, as published, "
+        "and for references in scripts that rouge_score does not know; else rouge_score's.",
+    )
     limit: Count | None = Field(None, description="Instances per task; 100 (the official rule) unless given.")
 
     @property
@@ -38,6 +48,18 @@ class SuiteConfig(Section):
         """Most tokens of an answer: `max_tokens`, or the prompt's published limit."""
         published: int = load(PROMPTS, self.prompt).answer_tokens
         return self.max_tokens or published
+
+    @property
+    def source_tokens(self) -> int:
+        """Most tokens of a prompt: `max_source_tokens`, or the prompt's published limit; 0 where only the model's
+        context limits it."""
+        published: int = load(PROMPTS, self.prompt).source_tokens
+        return self.max_source_tokens or published
+
+    def prompt_room(self, context: int) -> int:
+        """Most tokens of a prompt to a model with a context of `context` tokens, which the answer shares."""
+        room = context - self.answer_tokens
+        return min(room, self.source_tokens) if self.source_tokens else room
 
 
 class JudgeConfig(Section):

@@ -65,7 +65,8 @@ class PublishedScore:
 class Comparison:
     """`comparison.json`: models on one suite against the first of them, paired by instance.
 
-    `contestants` are the models under evaluation besides the base, and the baselines.
+    `contestants` are the models under evaluation besides the base, and the baselines. `tokenizer` is as in
+    `scores.json`.
     """
 
     suite: str
@@ -79,6 +80,7 @@ class Comparison:
     published: list[PublishedScore]
     per_category: dict[str, GroupScores]
     per_task: dict[str, GroupScores]
+    tokenizer: str = "rouge"
 
     @property
     def labels(self) -> dict[str, str]:

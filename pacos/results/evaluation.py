@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from pacos.results.figures import Tokenization
+
 # The baselines' prompt: they answer without one.
 NO_PROMPT = "none"
 
@@ -13,6 +15,9 @@ class EvaluationSettings:
 
     `dtype` is what the server computes in, and `serve` says how it holds the weights: as a `model`, as an `adapter` on
     one, or `merged`; "" in records of earlier versions, whose `dtype` is that of the configuration.
+    `max_source_tokens` is 0 where the context alone limits a prompt, and None in records of earlier versions, where it
+    always did. `tokenizer` is the one that ROUGE-L is taken by ("" in records of earlier versions): it decides scores,
+    not answers.
     """
 
     model: str
@@ -29,6 +34,8 @@ class EvaluationSettings:
     max_tokens: int
     postprocess: str
     serve: str = ""
+    max_source_tokens: int | None = None
+    tokenizer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,11 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class AskedPrompt:
-    """How the questions were put. `preset` is "" where the evaluation is unknown."""
+    """How the questions were put. `preset` is "" where the evaluation is unknown.
+
+    `truncated` prompts lost a part of their input, `fewer_demonstrations` demonstrations, to fit the context or
+    `max_source_tokens` (0, and None in files of earlier versions: the context alone).
+    """
 
     preset: str = ""
     sha256: str = ""
@@ -73,6 +84,7 @@ class AskedPrompt:
     fewer_demonstrations: int = 0
     decoding: Decoding = field(default_factory=Decoding)
     postprocess: str = ""
+    max_source_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,7 @@ class Evaluation:
             fewer_demonstrations=self.shortened.demonstrations,
             decoding=Decoding(max_tokens=self.settings.max_tokens),
             postprocess=self.settings.postprocess,
+            max_source_tokens=self.settings.max_source_tokens,
         )
 
     @property
@@ -162,8 +175,9 @@ class Scores:
     """`scores.json`: one model's scores on one suite, 0–100.
 
     `first_line` scores the same answers cut at their first line: a model that has only learned to stop gains in
-    `rougeL` and not there. `metrics` has every metric of extensions.METRICS by name. A file of predictions alone does
-    not say what was evaluated: its `n_expected` is 0, and `prompt`, `adapter` and `base` are empty.
+    `rougeL` and not there. `metrics` has every metric of extensions.METRICS by name. ROUGE-L is over the tokens of
+    `tokenizer`: rouge_score's own (rouge), or GPT-2's pieces (gpt2). A file of predictions alone does not say what was
+    evaluated: its `n_expected` is 0, and `prompt`, `adapter` and `base` are empty.
     """
 
     rougeL: float
@@ -181,6 +195,7 @@ class Scores:
     adapter: ServedAdapter = field(default_factory=ServedAdapter)
     base: ServedBase = field(default_factory=ServedBase)
     metrics: dict[str, float] = field(default_factory=dict)
+    tokenizer: str = "rouge"
 
     @property
     def is_baseline(self) -> bool:
@@ -222,7 +237,7 @@ class Contamination:
     """`contamination.json`: the texts of a suite that were found in training data.
 
     A text that several instances share counts once; `owners` counts what the found texts belong to (definitions by
-    task).
+    task). `tokenization` is that of the evaluation texts.
     """
 
     training: list[str] = field(default_factory=list)
@@ -234,6 +249,7 @@ class Contamination:
     by_part: dict[str, int] = field(default_factory=dict)
     owners: int = 0
     overlaps: list[Overlap]
+    tokenization: Tokenization = field(default_factory=Tokenization)
 
     @property
     def exact(self) -> int:

@@ -32,13 +32,14 @@ NO_DEMONSTRATIONS = Demonstrations()
 class PromptPreset:
     """An encoding of instances as a causal model is prompted with them.
 
-    `shown` are its demonstrations, and `answer_tokens` the published limit of an answer. `known_sha256` replaces the
-    fingerprint of the rendered text where trained adapters carry another.
+    `shown` are its demonstrations, `answer_tokens` and `source_tokens` the published limits of an answer and of a
+    prompt (0: none). `known_sha256` replaces the fingerprint of the rendered text where trained adapters carry another.
     """
 
     form: Callable[[Instance, Demonstrations], str]
     shown: Demonstrations = NO_DEMONSTRATIONS
     answer_tokens: int = 128
+    source_tokens: int = 0
     known_sha256: str = ""
 
     def render(self, instance: Instance, shown: Demonstrations | None = None) -> str:
@@ -111,7 +112,14 @@ def _sentence(text: str) -> str:
 
 ALPACA_PROMPT = PromptPreset(_alpaca, known_sha256=ALPACA.sha256)
 SELF_INSTRUCT_PROMPT = PromptPreset(_self_instruct, answer_tokens=1024)
-DEFINITION = PromptPreset(_tk_instruct_causal)
-TWO_POSITIVE = PromptPreset(_tk_instruct_causal, Demonstrations(positive=2))
-TWO_NEGATIVE = PromptPreset(_tk_instruct_causal, Demonstrations(positive=2, negative=2))
-EXPLAINED = PromptPreset(_tk_instruct_causal, Demonstrations(positive=2, negative=2, explained=True))
+
+
+def _tk_instruct_preset(shown: Demonstrations) -> PromptPreset:
+    """`max_source_length` of Tk-Instruct's scripts is 1,024 tokens."""
+    return PromptPreset(_tk_instruct_causal, shown, source_tokens=1024)
+
+
+DEFINITION = _tk_instruct_preset(NO_DEMONSTRATIONS)
+TWO_POSITIVE = _tk_instruct_preset(Demonstrations(positive=2))
+TWO_NEGATIVE = _tk_instruct_preset(Demonstrations(positive=2, negative=2))
+EXPLAINED = _tk_instruct_preset(Demonstrations(positive=2, negative=2, explained=True))

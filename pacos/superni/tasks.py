@@ -9,7 +9,7 @@ counted and reported: scores on part of a track compare with no published number
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,13 +104,12 @@ def read_test_split(path: Path, limit: int | None = None) -> Suite:
         available += len(of_task)
         instances += of_task[:per_task]
     absent = sorted(set(names) - set(present))
-    official = OFFICIAL_TOTALS.get(_split_sha256(names))
     return Suite(
         track=split.parent.name,
         instances=instances,
         files=[tasks / f"{name}.json" for name in present],
         absent=absent,
-        n_expected=official or available + INSTANCES_PER_TASK * len(absent),
+        n_expected=official_total(names) or available + INSTANCES_PER_TASK * len(absent),
     )
 
 
@@ -200,8 +199,10 @@ def _read_split(split: Path) -> list[str]:
     return names
 
 
-def _split_sha256(names: list[str]) -> str:
-    return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
+def official_total(names: Iterable[str]) -> int:
+    """The instances of the official test split that lists exactly these tasks; 0 for any other."""
+    digest = hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
+    return OFFICIAL_TOTALS.get(digest, 0)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
