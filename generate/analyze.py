@@ -5,7 +5,7 @@ if the dataset's `stats.json` is next to it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +28,10 @@ from pacos.results.dataset import (
     SimilarityHistogram,
     VerbsAndNouns,
 )
-from pacos.rouge import BATCH, NoveltyIndex, rouge_tokens
+from pacos.rouge import BATCH, NoveltyIndex
+from pacos.words import TOKENIZERS, auto_tokens, tokenization, word_count
+
+Words = Callable[[str], list[str]]
 
 TOP_VERBS = 20
 NOUNS_PER_VERB = 4
@@ -53,24 +56,27 @@ PUBLISHED_DATASETS = {
 }  # fmt: skip
 
 
-def analyze(dataset: Path, out: Path, seeds: Path | None) -> Analysis:
+def analyze(dataset: Path, out: Path, seeds: Path | None, tokenizer: str = "auto") -> Analysis:
     """Write `analysis.json` into `out` and return it. `seeds` are pacos's own unless given.
 
-    Raises DataError for a dataset, seed file or `stats.json` that cannot be parsed.
+    `tokenizer`, a name of pacos.words.TOKENIZERS, gives the words of similarity and distinct-n; lengths are in words
+    between spaces, in `unicode` words where the tokenizer chooses these. Raises DataError for a dataset, seed file or
+    `stats.json` that cannot be parsed.
     """
     tasks = read_tasks(dataset)
     seed_file = seeds_path(str(seeds) if seeds else None)
     seed_texts = [seed.task.instruction for seed in load_seeds(seed_file)]
     instructions = [task.instruction for task in tasks]
+    words = TOKENIZERS[tokenizer]
     analysis = Analysis(
         dataset=str(dataset),
         tasks=len(tasks),
         seeds=SeedFile(seed_file.name, len(seed_texts)),
-        lengths={part: _lengths(tasks, part) for part in LENGTH_BINS},
-        distinct={str(n): round(distinct(instructions, n), 4) for n in (1, 2, 3)},
+        lengths={part: _lengths(tasks, part, tokenizer) for part in LENGTH_BINS},
+        distinct={str(n): round(distinct(instructions, n, words), 4) for n in (1, 2, 3)},
         verbs=_verbs(instructions, seed_texts),
-        nearest_seed=_nearest_seed(instructions, seed_texts),
-        novelty=_novelty(instructions),
+        nearest_seed=_nearest_seed(instructions, seed_texts, words),
+        novelty=_novelty(instructions, words),
         defects={rule.reason: sum(rule.check(task) is not None for task in tasks) for rule in DEFECTS},
         suspicions={
             **{suspicion.__name__: sum(map(suspicion, tasks)) for suspicion in SUSPICIONS},
@@ -78,14 +84,15 @@ def analyze(dataset: Path, out: Path, seeds: Path | None) -> Analysis:
         },
         funnel=_funnel_of(dataset),
         published=PUBLISHED_DATASETS,
+        tokenization=tokenization(instructions, tokenizer),
     )
     write_result(out / "analysis.json", analysis)
     return analysis
 
 
-def distinct(texts: Sequence[str], n: int) -> float:
-    """Different n-grams per n-gram over all texts (Li et al. 2016), on rouge_score's tokens."""
-    grams = [gram for text in texts for gram in _grams(rouge_tokens(text), n)]
+def distinct(texts: Sequence[str], n: int, words: Words = auto_tokens) -> float:
+    """Different n-grams per n-gram over all texts (Li et al. 2016)."""
+    grams = [gram for text in texts for gram in _grams(words(text), n)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
@@ -93,9 +100,9 @@ def _grams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return list(zip(*(tokens[start:] for start in range(n)), strict=False))
 
 
-def _lengths(tasks: Sequence[Task], part: str) -> LengthHistogram:
+def _lengths(tasks: Sequence[Task], part: str, tokenizer: str) -> LengthHistogram:
     """Lengths in words of one part of the tasks; inputs only where there is one."""
-    lengths = [len(getattr(task, part).split()) for task in tasks]
+    lengths = [word_count(getattr(task, part), tokenizer) for task in tasks]
     if part == "input":
         lengths = [length for length in lengths if length]
     width, bins = LENGTH_BINS[part]
@@ -129,17 +136,17 @@ def top_pairs(pairs: Sequence[VerbNoun]) -> dict[str, dict[str, int]]:
     return {verb: dict(by_verb[verb].most_common(NOUNS_PER_VERB)) for verb in verbs}
 
 
-def _nearest_seed(instructions: Sequence[str], seeds: Sequence[str]) -> SimilarityHistogram:
-    index = NoveltyIndex(0.0)
+def _nearest_seed(instructions: Sequence[str], seeds: Sequence[str], words: Words) -> SimilarityHistogram:
+    index = NoveltyIndex(0.0, words)
     for position, text in enumerate(seeds):
         index.add(str(position), text)
     scores = [match.score if (match := index.rejects(text)) else 0.0 for text in instructions]
     return SimilarityHistogram(round(mean_or_zero(scores), 4), score_histogram(scores))
 
 
-def _novelty(instructions: Sequence[str]) -> NoveltyOverTime:
+def _novelty(instructions: Sequence[str], words: Words) -> NoveltyOverTime:
     """ROUGE-L to the nearest earlier task of the dataset."""
-    index = NoveltyIndex(1.0)
+    index = NoveltyIndex(1.0, words)
     scores: list[float] = []
     with bar("analyze", len(instructions), "tasks") as progress:
         for position, text in enumerate(instructions, 1):

@@ -5,6 +5,7 @@ bytes again. So a run may be killed at any moment, and there is no further state
 """
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from pacos.generate.seeds import Seed
 from pacos.generate.stats import Tally
 from pacos.records import DatasetRow, Rejection, Response, Task
 from pacos.rouge import Neighbours, NoveltyIndex
+from pacos.words import is_beyond_rouge
+
+log = logging.getLogger("pacos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Pool:
         self._item_rules = self.rules if lists.whole_tasks else instruction_rules(filters)
         self._target = target
         self._index = NoveltyIndex(filters.novelty, TOKENIZERS[filters.tokenizer])
+        self._chooses_tokenizer = filters.tokenizer == "rouge"
         for seed in seeds:
             self._index.add(seed.id, seed.task.instruction)
         for id, task in known:
@@ -127,6 +132,8 @@ class Pool:
             return
         tally.instructions += 1
         tally.nearest.append(judged.neighbours.nearest if judged.neighbours else 0.0)
+        if task and self._chooses_tokenizer:
+            tally.unicode_texts += is_beyond_rouge(task.instruction)
         if task and self._lists.whole_tasks:
             self.write_row(judged, task, judged.candidate.id)
 
@@ -179,6 +186,11 @@ class Pool:
     ) -> None:
         self._dataset.close()
         self._rejected.close()
+        if count := self.tally.unicode_texts:
+            log.info(
+                "novelty of %d instructions is by words of any script, as rouge's tokenizer misses most of theirs",
+                count,
+            )
 
 
 def _overwrite(path: Path) -> JsonlWriter:

@@ -14,6 +14,7 @@ from pacos.results.dataset import (
     TokenCounts,
     WordCounts,
 )
+from pacos.words import word_count
 
 HISTOGRAM_BINS = 10
 
@@ -40,6 +41,7 @@ class Tally:
     tokens: int = 0
     words: dict[str, list[int]] = field(default_factory=lambda: {"instruction": [], "input": [], "output": []})
     nearest: list[float] = field(default_factory=list)
+    unicode_texts: int = 0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT_ITEMS))
 
     def count_answers(self, answers: Sequence[Response]) -> None:
@@ -51,7 +53,7 @@ class Tally:
         """Count an accepted task."""
         self.accepted += 1
         for part, lengths in self.words.items():
-            lengths.append(len(getattr(task, part).split()))
+            lengths.append(word_count(getattr(task, part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ def dataset_stats(tally: Tally, stopped_by: str, usage: EngineUsage = EngineUsag
             output=word_counts(tally.words["output"]),
             with_input=sum(length > 0 for length in tally.words["input"]),
         ),
-        novelty=NearestScores(round(mean_or_zero(tally.nearest), 6), score_histogram(tally.nearest)),
+        novelty=NearestScores(
+            round(mean_or_zero(tally.nearest), 6), score_histogram(tally.nearest), tally.unicode_texts
+        ),
     )
 
 

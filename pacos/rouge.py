@@ -60,7 +60,6 @@ def tokenize(text: str, *, stemmer: bool) -> list[str]:
 
 def rouge_tokens(text: str) -> list[str]:
     """Tokens as rouge_score's default tokenizer gives them, without a stemmer."""
-    """The text's tokens as rouge_score compares them, without stemming."""
     return tokenize(text, stemmer=False)
 
 
@@ -164,7 +163,6 @@ class NoveltyIndex:
         return len(self._ids)
 
     def add(self, id: str, text: str) -> None:
-        """Add a text to the pool."""
         """Add a text to the pool, under a name of its own."""
         numbers = [self._number(token) for token in self._tokens(text)]
         position = len(self._ids)

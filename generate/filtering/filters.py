@@ -12,9 +12,12 @@ from pacos.generate.filtering.published import FilterPreset
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import Figures, Rule
 from pacos.records import Task
-from pacos.rouge import rouge_tokens, unicode_tokens
+from pacos.rouge import unicode_tokens
+from pacos.words import auto_tokens
 
-TOKENIZERS = {"rouge": rouge_tokens, "unicode": unicode_tokens}
+# Of novelty. By rouge_score's tokens an instruction in another script than Latin would be like no other, or like every
+# other with the same number in it.
+TOKENIZERS = {"rouge": auto_tokens, "unicode": unicode_tokens}
 
 
 def task_rules(filters: FiltersConfig) -> tuple[Rule, ...]:

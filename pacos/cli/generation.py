@@ -11,6 +11,11 @@ from pacos.extensions import FILTER_PRESETS
 app = typer.Typer()
 PANEL = "Datasets"
 
+WordTokenizer = Annotated[
+    Literal["auto", "rouge", "unicode"],
+    typer.Option(help="unicode: words of any script. auto: unicode for texts of which rouge's misses most words."),
+]
+
 if TYPE_CHECKING:
     FilterPresetName = str
 else:
@@ -61,13 +66,15 @@ def analyze(
     dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks, or a pacos dataset folder.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results, or the dataset's.")] = None,
     seeds: Annotated[Path | None, typer.Option(help="Seed tasks to compare with; pacos's own unless given.")] = None,
+    tokenizer: WordTokenizer = "auto",
 ) -> None:
     """Lengths, novelty, verbs and nouns, defects of a dataset → analysis.json and analysis.html."""
     from pacos.generate import analyze as analysis
     from pacos.report import render as reporting
 
     folder = out or (dataset if dataset.is_dir() else dataset.parent)
-    analysis.analyze(dataset, folder, seeds)
+    if said := str(analysis.analyze(dataset, folder, seeds, tokenizer).tokenization):
+        typer.echo(said)
     typer.echo(f"analysis: {reporting.render_analysis(folder)}")
 
 
@@ -76,8 +83,9 @@ def contamination(
     dataset: Annotated[Path, typer.Argument(help="Alpaca-format tasks (.json, .jsonl) or a dataset folder.")],
     suite: Annotated[Path, typer.Option(help="A SuperNI folder, or a user-oriented .jsonl file.")],
     json: Annotated[Path | None, typer.Option("--json", help="Write every overlap here.")] = None,
+    tokenizer: WordTokenizer = "auto",
 ) -> None:
     """Texts of an evaluation set that turn up in a training set: same words, a run of 13, or ROUGE-L of 0.7."""
     from pacos.evaluate import contamination as overlaps
 
-    typer.echo(overlaps.contamination_table(overlaps.check_dataset(dataset, suite, json)))
+    typer.echo(overlaps.contamination_table(overlaps.check_dataset(dataset, suite, json, tokenizer)))

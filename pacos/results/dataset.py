@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from pacos.results.figures import Tokenization
+
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
@@ -60,10 +62,15 @@ class TaskLengths:
 
 @dataclass(frozen=True, slots=True)
 class NearestScores:
-    """ROUGE-L of each accepted instruction to its nearest neighbour: mean, and counts in bins of 0.1 from 0 to 1."""
+    """ROUGE-L of each accepted instruction to its nearest neighbour: mean, and counts in bins of 0.1 from 0 to 1.
+
+    `unicode_texts` of the instructions were compared by words of any script, although the tokenizer is rouge_score's:
+    it misses most of their words.
+    """
 
     mean_nearest_rougeL: float = 0.0
     nearest_rougeL_histogram: list[int] = field(default_factory=list)
+    unicode_texts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,8 @@ class Analysis:
     """`analysis.json`.
 
     `lengths` is by part of the task, `distinct` by n (distinct-n), `defects` and `suspicions` count tasks by rule. The
-    funnel is that of the dataset's `stats.json`; all zero without one. `published` is by system.
+    funnel is that of the dataset's `stats.json`; all zero without one. `published` is by system. `tokenization` is that
+    of the instructions.
     """
 
     dataset: str
@@ -173,3 +181,4 @@ class Analysis:
     suspicions: dict[str, int]
     funnel: Funnel
     published: dict[str, PublishedDataset]
+    tokenization: Tokenization = field(default_factory=Tokenization)

@@ -74,3 +74,28 @@ class GradeAgreement(Agreement):
 
     kappa_binary: float | None = None
     spearman: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenization:
+    """How texts were split into words for ROUGE-L: by rouge_score's tokens (a–z, 0–9), or by words of any script.
+
+    `texts` have words; `unicode_texts` of them were split by the latter, and `unmeasured` by rouge_score's although
+    these miss most of their words. Files of earlier versions, which knew rouge_score's alone, do not count texts.
+    """
+
+    tokenizer: str = "rouge"
+    texts: int = 0
+    unicode_texts: int = 0
+    unmeasured: int = 0
+
+    def __str__(self) -> str:
+        """What the figures' reader must know of it; "" where rouge_score's tokens are right for every text."""
+        if self.unmeasured:
+            return (
+                f"{self.unmeasured:,} of {self.texts:,} texts are in scripts of which rouge's tokenizer knows nothing, "
+                "and count as unlike any other: measure them with --tokenizer unicode"
+            )
+        if self.unicode_texts:
+            return f"tokenizer unicode (words of any script) for {self.unicode_texts:,} of {self.texts:,} texts"
+        return ""

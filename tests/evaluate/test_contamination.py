@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pacos.config import Config, DataSource, ModelConfig, SuiteConfig
-from pacos.evaluate.contamination import check_dataset, find_overlaps
+from pacos.evaluate.contamination import check_dataset, find_overlaps, headline
 from pacos.evaluate.pipeline import warn_of_overlap
 from pacos.files import write_jsonl
 from pacos.results import plain
@@ -93,3 +93,35 @@ def test_an_evaluation_warns_of_training_data_that_holds_its_suite(
     assert warn(planted)["by_part"] == {"definition": 1}
     # Seven texts: the definition, and three inputs and three references that the tasks share, all too short.
     assert "1 of 7 evaluation texts occur in 1 training rows (1 the same, 0 by a run of 13 words)" in caplog.text
+
+
+HINDI = "नदी के पार रहने वाला बूढ़ा चक्कीवाला अपनी गाड़ी लेकर अकेला ही निकल पड़ा"
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation", "measures"),
+    [
+        (HINDI, f"{HINDI}।", ["exact"]),
+        ("写一首关于春天和秋天的诗吧", "写一首关于春天和冬天的诗吧", ["rougeL"]),
+        # Of eleven words seven in common: 0.64. By rouge's tokens both would be "3".
+        ("Напиши 3 строки о том как весна идёт в горы сегодня", "Напиши 3 строки о том как зима ушла из дома", []),
+    ],
+)
+def test_texts_of_any_script_are_compared_by_their_words(training: str, evaluation: str, measures: list[str]) -> None:
+    assert [measure for measure, _ in found(training, evaluation)] == measures
+
+
+def test_what_rouges_tokenizer_cannot_read_is_said(tmp_path: Path) -> None:
+    """Under `--tokenizer rouge` nothing is found in a Hindi set; by default it is, and both say how texts were read."""
+    instance = {"id": "i", "input": HINDI, "output": ["हाँ यह बात बिलकुल सही है"]}
+    suite = write_superni(tmp_path / "suite", {"task1_a": {"Instances": [instance]}})
+    write_jsonl(tmp_path / "train.jsonl", [{"instruction": "Antworte.", "input": HINDI, "output": "हाँ"}])
+    by_default = check_dataset(tmp_path / "train.jsonl", suite, tmp_path / "out.json")
+    assert by_default.exact == 1
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["tokenization"] == {
+        "tokenizer": "rouge and unicode", "texts": 3, "unicode_texts": 2, "unmeasured": 0,
+    }  # fmt: skip
+    assert "tokenizer unicode (words of any script) for 2 of 3 texts" in headline(by_default)
+    by_rouge = check_dataset(tmp_path / "train.jsonl", suite, tokenizer="rouge")
+    assert (by_rouge.overlapping, by_rouge.tokenization.unmeasured) == (0, 2)
+    assert "2 of 3 texts are in scripts of which rouge's tokenizer knows nothing" in headline(by_rouge)

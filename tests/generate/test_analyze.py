@@ -92,3 +92,21 @@ def test_an_analysis_counted_by_hand(tmp_path: Path) -> None:
     assert EVIL not in page
     assert "not published" in page and "51 %" in page
     assert page.count('class="plotly-graph-div"') == 10
+
+
+def test_a_dataset_in_another_script_is_measured_by_its_own_words(tmp_path: Path) -> None:
+    # The first two have fifteen characters each and share twelve in order; by rouge's tokens nothing is shared.
+    instructions = ["请写一首关于春天早晨的短诗给我", "请写一首关于秋天傍晚的短诗给我", "列出三种水果"]
+    write_jsonl(tmp_path / "dataset.jsonl", [{"instruction": text, "output": "好的，没问题"} for text in instructions])
+    analysis = analyze(tmp_path / "dataset.jsonl", tmp_path, None)
+    assert plain(analysis.tokenization) == {"tokenizer": "unicode", "texts": 3, "unicode_texts": 3, "unmeasured": 0}
+    # LCS 12 of 15 and 15.
+    assert analysis.novelty.over_time[1].mean == pytest.approx(12 / 15, abs=1e-4)
+    assert analysis.lengths["instruction"].max == 15 and analysis.lengths["output"].max == 5
+    assert analysis.suspicions["one_word_output"] == 0
+    # 36 characters, of which these differ: 15, then 秋 傍 晚, then 列 出 三 种 水 果.
+    assert analysis.distinct["1"] == round(24 / 36, 4)
+    assert "tokenizer unicode (words of any script) for 3 of 3 texts" in render_analysis(tmp_path).read_text("utf-8")
+    by_rouge = analyze(tmp_path / "dataset.jsonl", tmp_path, None, "rouge")
+    assert (by_rouge.novelty.mean, by_rouge.distinct["1"], by_rouge.tokenization.unmeasured) == (0.0, 0.0, 3)
+    assert "3 of 3 texts are in scripts" in render_analysis(tmp_path).read_text("utf-8")
