@@ -14,6 +14,7 @@ from pacos import __version__
 from pacos.config import Config, GenerateConfig
 from pacos.files import write_text
 from pacos.generate.presets import preset
+from pacos.generate.prompting.follow_ups import CLASSIFY
 from pacos.records import Task
 from pacos.results.dataset import DatasetStats
 
@@ -49,10 +50,12 @@ def _method(generate: GenerateConfig, stats: DatasetStats) -> str:
     if not preset(generate.preset).follow_ups:
         return f"each prompt shows {generate.seeds_per_request} of them and asks for a list of new ones."
     funnel, kinds = stats.funnel, stats.classification
+    branches = f"{kinds['yes']:,} were called classification and given instances label first, the others input first"
+    if CLASSIFY not in preset(generate.preset).follow_ups:
+        branches = "all were given instances input first"
     return (
         f"each prompt shows {generate.seeds_per_request} of them and {generate.machine_per_request} accepted "
-        f"instructions, and asks for more. Of the {funnel.instructions:,} accepted, {kinds['yes']:,} were called "
-        "classification and given instances label first, the others input first; "
+        f"instructions, and asks for more. Of the {funnel.instructions:,} accepted, {branches}; "
         f"{funnel.instances:,} instances were written."
     )
 

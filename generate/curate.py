@@ -44,7 +44,7 @@ def curate(responses: Path, out: Path, config: GenerateConfig) -> DatasetStats:
             if pool.is_full:
                 break
             if chosen.follow_ups:
-                write_list(pool, answers[request], pool.judge_answer(answers[request]), answers)
+                write_list(pool, answers[request], pool.judge_answer(answers[request]), answers, chosen.phases)
             else:
                 pool.commit_answer(answers[request])
             progress.update()

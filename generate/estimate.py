@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.config import Config, GenerateConfig
-from pacos.generate.presets import preset
-from pacos.generate.prompting.follow_ups import CLASSIFY, INPUT_FIRST
+from pacos.generate.presets import Preset, preset
 from pacos.generate.prompting.request import examples_per_request, new_items
 from pacos.generate.seeds import Seed
 from pacos.serving.cost import cost
@@ -63,8 +62,9 @@ def estimate_lines(config: Config, seeds: list[Seed], path: Path) -> list[str]:
 
 def _wanted(generate: GenerateConfig) -> str:
     target, asked = generate.target, new_items(generate)
-    if preset(generate.preset).follow_ups:
-        return f"{target:,} instructions, {asked} asked for in each list and two more requests about each accepted one"
+    if phases := preset(generate.preset).phases:
+        more = "one more request" if len(phases) == 1 else f"{len(phases)} more requests"
+        return f"{target:,} instructions, {asked} asked for in each list and {more} about each accepted one"
     return f"{target:,} tasks, {asked} asked for in each"
 
 
@@ -82,10 +82,11 @@ def _expected_work(generate: GenerateConfig, seeds: list[Seed]) -> ExpectedWork:
     read, written = lists * _prompt_tokens(generate, seeds), lists * answer_tokens
     if not chosen.follow_ups:
         return ExpectedWork(lists, read, written, generate.target)
+    answer_lengths = {"classify": generate.classify.max_tokens, "instances": TOKENS_PER_INSTANCES_ANSWER}
     return ExpectedWork(
-        lists + 2 * generate.target,
-        read + generate.target * _follow_up_prompt_tokens(per_item),
-        written + generate.target * (generate.classify.max_tokens + TOKENS_PER_INSTANCES_ANSWER),
+        lists + len(chosen.phases) * generate.target,
+        read + generate.target * _follow_up_prompt_tokens(chosen, per_item),
+        written + generate.target * sum(answer_lengths[phase] for phase in chosen.phases),
         generate.target * INSTANCES_PER_INSTRUCTION,
     )
 
@@ -98,7 +99,7 @@ def _prompt_tokens(generate: GenerateConfig, seeds: list[Seed]) -> int:
     return round((empty + examples_per_request(generate) * example) / CHARACTERS_PER_TOKEN)
 
 
-def _follow_up_prompt_tokens(instruction_tokens: int) -> int:
-    """Tokens of both follow-up prompts about one instruction."""
-    prompts = (CLASSIFY.prompt(""), INPUT_FIRST.prompt(""))
-    return round(sum(map(len, prompts)) / CHARACTERS_PER_TOKEN) + 2 * instruction_tokens
+def _follow_up_prompt_tokens(chosen: Preset, instruction_tokens: int) -> int:
+    """Tokens of the follow-up prompts about one instruction, one of each phase."""
+    prompts = {follow_up.phase: follow_up.prompt("") for follow_up in chosen.follow_ups}
+    return round(sum(map(len, prompts.values())) / CHARACTERS_PER_TOKEN) + len(prompts) * instruction_tokens

@@ -1,6 +1,7 @@
-"""The session that asks two follow-up requests about each accepted instruction, as Self-Instruct does.
+"""The session that asks follow-up requests about each accepted instruction: two as Self-Instruct does, or one.
 
     commit(list i) ─▶ pool ─▶ for each accepted instruction: classification, then instances ─▶ written in the order of i
+                                                             (where the preset asks)
 
 There is no barrier between the phases. An instruction joins the pool, and may be shown in later prompts, as soon as its
 list is committed; its rows are written after those of all earlier lists. So the order in which answers come changes
@@ -8,7 +9,7 @@ nothing, and a budget that runs out leaves a dataset rather than a list of instr
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +17,9 @@ from typing import Any, Self
 from pacos.generate.budget import StoppedBy
 from pacos.generate.filtering.instances import judge_instances
 from pacos.generate.filtering.reasons import Reason
-from pacos.generate.journal import FOLLOW_UP_PHASES, Responses
+from pacos.generate.journal import Responses
 from pacos.generate.pool import JudgedCandidate, Pool
+from pacos.generate.presets import preset
 from pacos.generate.prompting.follow_ups import (
     CLASSIFY,
     Classification,
@@ -26,7 +28,6 @@ from pacos.generate.prompting.follow_ups import (
     parse_classification,
     parse_instances,
 )
-from pacos.generate.prompting.items import ParsedItem
 from pacos.generate.session import Session, check_same_prompt
 from pacos.records import Rejection, Response
 
@@ -47,11 +48,12 @@ class FollowUpSession(Session):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
+        self.phases = preset(self.maker.config.generate.preset).phases
         self._lists: asyncio.Queue[CommittedList | None] = asyncio.Queue()
         self._asking: set[asyncio.Task[None]] = set()
 
     def requests_before(self, number: int) -> int:
-        return number + 2 * len(self.pool.accepted)
+        return number + len(self.phases) * len(self.pool.accepted)
 
     def commit(self, answer: Response) -> bool:
         self._check_replayed(answer)
@@ -65,7 +67,7 @@ class FollowUpSession(Session):
         return not self.pool.is_full and self.budget.time_or_money() is None
 
     async def _ask_about(self, judged: JudgedCandidate) -> None:
-        if await self._ask_follow_up(judged, CLASSIFY):
+        if CLASSIFY.phase not in self.phases or await self._ask_follow_up(judged, CLASSIFY):
             kind = classification_of(self.journal.answers, judged.candidate.id)
             await self._ask_follow_up(judged, ask_for_instances(kind))
 
@@ -91,7 +93,7 @@ class FollowUpSession(Session):
         while committed := await self._lists.get():
             await asyncio.gather(*committed.asking)
             self._asking.difference_update(committed.asking)
-            write_list(self.pool, committed.answer, committed.judged, self.journal.answers)
+            write_list(self.pool, committed.answer, committed.judged, self.journal.answers, self.phases)
             self.stopped_by = self.budget.stopped_by(self.pool.tally)
             self.show()
             if self.stopped_by and self.stopped_by not in TIME_OR_MONEY:
@@ -116,24 +118,30 @@ class FollowUpSession(Session):
             await asyncio.gather(*left, return_exceptions=True)
 
 
-def write_list(pool: Pool, answer: Response, judged: Sequence[JudgedCandidate], answers: Responses) -> None:
-    """Write the items of a list: the rejections, and the tasks made of the accepted instructions."""
-    keys = [(phase, each.candidate.id) for each in judged for phase in FOLLOW_UP_PHASES]
+def write_list(
+    pool: Pool, answer: Response, judged: Sequence[JudgedCandidate], answers: Responses, phases: Collection[str]
+) -> None:
+    """Write the items of a list: the rejections, and the tasks made of the accepted instructions.
+
+    `phases` are those of the follow-ups that are asked about each of these.
+    """
+    keys = [(phase, each.candidate.id) for each in judged for phase in phases]
     pool.tally.count_answers([answer, *(answers.follow_ups[key] for key in keys if key in answers.follow_ups)])
     for each in judged:
         pool.write_item(each)
         if not each.rejection:
-            _write_instances(pool, each, answers)
+            _write_instances(pool, each, answers, phases)
 
 
-def _write_instances(pool: Pool, judged: JudgedCandidate, answers: Responses) -> None:
+def _write_instances(pool: Pool, judged: JudgedCandidate, answers: Responses, phases: Collection[str]) -> None:
     candidate = judged.candidate
     assert candidate.parsed.task is not None
-    instances = instances_of(answers, candidate.id, candidate.parsed.task.instruction)
-    if instances is None:
+    if any((phase, candidate.id) not in answers.follow_ups for phase in phases):
         pool.write_rejection(Rejection(candidate.request, candidate.item, Reason.PENDING, raw=candidate.parsed.raw))
         return
     kind = classification_of(answers, candidate.id)
+    answer = answers.follow_ups["instances", candidate.id]
+    instances = parse_instances(candidate.parsed.task.instruction, kind, answer.text, answer.finish_reason)
     pool.tally.classification[kind] += 1
     for place, (parsed, reason) in enumerate(judge_instances(instances, pool.rules), 1):
         pool.tally.instances += 1
@@ -147,11 +155,3 @@ def classification_of(answers: Responses, key: str) -> Classification:
     """The answer to "Is it classification?" about the instruction `key`; "unknown" where there is none."""
     answer = answers.follow_ups.get(("classify", key))
     return parse_classification(answer.text) if answer else "unknown"
-
-
-def instances_of(answers: Responses, key: str, instruction: str) -> list[ParsedItem] | None:
-    """The parsed instances of the instruction `key`; None while one of its follow-ups has no answer."""
-    if any((phase, key) not in answers.follow_ups for phase in FOLLOW_UP_PHASES):
-        return None
-    answer = answers.follow_ups["instances", key]
-    return parse_instances(instruction, classification_of(answers, key), answer.text, answer.finish_reason)

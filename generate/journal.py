@@ -132,6 +132,8 @@ def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
         "sha256 of the seed tasks": file_sha256(seeds),
         "sha256 of pacos's own prompt text": _prompts_sha256(chosen),
     }
+    if generate.forbid_eos:
+        settings["generate.forbid_eos"] = True
     if generate.machine_per_request:
         settings |= {"generate.window": generate.window, "generate.known": generate.known} | _flat(
             "generate.filters", generate.filters

@@ -47,7 +47,7 @@ def main(config: Config, run: Run) -> None:
     path = seeds_path(config.generate.seeds)
     seeds = load_seeds(path, at_least=examples_per_request(config.generate))
     known = known_tasks(config.generate.known)
-    decides = (config.seed, config.model, config.engine.model, config.generate)
+    decides = decisions(config)
     if run.is_done("generate", *decides):
         log.info("generate: done already, see %s", run.dataset)
         return
@@ -62,6 +62,12 @@ def main(config: Config, run: Run) -> None:
             stage.tokens = plain(journal.tokens)
             stage.cost = round(budget.cost, 4)
         _finish(config, run.dataset, path, len(seeds), stats)
+
+
+def decisions(config: Config) -> tuple[object, ...]:
+    """All that decides the dataset and is no file. A key that earlier versions lack counts only where it is set."""
+    later = set() if config.generate.forbid_eos else {"forbid_eos"}
+    return config.seed, config.model, config.engine.model, config.generate.model_dump(mode="json", exclude=later)
 
 
 def plan(config: Config) -> list[str]:

@@ -1,6 +1,6 @@
 """One run's requests and commits, between the scheduler and the pool, where a list is all that is asked for.
 
-`follow_ups.py` has the session for presets that ask two more requests about every accepted instruction.
+`follow_ups.py` has the session for presets that ask more requests about every accepted instruction.
 """
 
 import asyncio

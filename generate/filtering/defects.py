@@ -13,6 +13,7 @@ from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import Figures, Rule
 from pacos.generate.prompting.items import is_no_input
 from pacos.records import Task
+from pacos.words import word_count
 
 _NO_INPUT_MARK = re.compile(r"<\s*no\s*input\s*>", re.IGNORECASE)
 _NO_OUTPUT = re.compile(r"""[\s<(\["']*(?:no[ _-]?output.*|none|n/?a)[\s>)\]"'.]*""", re.IGNORECASE)
@@ -135,12 +136,12 @@ def repeats_input_in_output(task: Task) -> bool:
 
 def output_over_100_words(task: Task) -> bool:
     """An output of more than 100 words."""
-    return len(task.output.split()) > 100
+    return word_count(task.output) > 100
 
 
 def one_word_output(task: Task) -> bool:
     """An output of one word."""
-    return len(task.output.split()) == 1
+    return word_count(task.output) == 1
 
 
 def link_in_input(task: Task) -> bool:
@@ -166,5 +167,5 @@ SUSPICIONS: tuple[Callable[[Task], bool], ...] = (
 
 def repeated_long_outputs(tasks: Iterable[Task]) -> int:
     """The number of outputs of ten words or more that repeat an earlier task's output."""
-    seen = Counter(output for task in tasks if len((output := task.output.strip()).split()) >= LONG_OUTPUT_WORDS)
+    seen = Counter(output for task in tasks if word_count(output := task.output.strip()) >= LONG_OUTPUT_WORDS)
     return sum(seen.values()) - len(seen)

@@ -44,6 +44,11 @@ def asks_for_a_program(task: Task) -> Figures | None:
     return {} if task.instruction.startswith("Write a program") else None
 
 
+def asks_for_a_program_in_any_case(task: Task) -> Figures | None:
+    """The same rule in Self-Instruct, which first made all letters but the first small."""
+    return asks_for_a_program(Task(task.instruction.capitalize()))
+
+
 def starts_with_punctuation(task: Task) -> Figures | None:
     """An instruction that begins with ASCII punctuation."""
     first = task.instruction[:1]
@@ -62,17 +67,27 @@ SELF_INSTRUCT_KEYWORDS = (
 )  # fmt: skip
 ALPACA_KEYWORDS = (*SELF_INSTRUCT_KEYWORDS, "video", "audio", "music", "flowchart", "diagram")
 
-_SHARED_RULES = (
-    Rule(Reason.WRITE_A_PROGRAM, asks_for_a_program),
+_FIRST_CHARACTER = (
     Rule(Reason.STARTS_WITH_PUNCTUATION, starts_with_punctuation),
     Rule(Reason.STARTS_NON_ASCII, starts_non_ascii, ascii_only=True),
 )
 
 # Alpaca published its instances unfiltered.
-ALPACA_FILTERS = FilterPreset("alpaca", (Rule(Reason.KEYWORD, contains_keyword(ALPACA_KEYWORDS)), *_SHARED_RULES))
+ALPACA_FILTERS = FilterPreset(
+    "alpaca",
+    (
+        Rule(Reason.KEYWORD, contains_keyword(ALPACA_KEYWORDS)),
+        Rule(Reason.WRITE_A_PROGRAM, asks_for_a_program),
+        *_FIRST_CHARACTER,
+    ),
+)
 
 SELF_INSTRUCT_FILTERS = FilterPreset(
     "self-instruct",
-    (Rule(Reason.KEYWORD, contains_keyword(SELF_INSTRUCT_KEYWORDS)), *_SHARED_RULES),
+    (
+        Rule(Reason.KEYWORD, contains_keyword(SELF_INSTRUCT_KEYWORDS)),
+        Rule(Reason.WRITE_A_PROGRAM, asks_for_a_program_in_any_case),
+        *_FIRST_CHARACTER,
+    ),
     (OUTPUT_EMPTY, OUTPUT_COPIES_INPUT, ENDS_WITH_COLON),
 )

@@ -6,12 +6,12 @@ and `generate_instruction.py`; the sentences are our own.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
-from pacos.generate.prompting.items import ListFormat
+from pacos.generate.prompting.items import NO_INPUT, ListFormat
 from pacos.generate.prompting.parsing import parse_answer
 from pacos.records import Task
-
-NO_INPUT = "<noinput>"
 
 REQUIREMENTS = """\
 Below is a list of {count} varied tasks. They will be given to a language model to see how well it follows \
@@ -63,3 +63,4 @@ def stop_strings(last: int, chat: bool) -> list[str]:
 
 # The published Alpaca set has 104 tokens per task with its labels.
 TASK_LIST = ListFormat("tasks", True, 104, prompt=list_prompt, stops=stop_strings, parse=parse_answer)
+PUBLISHED_TASK_LIST = replace(TASK_LIST, parse=partial(parse_answer, as_published=True))

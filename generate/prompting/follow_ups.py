@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from pacos.generate.filtering.reasons import Reason
-from pacos.generate.prompting.items import ParsedItem, is_no_input
+from pacos.generate.prompting.items import ParsedItem
 from pacos.records import Task
 
 Classification = Literal["yes", "no", "unknown"]
@@ -58,9 +58,10 @@ def _follow_up(phase: str, file: str, question: str, *stops: str) -> FollowUp:
 
 CLASSIFY = _follow_up("classify", "classify.txt", "Task: {instruction}\nIs it classification?", "\n", "Task")
 
-# They stop at the next task's label at the start of a line only: the paper's bare "Task:" may occur in an answer.
-OUTPUT_FIRST = _follow_up("instances", "output_first.txt", "Task: {instruction}\n", "\nTask:")
-INPUT_FIRST = _follow_up("instances", "input_first.txt", "Task: {instruction}\n", "\nTask:")
+# They stop at these labels at the start of a line only: the published bare ones may occur in an answer.
+_PAST_INSTANCES = ("\nExample 6", "\nTask:")
+OUTPUT_FIRST = _follow_up("instances", "output_first.txt", "Task: {instruction}\n", *_PAST_INSTANCES)
+INPUT_FIRST = _follow_up("instances", "input_first.txt", "Task: {instruction}\n", *_PAST_INSTANCES)
 
 
 def ask_for_instances(kind: Classification) -> FollowUp:
@@ -79,14 +80,13 @@ def parse_classification(text: str) -> Classification:
 def parse_instances(instruction: str, kind: Classification, text: str, finish_reason: str) -> list[ParsedItem]:
     """The instances in an answer, in order; the last is incomplete when the answer was cut at its token limit.
 
+    An input stays as it is written, "N/A" and the like included, as in `prepare_for_finetuning.py`.
     Returns a single item with the reason `no_instance` if there is none.
     """
     raws = _parse_label_first(text) if kind == "yes" else _parse_input_first(text)
     if not raws:
         return [ParsedItem(text.strip(), reason=Reason.NO_INSTANCE)]
-    items = [
-        ParsedItem(raw, Task(instruction, "" if is_no_input(input) else input, output)) for raw, input, output in raws
-    ]
+    items = [ParsedItem(raw, Task(instruction, input, output)) for raw, input, output in raws]
     if finish_reason == "length":
         items[-1] = ParsedItem(items[-1].raw, reason=Reason.INCOMPLETE)
     return items

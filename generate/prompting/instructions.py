@@ -1,6 +1,7 @@
 """Self-Instruct, phase 1: a numbered list of instructions, which the model continues.
 
-Structure, counts and decoding follow self-instruct `bootstrap_instructions.py`; the words are our own. Unlike the
+Structure, counts and decoding follow self-instruct `bootstrap_instructions.py`; the words are our own. Of an item only
+white space is collapsed, as in the original: a blank to fill in ("__"), a colon at the end and marks stay. Unlike the
 original, this keeps the case of all letters ("Python" became "python"), drops only the last item of an answer cut at
 its token limit (the original dropped all), and does not stop on a bare "16.", which may occur in an instruction.
 """
@@ -15,7 +16,10 @@ from pacos.records import Task
 
 HEADER = "Write a series of varied tasks for somebody who only reads and writes text:\n"
 
-_LABEL = re.compile(r"^[ \t]*[*_]{0,2}(?:task[ \t]*)?\d{1,3}[ \t]?[*_]{0,2}[.):][*_]{0,2}(?=\s|$)", re.I | re.M)
+_LABEL = re.compile(
+    r"^[ \t]*(?P<open>[*_]{0,2})(?:task[ \t]*)?\d{1,3}[ \t]?(?P<close>[*_]{0,2})[.):](?P<late_close>[*_]{0,2})(?=\s|$)",
+    re.I | re.M,
+)
 
 
 def instructions_prompt(examples: Sequence[str]) -> str:
@@ -43,16 +47,21 @@ def parse_instructions(text: str, finish_reason: str) -> list[ParsedItem]:
     starts = list(_LABEL.finditer(text))
     edges = [(0, 0), *((label.start(), label.end()) for label in starts), (len(text), len(text))]
     raws = [text[edge[1] : following[0]].strip() for edge, following in itertools.pairwise(edges)]
-    if not raws[0] and len(raws) > 1:
-        raws = raws[1:]
-    items = [_item(raw) for raw in raws]
+    items = [_item(raw, mark) for raw, mark in zip(raws, ["", *map(_open_mark, starts)], strict=True)]
+    if not raws[0] and len(items) > 1:
+        items = items[1:]
     if finish_reason == "length":
         items[-1] = ParsedItem(items[-1].raw, reason=Reason.INCOMPLETE)
     return items
 
 
-def _item(raw: str) -> ParsedItem:
-    instruction = " ".join(raw.split()).strip("*_ ").rstrip(":").rstrip()
+def _open_mark(label: re.Match[str]) -> str:
+    """The mark of bold or italics that begins before the item's number and ends in its text; "" without one."""
+    return "" if label["close"] or label["late_close"] else label["open"]
+
+
+def _item(raw: str, mark: str) -> ParsedItem:
+    instruction = " ".join((raw.replace(mark, "", 1) if mark else raw).split())
     if not instruction:
         return ParsedItem(raw, reason=Reason.NO_INSTRUCTION)
     return ParsedItem(raw, Task(instruction[0].upper() + instruction[1:]))

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pacos.generate.filtering.reasons import Reason
 from pacos.records import Task
 
+# What a list writes for an empty input.
+NO_INPUT = "<noinput>"
+
+# NA in capitals alone: "Na" is sodium.
 _NO_INPUT = re.compile(
-    r"""[\s<(\["'`*]*
-        (?:no[\s_-]*input(?:\s+(?:is\s+)?(?:needed|required|necessary))?|none|n/a|n\.a\.|not\s+applicable|-+)
-        [\s>)\]"'`*.]*""",
+    r"""[\s<(\["'`*\\]*
+        (?:no[\s_-]*input(?:\s+(?:is\s+)?(?:needed|required|necessary))?|none|n/a|(?-i:NA)|n\.a\.|not\s+applicable|-+)
+        [\s>)\]"'`*.\\]*""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -50,5 +54,5 @@ class ListFormat:
 
 
 def is_no_input(text: str) -> bool:
-    """Whether an input only says that there is none: `<noinput>`, "N/A", "None.", "no input required", "-"."""
+    r"""Whether an input only says that there is none: `<noinput>`, `\<noinput>`, "N/A", "NA", "None.", "-"."""
     return _NO_INPUT.fullmatch(text) is not None

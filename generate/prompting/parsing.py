@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 
 from pacos.generate.filtering.reasons import Reason
-from pacos.generate.prompting.items import ParsedItem, is_no_input
+from pacos.generate.prompting.items import NO_INPUT, ParsedItem, is_no_input
 from pacos.records import Task
 
 # No two runs of blanks are adjacent: on a long blank line they would backtrack for minutes.
@@ -43,10 +43,12 @@ class _Label:
     unclosed_bold: bool
 
 
-def parse_answer(text: str, finish_reason: str) -> list[ParsedItem]:
+def parse_answer(text: str, finish_reason: str, *, as_published: bool = False) -> list[ParsedItem]:
     """The items of an answer to `alpaca.list_prompt`, at least one; the prompt ends in the first one's label.
 
-    The last item is incomplete when the answer was cut at its token limit (`finish_reason` "length").
+    The last item is incomplete when the answer was cut at its token limit (`finish_reason` "length"). An input is made
+    empty where `is_no_input` knows it, and an item without an output has a reason. `as_published`, that is as in
+    stanford_alpaca's `generate_instruction.py`, only `<noinput>` is made empty, and an output may be empty.
     """
     labels = [_Label("instruction", "", 0, 0, False), *_labels(text)]
     starts = [label for label in labels if label.start == 0 == label.end or _starts_item(label, text)]
@@ -55,7 +57,8 @@ def parse_answer(text: str, finish_reason: str) -> list[ParsedItem]:
         end = following.start if following else len(text)
         own = [label for label in labels if label is start or start.end <= label.start < end]
         body = _without_separators(text[:end], start.start)
-        items.append(_parse_item(body, own, last=following is None, cut=finish_reason == "length"))
+        last, cut = following is None, finish_reason == "length"
+        items.append(_parse_item(body, own, last=last, cut=cut, as_published=as_published))
     return items
 
 
@@ -65,7 +68,9 @@ def _labels(text: str) -> list[_Label]:
         opened = (match["open"] or "") + (match["reopen"] or "")
         closed = (match["close"] or "") + (match["reclose"] or "")
         kind, number = match["kind"].lower(), (match["number"] or "").lstrip("0")
-        found.append(_Label(kind, number, match.start(), match.end(), len(opened) > len(closed)))
+        # Marks behind a label that has none before it are its text: a blank to fill in.
+        end = match.start("reclose") if match["reclose"] and not opened else match.end()
+        found.append(_Label(kind, number, match.start(), end, len(opened) > len(closed)))
     return found
 
 
@@ -86,7 +91,7 @@ def _without_separators(text: str, start: int) -> str:
         text = above
 
 
-def _parse_item(text: str, labels: list[_Label], *, last: bool, cut: bool) -> ParsedItem:
+def _parse_item(text: str, labels: list[_Label], *, last: bool, cut: bool, as_published: bool) -> ParsedItem:
     start, *rest = labels
     raw = text[start.start :].strip()
     if last and cut:
@@ -106,10 +111,11 @@ def _parse_item(text: str, labels: list[_Label], *, last: bool, cut: bool) -> Pa
     if not instruction:
         return ParsedItem(raw, reason=Reason.NO_INSTRUCTION)
     answer = _content(text, output, len(text))
-    if not answer:
+    if not answer and not as_published:
         return ParsedItem(raw, reason=Reason.INCOMPLETE if last else Reason.NO_OUTPUT)
     material = _content(text, input, output.start) if input else ""
-    return ParsedItem(raw, Task(instruction, "" if is_no_input(material) else material, answer))
+    without = material.lower() == NO_INPUT if as_published else is_no_input(material)
+    return ParsedItem(raw, Task(instruction, "" if without else material, answer))
 
 
 def _choose(labels: list[_Label], number: str) -> _Label | None:

@@ -6,7 +6,7 @@ The request for list i is a pure function of (config.seed, i, pool).
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pacos.config import Config, GenerateConfig, SamplingConfig
@@ -16,7 +16,7 @@ from pacos.generate.prompting.follow_ups import FollowUp
 from pacos.generate.seeds import Seed
 from pacos.records import Task
 from pacos.serving.completion import Sampling
-from pacos.tokenization import encode_chats, encode_prompts, encode_responses
+from pacos.tokenization import encode_chats, encode_prompts
 
 DRAWS = 200
 
@@ -69,7 +69,7 @@ class RequestMaker:
                     number=number,
                     prompt_ids=prompt_ids,
                     prompt_sha256=_sha256(prompt),
-                    sampling=self._sampling(sampling, number, room, stops),
+                    sampling=replace(self._sampling(sampling, number, room, stops), forbidden=self._forbidden()),
                     phase=lists.phase,
                     sampled=[id for id, _ in examples],
                 )
@@ -119,7 +119,12 @@ class RequestMaker:
         if not self.config.model.chat:
             return encode_prompts(self.tokenizer, [prompt])[0]
         shown, _, opening = prompt.rpartition("\n")
-        return encode_chats(self.tokenizer, [shown])[0] + encode_responses(self.tokenizer, [opening])[0]
+        return encode_chats(self.tokenizer, [shown], opening)[0]
+
+    def _forbidden(self) -> tuple[int, ...]:
+        """The ids that no list may hold: EOS with `generate.forbid_eos`, where the tokenizer has one."""
+        eos: int | None = self.tokenizer.eos_token_id
+        return (eos,) if self.config.generate.forbid_eos and eos is not None else ()
 
     def _least_room(self, sampling: SamplingConfig) -> int:
         return min(sampling.max_tokens, self.max_model_len // 4)

@@ -57,7 +57,11 @@ class FiltersConfig(Section):
     """Which tasks are kept."""
 
     preset: FilterPresetName = Field("alpaca", description="Whose published rules apply.")
-    defects: bool = Field(True, description="Also reject known kinds of faulty tasks (generate/filtering/defects.py).")
+    defects: bool = Field(
+        True,
+        description="Also reject known kinds of faulty tasks (generate/filtering/defects.py); false with "
+        "alpaca-original and self-instruct, which had no such rules.",
+    )
     limits: LimitsConfig = LimitsConfig()
     novelty: Fraction = Field(0.7, description="A task above this ROUGE-L to any task of the pool is rejected.")
     tokenizer: Literal["rouge", "unicode"] = Field("rouge", description="unicode: words of any script, in all rules.")
@@ -78,8 +82,9 @@ class GenerateConfig(Section):
 
     preset: PresetName = Field(
         "alpaca",
-        description="alpaca: lists of `tasks_per_request` new whole tasks. alpaca-original: the examples count towards "
-        "them, as published. self-instruct: the paper's three phases, with its decoding.",
+        description="alpaca: lists of `tasks_per_request` new whole tasks, and defects filtered out. alpaca-original: "
+        "Alpaca's own rules; the examples count towards the tasks. self-instruct: the paper's three phases, with its "
+        "decoding and rules. self-rewarding: lists and instances without classification and penalties.",
     )
     seeds: str | None = Field(None, description="Seed tasks (JSONL); pacos's own 175 unless given.")
     known: list[str] = Field(
@@ -90,6 +95,11 @@ class GenerateConfig(Section):
     seeds_per_request: Count = Field(3, description="Seed tasks shown in a prompt; 6 with preset self-instruct.")
     machine_per_request: Annotated[int, Field(ge=0)] = Field(
         0, description="Examples drawn from the accepted tasks; seeds are used while there are too few."
+    )
+    forbid_eos: bool = Field(
+        False,
+        description="Forbid the end-of-sequence token while a list is written (logit_bias -100, which vLLM takes): the "
+        "list ends at its stop string or at max_tokens. True with alpaca-original, as published.",
     )
     window: Count = Field(
         512,

@@ -19,6 +19,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     choice: tuple[str, ...] = ()  # the only answers allowed; servers other than vLLM may pass over it
+    forbidden: tuple[int, ...] = ()  # ids that are never drawn, by OpenAI's logit_bias; sent only where there are some
 
     def fields(self) -> dict[str, Any]:
         """The request's fields, each sent explicitly."""
@@ -34,6 +35,7 @@ class Sampling:
             "min_p": self.min_p,
             "repetition_penalty": self.repetition_penalty,
             **({"structured_outputs": {"choice": list(self.choice)}} if self.choice else {}),
+            **({"logit_bias": {str(id): -100 for id in self.forbidden}} if self.forbidden else {}),
         }
 
 

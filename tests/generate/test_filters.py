@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import FiltersConfig, LimitsConfig
+from pacos.config import FiltersConfig, GenerateConfig, LimitsConfig
 from pacos.errors import DataError, RunError
 from pacos.extensions import FILTER_PRESETS, PRESETS, load
 from pacos.files import write_json
@@ -44,7 +44,6 @@ def reason_under(filters: FiltersConfig, instruction: str, **parts: str) -> str 
         ("Explain what a filename is for.", None),
         ("Imagine a photograph of this.", None),
         ("Write a program that adds numbers.", Reason.WRITE_A_PROGRAM),
-        ("write a program that adds numbers.", None),
         ("Now Write a program that adds.", None),
         ("(Optional) Name three red fruits.", Reason.STARTS_WITH_PUNCTUATION),
         ("Éclairs are made how, exactly?", Reason.STARTS_NON_ASCII),
@@ -54,6 +53,21 @@ def reason_under(filters: FiltersConfig, instruction: str, **parts: str) -> str 
 def test_rules_of_both_presets(instruction: str, expected: Reason | None) -> None:
     assert reason(instruction) == expected
     assert reason(instruction, "self-instruct") == expected
+
+
+@pytest.mark.parametrize("instruction", ["write a program that adds numbers.", "Write a Program that adds numbers."])
+def test_self_instruct_refuses_programs_in_any_case_since_it_made_letters_small(instruction: str) -> None:
+    assert reason(instruction) is None
+    assert reason(instruction, "self-instruct") is Reason.WRITE_A_PROGRAM
+
+
+@pytest.mark.parametrize(
+    ("preset", "defects"), [("alpaca", True), ("alpaca-original", False), ("self-instruct", False)]
+)
+def test_the_published_presets_have_no_defect_detectors_unless_asked_for(preset: str, defects: bool) -> None:
+    assert GenerateConfig.model_validate({"preset": preset}).filters.defects is defects
+    asked = GenerateConfig.model_validate({"preset": preset, "filters": {"defects": True}}).filters
+    assert reason_under(asked, "Tell me more about bees.", output="None") is Reason.PLACEHOLDER_OUTPUT
 
 
 @pytest.mark.parametrize("word", ["video", "audio", "music", "flowchart", "diagram"])
@@ -161,6 +175,15 @@ def test_defects_of_the_released_alpaca_set(shared_data: Path) -> None:
         Reason.CONTROL_CHARACTERS: 2,
     }
     assert {reason: found[reason] for reason in counted} == counted
+
+
+def test_the_published_rules_keep_all_of_the_released_alpaca_set(shared_data: Path) -> None:
+    """It is their output: what `generate_instruction.py` kept of text-davinci-003's answers."""
+    with gzip.open(shared_data / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
+        tasks = [Task(**json.loads(row)) for row in rows]
+    rules = task_rules(GenerateConfig.model_validate({"preset": "alpaca-original"}).filters)
+    assert len(tasks) == 52_002
+    assert [task for task in tasks if first_broken_rule(task, rules)] == []
 
 
 def write_tasks(path: Path, instructions: list[str]) -> Path:

@@ -1,23 +1,28 @@
 """The generation stage against a scripted server, and once against the real vLLM."""
 
+import asyncio
 import json
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from pacos.config import EngineConfig
+from pacos.config import Config, EngineConfig, ModelConfig
 from pacos.errors import ConfigError, DataError, RunError
 from pacos.generate import pipeline
 from pacos.generate.curate import curate
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.alpaca import format_item
 from pacos.generate.seeds import load_seeds
+from pacos.models import load_tokenizer
 from pacos.records import DatasetRow, Rejection, read_records, read_tasks
 from pacos.results import plain
 from pacos.results.manifest import read_manifest
+from pacos.serving.completion import Sampling
+from pacos.serving.connect import open_engine
 from tests.support.generated_run import experiment, generate, jitter, stats_of
 from tests.support.scripted_server import ScriptedServer, list_answer
 
@@ -108,8 +113,6 @@ def test_a_context_too_small_for_any_prompt_is_an_error(tmp_path: Path, tiny_bas
 def test_presets_count_their_examples_as_published(
     tmp_path: Path, tiny_base: Path, seeds: Path, preset: str, asked: int, stop: int
 ) -> None:
-    from pacos.models import load_tokenizer
-
     with ScriptedServer() as server:
         config = experiment(tmp_path, tiny_base, server.url, seeds, target=5, preset=preset)
         generate(config)
@@ -118,6 +121,28 @@ def test_presets_count_their_examples_as_published(
     assert f"List of {asked} tasks:" in prompt
     assert prompt.endswith("###\n4. Instruction:")
     assert body["stop"] == [f"\n{stop}. Instruction:"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "forbidden"),
+    [
+        ({"preset": "alpaca"}, False),
+        ({"preset": "alpaca-original"}, True),
+        ({"preset": "alpaca-original", "forbid_eos": False}, False),
+        ({"preset": "alpaca", "forbid_eos": True}, True),
+    ],
+)
+def test_alpaca_original_forbids_end_of_text_while_a_list_is_written(
+    tmp_path: Path, tiny_base: Path, seeds: Path, settings: dict[str, Any], forbidden: bool
+) -> None:
+    """stanford_alpaca sends logit_bias {"50256": -100}, GPT-3's <|endoftext|>."""
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds, target=5, **settings)
+        generate(config)
+    eos = load_tokenizer(str(tiny_base), config.model).eos_token_id
+    expected = {str(eos): -100} if forbidden else None
+    assert all(body.get("logit_bias") == expected for body in server.bodies)
+    assert all(body["stop"] and body["max_tokens"] for body in server.bodies), "which end the answer"
 
 
 def test_a_sampling_seed_is_sent_only_if_configured(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
@@ -233,6 +258,27 @@ def test_the_real_engine_is_journaled_and_accounted_for(
     assert stats["funnel"]["items"] == len(read_records(folder / "rejected.jsonl", Rejection)) >= 24
     assert stats["tokens"]["prompt"] == sum(answer.prompt_tokens for answer in journal.values())
     assert stats["tokens_per_second"] > 0
+
+
+def test_the_real_engine_ends_an_answer_at_its_stop_string_or_limit_where_end_of_text_is_forbidden(
+    tmp_path: Path, tiny_base: Path, live_engine_config: EngineConfig
+) -> None:
+    """Random weights draw any of some 500 ids, end-of-text among them."""
+    config = Config(name="x", model=ModelConfig(base=str(tiny_base), dtype="float32"), engine=live_engine_config)
+
+    async def work() -> list[Counter[str]]:
+        async with open_engine(config, tmp_path) as engine:
+            eos = engine.tokenizer.eos_token_id
+
+            async def endings(stop: tuple[str, ...], forbidden: tuple[int, ...]) -> Counter[str]:
+                samplings = [Sampling(900, 1.0, stop=stop, seed=seed, forbidden=forbidden) for seed in range(8)]
+                answers = await asyncio.gather(*(engine.complete([1, 30], sampling) for sampling in samplings))
+                return Counter(answer.finish_reason for answer in answers)
+
+            return [await endings((), ()), await endings((), (eos,)), await endings((" ",), (eos,))]
+
+    free, forbidden, stopped = asyncio.run(work())
+    assert free["stop"] and forbidden == {"length": 8} and stopped == {"stop": 8}
 
 
 def test_progress_shows_what_is_in_flight_before_anything_is_committed(

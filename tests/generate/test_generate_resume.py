@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from pacos.config import Config
+from pacos.config import Config, load_config
+from pacos.config.experiment import section_sha256
 from pacos.errors import EngineError, RunError
 from pacos.files import JsonlWriter
+from pacos.generate import pipeline
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.request import RequestMaker
 from pacos.generate.seeds import load_seeds
@@ -116,6 +118,7 @@ def test_answers_that_came_are_kept_when_another_request_fails(tmp_path: Path, t
         ({"sampling": {"temperature": 0.7}}, "`generate.sampling.temperature` was 1.0, is 0.7"),
         ({"tasks_per_request": 10}, "`generate.tasks_per_request` was 20, is 10"),
         ({"preset": "alpaca-original"}, "`generate.preset`"),
+        ({"forbid_eos": True}, "`generate.forbid_eos` was null, is true"),
     ],
 )
 def test_answers_to_other_settings_are_refused_by_the_changed_key(
@@ -128,6 +131,16 @@ def test_answers_to_other_settings_are_refused_by_the_changed_key(
             generate(experiment(tmp_path, tiny_base, server.url, seeds, **change))
     assert "another `name`" in str(failure.value)
     assert derived(config) == before
+
+
+def test_a_dataset_that_an_earlier_version_finished_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the hash in its manifest: keys that its configuration lacks do not count until they are set."""
+    monkeypatch.chdir(ROOT / "tests" / "data" / "earlier_run")
+    config = load_config(Path("experiment.yaml"), [])
+    recorded = read_manifest(Path("experiments/earlier")).stages["generate"].config_sha256
+    assert section_sha256(*pipeline.decisions(config)) == recorded
+    with_eos = config.generate.model_copy(update={"forbid_eos": True})
+    assert section_sha256(*pipeline.decisions(config.model_copy(update={"generate": with_eos}))) != recorded
 
 
 def test_a_stricter_filter_is_applied_to_the_same_answers(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacos.generate.filtering.reasons import Reason
-from pacos.generate.prompting.alpaca import NO_INPUT, format_item, list_prompt
-from pacos.generate.prompting.items import is_no_input
+from pacos.generate.presets import preset
+from pacos.generate.prompting.alpaca import format_item, list_prompt
+from pacos.generate.prompting.items import NO_INPUT, is_no_input
 from pacos.generate.prompting.parsing import _LABEL, parse_answer
 from pacos.records import Task
 
@@ -113,6 +114,39 @@ def test_an_item_in_the_middle_without_an_output_says_so() -> None:
     assert parsed(text.replace("Paris", ""))[0] is Reason.NO_OUTPUT
 
 
+@pytest.mark.parametrize("text", ["None", "N/A", "-", "NA", "No input", r"\<noinput>", "<noinput>.", "< noinput >"])
+def test_alpaca_original_keeps_every_input_but_the_mark(text: str) -> None:
+    """stanford_alpaca empties an input that is `<noinput>`, in any case, and no other."""
+    parse = preset("alpaca-original").lists.parse
+    written = answer([Task("Say what is missing.", text, "The input.")])
+    assert [item.task for item in parse(written, "stop")] == [Task("Say what is missing.", text, "The input.")]
+    assert parsed(written) == [Task("Say what is missing.", "", "The input.")]
+    for mark in ("<noinput>", "<NoInput>"):
+        assert [item.task for item in parse(written.replace(text, mark), "stop")] == [
+            Task("Say what is missing.", "", "The input.")
+        ]
+
+
+def test_alpaca_original_keeps_an_item_with_an_empty_output() -> None:
+    """Upstream's rule looks at the instruction alone; 28 of the released rows have no output."""
+    written = answer([Task("Name the capital.", "France", ""), Task("Name the river.", "Paris", "")])
+    kept = preset("alpaca-original").lists.parse(written, "stop")
+    assert [item.task for item in kept] == [
+        Task("Name the capital.", "France", ""),
+        Task("Name the river.", "Paris", ""),
+    ]
+    assert parsed(written) == [Reason.NO_OUTPUT, Reason.INCOMPLETE]
+    assert preset("alpaca-original").lists.parse(written, "length")[-1].reason is Reason.INCOMPLETE
+
+
+@pytest.mark.parametrize("blank", ["__", "___", "____"])
+def test_a_blank_to_fill_in_stays_at_either_end_of_every_field(blank: str) -> None:
+    text = f" {blank} is the capital of France.\n4. Input: {blank}\n4. Output: Paris, not {blank}\n"
+    assert parsed(text) == [Task(f"{blank} is the capital of France.", blank, f"Paris, not {blank}")]
+    text = f"4. Instruction: {blank} is the capital of France.\n4. Input:\nParis {blank}\n4. Output:\n{blank}"
+    assert parsed("\n" + text)[-1] == Task(f"{blank} is the capital of France.", f"Paris {blank}", blank)
+
+
 def test_every_item_keeps_its_raw_text() -> None:
     items = parse_answer(answer(TASKS), "stop")
     assert items[1].raw == format_item(5, TASKS[1]).removeprefix("###\n").strip()
@@ -132,6 +166,9 @@ def test_every_item_keeps_its_raw_text() -> None:
         "N/A",
         '"n/a"',
         "<no input>",
+        r"\<noinput>",
+        r"\<noinput\>",
+        "NA",
         "-",
     ],
 )
@@ -140,7 +177,7 @@ def test_ways_of_saying_no_input(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["None of the above", "NA", "no", "Nonet", "input", "0", "Not applicable law", "a - b"]
+    "text", ["None of the above", "Na", "na", "no", "Nonet", "input", "0", "Not applicable law", "a - b", "\\"]
 )
 def test_inputs_that_only_resemble_no_input_are_kept(text: str) -> None:
     assert not is_no_input(text)

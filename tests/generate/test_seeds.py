@@ -9,6 +9,7 @@ import pytest
 from pacos.errors import DataError
 from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds, seeds_path
 from pacos.records import Task
+from pacos.seeds import seed_instances
 
 
 def seed(**changes: Any) -> dict[str, Any]:
@@ -75,3 +76,27 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_fewer_seeds_than_a_prompt_shows_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 1 seed tasks, but each request shows 3"):
         load_seeds(write(tmp_path / "seeds.jsonl", seed()), at_least=3)
+
+
+def test_every_instance_of_every_seed_is_a_row_for_training(tmp_path: Path) -> None:
+    more = seed(instances=[{"input": " France ", "output": "Paris"}, {"output": "Rome\n"}])
+    other = seed(id="seed_task_1", instruction="Say hi.", instances=[{"input": "", "output": "Hi."}])
+    assert seed_instances(write(tmp_path / "seeds.jsonl", more, other)) == [
+        ("seed_task_0:1", Task("Name the capital.", "France", "Paris")),
+        ("seed_task_0:2", Task("Name the capital.", "", "Rome")),
+        ("seed_task_1:1", Task("Say hi.", "", "Hi.")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"input": "Italy"}, r"`instances\[1\].output` is missing"),
+        ({"input": "Italy", "output": " "}, r"`instances\[1\].output` is empty"),
+        ("Rome", "`instances` must be a list of"),
+    ],
+)
+def test_a_malformed_instance_is_named_with_its_line(tmp_path: Path, second: object, message: str) -> None:
+    path = write(tmp_path / "seeds.jsonl", seed(instances=[{"input": "France", "output": "Paris"}, second]))
+    with pytest.raises(DataError, match=rf"seeds\.jsonl:1: {message}"):
+        seed_instances(path)

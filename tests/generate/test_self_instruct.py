@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from pacos.config import FiltersConfig, load_config, parse_config
+from pacos.config import FiltersConfig, GenerateConfig, load_config, parse_config
 from pacos.generate import pipeline
 from pacos.generate.filtering.filters import task_rules
 from pacos.generate.filtering.instances import judge_instances
 from pacos.generate.filtering.reasons import Reason
+from pacos.generate.filtering.rule import first_broken_rule
 from pacos.generate.prompting import follow_ups
 from pacos.generate.prompting.instructions import instructions_prompt, instructions_stops, parse_instructions
+from pacos.records import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru")
@@ -53,6 +55,10 @@ def test_every_shot_parses_as_the_instances_it_shows(kind: Any) -> None:
         )
 
 
+def test_instances_stop_at_the_sixth_example_and_at_the_next_task() -> None:
+    assert follow_ups.INPUT_FIRST.stops == follow_ups.OUTPUT_FIRST.stops == ("\nExample 6", "\nTask:")
+
+
 def test_the_list_prompt_stops_inside_the_next_item() -> None:
     assert instructions_prompt(["Name a\n lake:", "Say hi."]).endswith("\n1. Name a lake\n2. Say hi.\n3.")
     assert instructions_stops(15, chat=False) == ["\n\n", "\n16."]
@@ -65,11 +71,36 @@ def test_instructions_may_span_lines_and_keep_their_capitals() -> None:
     assert [item.task.instruction if item.task else item.reason for item in items] == [
         "Explain what Python is good for.",
         "3 apples cost 16. What does one cost?",
-        "Sort the list",
+        "Sort the list:",
         Reason.NO_INSTRUCTION,
     ]
     assert parse_instructions("\n9. A b c.\n10. D e", "length")[-1].reason is Reason.INCOMPLETE
     assert [item.raw for item in parse_instructions("9. A b c.\n10. D e", "stop")] == ["A b c.", "D e"]
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        (" Find the missing number: 4, 8, 12, __", "Find the missing number: 4, 8, 12, __"),
+        (" complete the sentence:  Life is like a ____ ", "Complete the sentence: Life is like a ____"),
+        (" Translate into French:\n", "Translate into French:"),
+        (" Say which word is **bold**", "Say which word is **bold**"),
+        ("9. Say what *this* means: _", "Say what *this* means: _"),
+        ("**9. Sort the list.**", "Sort the list."),
+        ("**9.** Sort the **whole** list.", "Sort the **whole** list."),
+        ("__9__. Sort the list by the __", "Sort the list by the __"),
+    ],
+)
+def test_of_an_instruction_only_white_space_and_its_labels_own_marks_go(text: str, instruction: str) -> None:
+    assert [item.task for item in parse_instructions(text, "stop")] == [Task(instruction)]
+
+
+@pytest.mark.parametrize("text", [" **Bold task** Explain tides in two sentences.", ' "Run" is which part of speech?'])
+def test_an_instruction_that_starts_with_punctuation_is_refused_with_its_marks(text: str) -> None:
+    [item] = parse_instructions(text, "stop")
+    assert item.task
+    broken = first_broken_rule(item.task, RULES)
+    assert broken and broken.reason is Reason.STARTS_WITH_PUNCTUATION
 
 
 @pytest.mark.parametrize(
@@ -100,6 +131,23 @@ def test_instances_are_parsed_and_judged_by_the_papers_rules() -> None:
         "empty_output", "output_copies_input", "ends_with_colon",
     ]  # fmt: skip
     assert judged("yes", "Class label: up\nWord: rise\nClass label: down") == [("Word: rise", "up"), ("", "down")]
+
+
+@pytest.mark.parametrize("text", ["None", "N/A", "-", "<noinput>", "no input needed"])
+def test_labels_and_inputs_that_say_none_stay(text: str) -> None:
+    """As in prepare_for_finetuning.py, which empties nothing and looks for no placeholders."""
+    rules = task_rules(GenerateConfig.model_validate({"preset": "self-instruct"}).filters)
+    cases: tuple[tuple[follow_ups.Classification, str, tuple[str, str]], ...] = (
+        ("yes", f"Class label: {text}\nSentence: It rained.", ("Sentence: It rained.", text)),
+        ("yes", f"Class label: Person\n{text}", (text, "Person")),
+        ("no", f"Example 1\n{text}\nOutput: It rained.", (text, "It rained.")),
+        ("no", f"Example 1\nSentence: It rained.\nOutput: {text}", ("Sentence: It rained.", text)),
+    )
+    for kind, answer, task in cases:
+        instances = follow_ups.parse_instances("Name the entity type.", kind, answer, "stop")
+        assert [(one.parsed.task, one.reason) for one in judge_instances(instances, rules)] == [
+            (Task("Name the entity type.", *task), None)
+        ]
 
 
 def test_one_input_with_two_outputs_rejects_all_and_a_repeated_instance_only_itself() -> None:

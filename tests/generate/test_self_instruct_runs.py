@@ -75,6 +75,24 @@ def test_curate_repeats_the_run_and_lists_what_was_never_asked_as_pending(tmp_pa
     assert stats.funnel.rejected["pending"] == 1
 
 
+def test_self_rewarding_asks_for_instances_input_first_and_never_whether_it_is_classification(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    teacher = Teacher(tiny_base)
+    with ScriptedServer(answer=teacher) as server:
+        config = experiment(tmp_path, tiny_base, server.url, preset="self-rewarding", target=20)
+        made = generate(config)
+        asked = [teacher.read(prompt) for prompt in server.asked]
+    journal = read_responses(config.run_dir / "dataset" / "responses.jsonl")
+    assert {answer.phase for answer in journal.everything()} == {"instructions", "instances"}
+    assert not [text for text in asked if text.endswith("classification?") or text.startswith("For each classif")]
+    rows = read_records(config.run_dir / "dataset" / "dataset.jsonl", DatasetRow)
+    assert rows and {row.is_classification for row in rows} == {"unknown"}
+    assert "all were given instances input first" in (config.run_dir / "dataset" / "README.md").read_text()
+    curate(config.run_dir / "dataset" / "responses.jsonl", tmp_path / "again", config.generate)
+    assert {name: (tmp_path / "again" / name).read_bytes() for name in DATA} == {name: made[name] for name in DATA}
+
+
 @pytest.mark.parametrize(("limit", "reason"), [({"requests": 90}, "requests"), ({"tokens": 60_000}, "tokens")])
 def test_a_budget_stops_at_the_same_task_at_any_concurrency(
     tmp_path: Path, tiny_base: Path, limit: dict[str, int], reason: str
@@ -167,3 +185,12 @@ def test_a_chat_model_answer_begins_with_the_next_label(tmp_path: Path, tiny_bas
     assert text.startswith("[user]Write a series")
     assert text.endswith("[end][assistant]9.")
     assert request.sampling.stop == ("\n16.",)
+
+
+def test_only_lists_forbid_the_end_of_text(tmp_path: Path, tiny_base: Path) -> None:
+    """The follow-ups end by themselves: Alpaca's `logit_bias` was for lists, and Self-Instruct had none."""
+    with ScriptedServer(answer=Teacher(tiny_base)) as server:
+        generate(experiment(tmp_path, tiny_base, server.url, target=10, forbid_eos=True))
+    biased = {body["max_tokens"] for body in server.bodies if "logit_bias" in body}
+    assert biased == {1024}
+    assert {body["max_tokens"] for body in server.bodies} == {3, 300, 1024}
