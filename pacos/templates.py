@@ -6,10 +6,14 @@ trained elsewhere would compare otherwise. `### Response:` has no newline behind
 
 import hashlib
 import random
+import re
 from dataclasses import dataclass
 
 from pacos.extensions import TEMPLATES, load
 from pacos.records import Task
+
+# Self-Instruct's sign of a field in an input.
+_FIELD_NAME = re.compile(r"(\w+):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class Template:
     one of `with_input`, drawn by its own seed where there are several.
 
     `chat_template` lets vLLM and transformers chat as trained: it renders `chat_prompt`, whose {instruction} is the
-    last user message. `sha256` names the format's text in adapters and caches; that of its forms unless given.
+    last user message. `sha256` names the format's text in adapters; that of its forms unless given.
     """
 
     name: str
@@ -28,20 +32,47 @@ class Template:
     chat_prompt: str
     sha256: str = ""
     strips: bool = False  # white space around each field is no part of it
+    simplifies_inputs: bool = False  # half of the rows, by their own seeds, show `simplified(input)`
+    drops_duplicates: bool = False  # rows whose prompt and response are an earlier row's are not trained on
 
     def __post_init__(self) -> None:
         if not self.sha256:
             forms = repr((self.with_input, self.without_input))
             object.__setattr__(self, "sha256", hashlib.sha256(forms.encode()).hexdigest())
 
+    @property
+    def rendering(self) -> str:
+        """Names all that decides `render`, for caches."""
+        return f"{self.sha256} simplified" if self.simplifies_inputs else self.sha256
+
+    @property
+    def _varies(self) -> bool:
+        return self.simplifies_inputs or max(len(self.with_input), len(self.without_input)) > 1
+
     def render(self, task: Task, draw: str) -> tuple[str, str]:
-        """(prompt, response) of a task; `draw` seeds the choice between several forms."""
+        """(prompt, response) of a task; `draw` seeds the choice between several forms, and whether inputs are
+        simplified where the template does that."""
         instruction, input, output = (
             (text.strip() if self.strips else text) for text in (task.instruction, task.input, task.output)
         )
+        chance = random.Random(draw) if self._varies else None  # seeding takes longer than all else here
+        if chance and self.simplifies_inputs and chance.random() < 0.5:
+            input = simplified(input)
         forms = self.with_input if input else self.without_input
-        prompt, start = forms[0] if len(forms) == 1 else random.Random(draw).choice(forms)
+        prompt, start = chance.choice(forms) if chance else forms[0]
         return prompt.format(instruction=instruction, input=input), start + output
+
+
+def simplified(input: str) -> str:
+    """The input without its field name where it has only one ("Sentence: …"), and with double line breaks made single:
+    self-instruct `prepare_for_finetuning.py`.
+
+    As published, any word before a colon is taken for a field name, the 10 of "at 10:30" as well, and all up to the
+    first colon goes.
+    """
+    if len(set(_FIELD_NAME.findall(input))) == 1:
+        input = input.partition(":")[2]
+    return input.strip().replace("\n\n", "\n")
 
 
 _ALPACA_WITH_INPUT = (
@@ -96,6 +127,8 @@ SELF_INSTRUCT = Template(
     chat_template="{{ bos_token }}{{ messages[-1]['content'] }}\nOutput:",
     chat_prompt="{instruction}\nOutput:",
     strips=True,
+    simplifies_inputs=True,
+    drops_duplicates=True,
 )
 
 

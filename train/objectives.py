@@ -6,7 +6,7 @@ from typing import Any
 from pacos.config import TrainConfig
 from pacos.records import Task, parse_task
 from pacos.templates import Template
-from pacos.tokenization import Tokenizer
+from pacos.token_ids import Tokenizer
 from pacos.train.data.examples import Dataset, Example, encode_tasks
 from pacos.train.data.pairs import Pair, encode_pairs, parse_pair
 from pacos.train.interfaces import Objective, TrainingLoss
@@ -59,6 +59,8 @@ class PreferenceObjective(Objective):
             raise ValueError("dpo compares answers to one prompt: mask_prompt must be true")
         if any(source.superni for source in train.data):
             raise ValueError("dpo needs pairs of answers, and superni has none")
+        if train.seed_tasks:
+            raise ValueError("dpo needs pairs of answers, and seed tasks have none")
 
     def parse_row(self, values: Any, *, where: str) -> Pair:
         return parse_pair(values, where=where)

@@ -72,8 +72,15 @@ class TrainConfig(Section):
 
     model: str | None = Field(None, description="The model to tune; `model.base` unless given.")
     data: list[DataSource] = Field(default_factory=list, description="The run's own dataset unless given.")
+    seed_tasks: bool = Field(
+        False,
+        description="Every instance of each task in `generate.seeds` joins the data, as with Self-Instruct's "
+        "--include_seed_tasks.",
+    )
     template: TemplateName = Field(
-        "alpaca", description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13."
+        "alpaca",
+        description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13, half of the "
+        "inputs lose a lone field name, and rows of the same text count once.",
     )
     method: MethodName = Field(
         "lora", description="qlora: the frozen base in 4 bits, CUDA only; full: every weight of the base, in float32."
@@ -113,6 +120,9 @@ class TrainConfig(Section):
     eval_examples: int = Field(0, ge=0, description="Examples held out; their loss is measured with each checkpoint.")
     save_steps: Count = Field(200, description="Optimizer steps between checkpoints.")
     keep: Count = Field(2, description="Number of newest checkpoints to keep.")
+    keep_best: bool = Field(
+        False, description="Keep the checkpoint with the least held-out loss as well, and export it, not the last."
+    )
     processes: Count | Literal["auto"] = Field("auto", description="auto: one per GPU, or one on a CPU.")
     accelerate: str | None = Field(None, description="accelerate's configuration file, as configs/accelerate/ddp.yaml.")
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
@@ -126,6 +136,12 @@ class TrainConfig(Section):
         if self.model_fields_set:
             load(OBJECTIVES, self.objective).check(self)
             load(METHODS, self.method).check(self)
+        return self
+
+    @model_validator(mode="after")
+    def _best_by_held_out_loss(self) -> "TrainConfig":
+        if self.keep_best and not self.eval_examples:
+            raise ValueError("keep_best chooses by the loss on held-out examples: set eval_examples")
         return self
 
     @property

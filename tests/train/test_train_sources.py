@@ -1,22 +1,25 @@
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pacos.config import ModelConfig, TrainConfig, parse_config
+from pacos.config import Config, ModelConfig, TrainConfig, load_config, parse_config, with_values
 from pacos.errors import ConfigError, DataError, HubOutOfReach
 from pacos.models import load_tokenizer
 from pacos.records import Task
 from pacos.runs import Run
-from pacos.templates import ALPACA, SELF_INSTRUCT, alpaca_prompt
+from pacos.templates import ALPACA, SELF_INSTRUCT, alpaca_prompt, simplified
 from pacos.train import objectives
 from pacos.train.data.examples import Dataset, check_examples, encode_tasks
-from pacos.train.data.sources import hub_revisions, read_training_rows
+from pacos.train.data.sources import hub_revisions, read_training_rows, source_files
 from pacos.train.data.tokenized import load_dataset
-from pacos.train.pipeline import is_done
+from pacos.train.pipeline import is_done, recipe
 from tests.support.small_training import train_here, training_config, write_tasks
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,121 @@ def test_an_unreachable_hub_is_reported(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_source_that_is_not_one_is_refused(source: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         parse_config({"name": "x", "model": {"base": "x"}, "train": {"data": [source]}}, where="test")
+
+
+def seed_file(path: Path) -> Path:
+    rows = [
+        {"id": "s0", "instruction": "Name it.", "instances": [{"input": "a", "output": "b"}, {"output": "c"}]},
+        {"id": "s1", "instruction": "Say hi.", "instances": [{"input": "", "output": "Hi."}]},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def seeded_config(folder: Path, *sources: Path, **train: Any) -> Config:
+    config = training_config(folder, Path("base"), folder, **train | {"data": [{"path": str(one)} for one in sources]})
+    generate = config.generate.model_copy(update={"seeds": str(seed_file(folder / "seeds.jsonl"))})
+    return config.model_copy(update={"generate": generate})
+
+
+def test_every_instance_of_the_seed_tasks_joins_on_request(tmp_path: Path) -> None:
+    own = write_tasks(tmp_path / "own.jsonl", 3)
+    alone = read_training_rows(seeded_config(tmp_path, own))
+    assert [name for name, _ in alone] == ["own.jsonl:1", "own.jsonl:2", "own.jsonl:3"]
+    config = seeded_config(tmp_path, own, seed_tasks=True)
+    assert read_training_rows(config) == [
+        *alone,
+        ("s0:1", Task("Name it.", "a", "b")),
+        ("s0:2", Task("Name it.", "", "c")),
+        ("s1:1", Task("Say hi.", "", "Hi.")),
+    ]
+    assert source_files(config) == [own, tmp_path / "seeds.jsonl"], "or a change of them would not be seen"
+
+
+def test_the_packaged_seed_tasks_join_where_no_others_are_named(tmp_path: Path) -> None:
+    own = write_tasks(tmp_path / "own.jsonl", 3)
+    config = training_config(tmp_path, Path("base"), own, data=[{"path": str(own)}], seed_tasks=True)
+    assert len(read_training_rows(config)) == 3 + 175
+
+
+def test_preferences_have_no_seed_tasks() -> None:
+    train = {"objective": "dpo", "seed_tasks": True}
+    with pytest.raises(ConfigError, match="seed tasks have none"):
+        parse_config({"name": "x", "model": {"base": "x"}, "train": train}, where="test")
+
+
+def test_the_published_run_trains_on_the_seed_tasks_in_self_instructs_templates(tmp_path: Path) -> None:
+    """self-instruct scripts/prepare_for_finetuning.sh: --include_seed_tasks."""
+    config = load_config(ROOT / "configs" / "self-instruct-7b-lora.yaml", [f"runs_dir={tmp_path}"])
+    (config.run_dir / "dataset").mkdir(parents=True)
+    write_tasks(config.run_dir / "dataset" / "dataset.jsonl", 5)
+    rows = read_training_rows(config)
+    assert len(rows) == 5 + 175 and config.train.template == "self-instruct"
+
+
+def test_switching_seed_tasks_on_is_another_recipe_and_leaving_them_off_is_that_of_earlier_versions() -> None:
+    config = parse_config({"name": "x", "model": {"base": "x"}}, where="test")
+    assert "seed_tasks" not in recipe(config)
+    assert recipe(with_values(config, {"train.seed_tasks": True})) == recipe(config) | {"seed_tasks": True}
+
+
+def test_self_instructs_template_trains_on_equal_texts_once_but_a_weight_repeats_them(tmp_path: Path) -> None:
+    """Equal (prompt, completion) pairs go, whatever rows they come from: prepare_for_finetuning.py."""
+    path = tmp_path / "rows.jsonl"
+    row = {"instruction": "Say hi.", "input": "", "output": "Hi."}
+    path.write_text("".join(json.dumps(row) + "\n" for _ in range(200)), encoding="utf-8")
+    config = seeded_config(tmp_path, path, path, seed_tasks=True, template="self-instruct")
+    rows = read_training_rows(config)
+    texts = [SELF_INSTRUCT.render(task, f"{config.seed}:{name}") for name, task in rows]
+    assert len(set(texts)) == len(texts)
+    assert len([task for _, task in rows if task.instruction == "Say hi."]) == 6, "each of the six forms once"
+    assert [name for name, task in rows if task.instruction == "Name it."] == ["s0:1", "s0:2"]
+    assert len(read_training_rows(seeded_config(tmp_path, path, path, seed_tasks=True))) == 403, "not with Alpaca's"
+    twice = {"path": str(path), "weight": 2}
+    config = training_config(tmp_path, Path("base"), path, data=[twice], template="self-instruct")
+    assert len(read_training_rows(config)) == 12
+
+
+def test_half_of_self_instructs_inputs_lose_a_lone_field_name_and_blank_lines() -> None:
+    task = Task("Fix it.", "Sentence: He go.\n\nNow.", "He went.")
+    prompts = [SELF_INSTRUCT.render(task, f"42:r:{row}")[0] for row in range(2000)]
+    whole = [prompt for prompt in prompts if "Sentence: He go.\n\nNow." in prompt]
+    simple = [prompt for prompt in prompts if "Sentence" not in prompt and "He go.\nNow." in prompt]
+    assert len(whole) + len(simple) == 2000
+    # 2,000 fair draws lie within four standard deviations (of 22) of a half.
+    assert abs(len(simple) - 1000) < 90
+    assert len(set(simple)) == len(set(whole)) == 7, "the form is drawn apart from it"
+    assert prompts == [SELF_INSTRUCT.render(task, f"42:r:{row}")[0] for row in range(2000)]
+
+
+@pytest.mark.parametrize(
+    ("input", "expected"),
+    [
+        ("Sentence: He go home.", "He go home."),
+        ("Text: a: b", "Text: a: b"),
+        ("Word: up\nWord: down", "up\nWord: down"),
+        ("Text: one\nLabel: two", "Text: one\nLabel: two"),
+        ("no name at all", "no name at all"),
+        ("It is 10:30 now.", "30 now."),
+        (" (a): b", "(a): b"),
+        ("one\n\ntwo\n\n\nthree", "one\ntwo\n\nthree"),
+        ("Sentence:", ""),
+    ],
+)
+def test_an_input_is_simplified_as_published(input: str, expected: str) -> None:
+    """By hand: where one word alone stands before colons, all up to the first one goes (prepare_for_finetuning.py)."""
+    assert simplified(input) == expected
+
+
+def test_an_input_that_is_a_field_name_alone_counts_as_none_once_it_is_gone() -> None:
+    forms = {SELF_INSTRUCT.render(Task("Add.", "Numbers:", "3"), f"0:{row}") for row in range(400)}
+    assert len(forms) == 7 + 6 and ("Add. Output:", " 3") in forms and ("Add.\nNumbers:\n\n", "3") in forms
+
+
+def test_the_simplified_inputs_of_a_template_change_the_names_of_caches_and_not_that_of_its_format() -> None:
+    plain = replace(SELF_INSTRUCT, simplifies_inputs=False)
+    assert plain.sha256 == SELF_INSTRUCT.sha256 and plain.rendering != SELF_INSTRUCT.rendering
+    assert ALPACA.rendering == ALPACA.sha256
 
 
 def test_self_instructs_encodings_are_drawn_by_row_and_all_appear() -> None:

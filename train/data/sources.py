@@ -1,6 +1,7 @@
 """Reads training rows: files, pacos's own dataset folders, the hub, SuperNI's training split, or a mixture of them.
 
-A mixture takes whole sources in order; `step_indices` shuffles them. Weights draw from the seed alone.
+A mixture takes whole sources in order, then the seed tasks (`train.seed_tasks`); `step_indices` shuffles them. Weights
+draw from the seed alone.
 """
 
 import logging
@@ -14,7 +15,9 @@ from pacos.errors import DataError
 from pacos.files import read_rows
 from pacos.hub import load_rows
 from pacos.records import Task
+from pacos.seeds import seed_instances, seeds_path
 from pacos.superni.tasks import read_training_split, training_files
+from pacos.templates import Template, template
 from pacos.train.interfaces import Objective, objective_of
 
 log = logging.getLogger("pacos")
@@ -24,7 +27,35 @@ NamedRow = tuple[str, Any]
 
 
 def read_training_rows(config: Config) -> list[NamedRow]:
-    """The rows of every source in order. Raises DataError for a source that is absent, broken or empty."""
+    """The rows of every source in order, and those of the seed tasks with `train.seed_tasks`.
+
+    Where the template drops duplicates, the first row of each text. Raises DataError for a source that is absent,
+    broken or empty.
+    """
+    rows, form = _read_sources(config), template(config.train.template)
+    if config.train.seed_tasks:
+        rows += seed_instances(seeds_path(config.generate.seeds))
+    if not form.drops_duplicates:
+        return rows
+    kept = first_of_each_text(rows, form, config.seed)
+    if len(kept) < len(rows):
+        log.info("train: %d rows have the text of an earlier row and are left out", len(rows) - len(kept))
+    return kept
+
+
+def first_of_each_text(rows: Sequence[NamedRow], form: Template, seed: int) -> list[NamedRow]:
+    """The rows without the tasks whose rendered text an earlier task has; one that a weight repeats stays repeated."""
+    first: dict[tuple[str, str], NamedRow] = {}
+
+    def is_first(named: NamedRow) -> bool:
+        name, row = named
+        # The draw with which the row is rendered to be tokenised (examples.py).
+        return not isinstance(row, Task) or first.setdefault(form.render(row, f"{seed}:{name}"), named) is named
+
+    return [named for named in rows if is_first(named)]
+
+
+def _read_sources(config: Config) -> list[NamedRow]:
     objective = objective_of(config.train)
     if not config.train.data:
         [path] = source_paths(config)
@@ -48,6 +79,8 @@ def source_paths(config: Config) -> list[Path]:
 def source_files(config: Config) -> list[Path]:
     """All local files that decide what is trained on; a folder stands for its content."""
     files = source_paths(config)
+    if config.train.seed_tasks:
+        files.append(seeds_path(config.generate.seeds))
     for source in config.train.data:
         if source.superni:
             files += training_files(Path(source.superni))
