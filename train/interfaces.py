@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pacos.config import Config, TrainConfig
 from pacos.extensions import METHODS, OBJECTIVES, load
 from pacos.templates import Template
-from pacos.tokenization import Tokenizer
+from pacos.token_ids import Tokenizer
 from pacos.train.data.examples import Dataset, Example, Unit
 from pacos.train.packing.batch import Batch
 

@@ -60,9 +60,11 @@ def test_the_folder_holds_what_peft_vllm_and_a_reader_need(trained: Config, tiny
     provenance = json.loads((folder / "pacos.json").read_text())
     assert set(provenance) == {
         "base", "base_sha256", "start_sha256", "template", "template_sha256", "tokenizer_sha256", "dataset_sha256",
+        "best",
     }  # fmt: skip
     assert provenance["template_sha256"] == ALPACA.sha256
     assert provenance.pop("start_sha256") == "", "it started at the base"
+    assert provenance["best"] is None, "the weights are the last step's"
     assert all(len(value) == 64 for name, value in provenance.items() if name.endswith("sha256"))
     assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")], (
         "no temporary folder is left"

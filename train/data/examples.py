@@ -1,7 +1,7 @@
 """Tokenises tasks into examples: token ids, and the index where their labels begin.
 
-A prompt is tokenised whole, its response separately, and the ids are joined (pacos/tokenization.py says why). The
-end-of-sequence id is appended as an id. Labels are decided by position, never by token identity, so that a pad, BOS
+Prompt and response are tokenised together where the prompt keeps its own ids (pacos/tokenization.py, `encode_rows`).
+The end-of-sequence id is appended as an id. Labels are decided by position, never by token identity, so that a pad, BOS
 or EOS id inside the text can neither hide nor reveal a token.
 """
 
@@ -15,7 +15,8 @@ from pacos.errors import DataError, ModelError
 from pacos.progress import bar
 from pacos.records import Task
 from pacos.templates import template
-from pacos.tokenization import Tokenizer, encode_prompts, encode_responses
+from pacos.token_ids import Tokenizer
+from pacos.tokenization import EncodedRow, encode_prompts, encode_rows
 
 # Rows tokenised at once: enough for all cores, few enough to show progress.
 CHUNK_ROWS = 4096
@@ -49,7 +50,8 @@ Unit = tuple[Example, ...]
 class Dataset:
     """The examples of one epoch, and how many of the `rows` read were truncated, dropped, or have an empty output.
 
-    A preference pair has two examples, the chosen one first. `identical` counts pairs of equal responses.
+    A preference pair has two examples, the chosen one first. `identical` counts pairs of equal responses, `apart`
+    examples whose response was tokenised apart from the prompt.
     """
 
     examples: list[Example]
@@ -58,6 +60,7 @@ class Dataset:
     dropped: int = 0
     empty: int = 0
     identical: int = 0
+    apart: int = 0
     unit: str = "examples"
 
     @property
@@ -83,6 +86,7 @@ class Dataset:
             "rows left out because their prompt alone fills train.max_length": self.dropped,
             "rows with an empty output": self.empty,
             "pairs left out because both answers are the same": self.identical,
+            "responses tokenised apart from their prompt, whose last token they would change": self.apart,
         }
         return "; ".join([text, *(f"{count:,} {note}" for note, count in notes.items() if count)])
 
@@ -99,24 +103,22 @@ def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train:
         for start in range(0, len(named), CHUNK_ROWS):
             chunk = named[start : start + CHUNK_ROWS]
             texts = [form.render(task, f"{seed}:{row}") for row, task in chunk]
-            prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
-            responses = encode_responses(tokenizer, [response for _, response in texts])
-            for (row, _), prompt, response in zip(chunk, prompts, responses, strict=True):
-                example = make_example(row, prompt, response, end, train)
+            for (row, _), encoded in zip(chunk, encode_rows(tokenizer, texts), strict=True):
+                example = make_example(row, encoded, end, train)
                 if example:
                     dataset.examples.append(example)
                     dataset.truncated += example.truncated
-                    dataset.empty += not response
+                    dataset.empty += not encoded.response
+                    dataset.apart += encoded.apart
                 else:
                     dataset.dropped += 1
             progress.update(len(chunk))
     return dataset
 
 
-def make_example(
-    row: str, prompt: list[int], response: list[int], end: list[int], train: TrainConfig
-) -> Example | None:
+def make_example(row: str, encoded: EncodedRow, end: list[int], train: TrainConfig) -> Example | None:
     """Join prompt and response; None where the prompt leaves no room for a response, or the response has no tokens."""
+    prompt, response = encoded.prompt, encoded.response
     room = train.max_length - len(prompt)
     if room < 1 or not response + end:
         return None
@@ -140,17 +142,18 @@ def check_examples(examples: Sequence[Example], tokenizer: Tokenizer, *, ends_in
     """Check what a changed tokenizer or template would break silently. Raises DataError naming the row.
 
     Every example has labels; a complete response ends in EOS, as a label; BOS comes first where the tokenizer adds
-    one, and nowhere else; there is no other EOS, because text that spells a special token must stay text.
+    one (or EOS, as XGLM's does), and nowhere else; there is no other EOS, because text that spells a special token must
+    stay text.
     """
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    starts_with_bos = bos is not None and encode_prompts(tokenizer, ["a"])[0][0] == bos
+    first = encode_prompts(tokenizer, ["a"])[0][0]
     for example in examples:
-        body = example.ids[1:] if starts_with_bos else example.ids
+        body = example.ids[1:] if first in (bos, eos) else example.ids
         if not 0 < example.prompt_length < len(example.ids):
             raise DataError("no token of this row would be trained on", where=example.row)
         if ends_in_eos and not example.truncated and example.ids[-1] != eos:
             raise DataError("the response does not end in EOS: the model would not learn to stop", where=example.row)
-        if starts_with_bos and example.ids[0] != bos:
+        if first in (bos, eos) and example.ids[0] != first:
             raise DataError("the prompt does not start with the tokenizer's BOS", where=example.row)
         inside = body[:-1] if ends_in_eos and not example.truncated else body
         if bos is not None and bos in inside:

@@ -13,7 +13,8 @@ from pacos.errors import DataError
 from pacos.progress import bar
 from pacos.records import Task
 from pacos.templates import Template, template
-from pacos.tokenization import Tokenizer, encode_prompts, encode_responses
+from pacos.token_ids import Tokenizer
+from pacos.tokenization import EncodedRow, encode_rows
 from pacos.train.data.examples import CHUNK_ROWS, Dataset, eos_ids, make_example
 
 KEYS = ("instruction", "input", "prompt", "chosen", "rejected")
@@ -58,7 +59,8 @@ def parse_pair(values: Any, *, where: str) -> Pair:
 def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
     """Tokenise pairs by the rules of `encode_tasks`.
 
-    A pair is dropped as a whole where its prompt leaves no room, and where both responses have the same ids.
+    Both responses of a pair follow the same prompt ids. A pair is dropped as a whole where its prompt leaves no room,
+    and where both responses have the same ids.
     """
     end, form = eos_ids(tokenizer, train), template(train.template)
     dataset = Dataset([], rows=len(named), unit="answers (two to a pair)")
@@ -66,19 +68,16 @@ def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train:
         for start in range(0, len(named), CHUNK_ROWS):
             chunk = named[start : start + CHUNK_ROWS]
             texts = [pair.texts(form, f"{seed}:{row}") for row, pair in chunk]
-            prompts = encode_prompts(tokenizer, [prompt for prompt, _, _ in texts])
-            chosen = encode_responses(tokenizer, [response for _, response, _ in texts])
-            rejected = encode_responses(tokenizer, [response for _, _, response in texts])
-            for (row, _), prompt, *answers in zip(chunk, prompts, chosen, rejected, strict=True):
-                _add_pair(dataset, row, prompt, answers, end, train)
+            answers = [(prompt, response) for prompt, *responses in texts for response in responses]
+            encoded = encode_rows(tokenizer, answers)
+            for (row, _), chosen, rejected in zip(chunk, encoded[::2], encoded[1::2], strict=True):
+                _add_pair(dataset, row, (chosen, rejected), end, train)
             progress.update(len(chunk))
     return dataset
 
 
-def _add_pair(
-    dataset: Dataset, row: str, prompt: list[int], answers: Sequence[list[int]], end: list[int], train: TrainConfig
-) -> None:
-    examples = [example for answer in answers if (example := make_example(row, prompt, answer, end, train))]
+def _add_pair(dataset: Dataset, row: str, answers: Sequence[EncodedRow], end: list[int], train: TrainConfig) -> None:
+    examples = [example for answer in answers if (example := make_example(row, answer, end, train))]
     if len(examples) < 2:
         dataset.dropped += 1
     elif examples[0].ids == examples[1].ids:
@@ -86,4 +85,5 @@ def _add_pair(
     else:
         dataset.examples += examples
         dataset.truncated += sum(example.truncated for example in examples)
-        dataset.empty += sum(not answer for answer in answers)
+        dataset.empty += sum(not answer.response for answer in answers)
+        dataset.apart += sum(answer.apart for answer in answers)

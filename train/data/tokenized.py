@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -23,10 +24,17 @@ from pacos.train.interfaces import objective_of
 
 log = logging.getLogger("pacos")
 
-# Version of the cache's format; a new one invalidates every cache.
-FORMAT = 2
+# Version of the cache's format and of the rules by which texts become ids; a new one invalidates every cache.
+FORMAT = 3
 # Dataset's counts, and the names that they have in the cache.
-COUNTS = {"rows": "rows", "truncated": "truncated", "dropped": "dropped", "empty": "empty", "identical": "alike"}
+COUNTS = {
+    "rows": "rows",
+    "truncated": "truncated",
+    "dropped": "dropped",
+    "empty": "empty",
+    "identical": "alike",
+    "apart": "apart",
+}
 
 
 def load_dataset(
@@ -70,7 +78,7 @@ def content_sha256(named: Sequence[NamedRow], tokenizer: Any, config: Config) ->
         train.max_length,
         train.mask_prompt,
         train.append_eos,
-        template(train.template).sha256,
+        template(train.template).rendering,
         config.seed,
     ]
     digest = hashlib.sha256(json.dumps([tokenizer_sha256(tokenizer), *rules]).encode())
@@ -81,10 +89,20 @@ def content_sha256(named: Sequence[NamedRow], tokenizer: Any, config: Config) ->
 
 def tokenizer_sha256(tokenizer: Any) -> str:
     """Hash of all that decides how a tokenizer splits text: vocabulary, merges, rules, special tokens."""
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        return _files_sha256(tokenizer)
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     for per_call in ("truncation", "padding"):
         rules.pop(per_call, None)
     return hashlib.sha256(json.dumps([rules, tokenizer.special_tokens_map], sort_keys=True).encode()).hexdigest()
+
+
+def _files_sha256(tokenizer: Any) -> str:
+    """Hash of the files of a tokenizer in Python, which has no rules that could be written as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        files = {path.name: path.read_bytes().hex() for path in Path(folder).iterdir()}
+    return hashlib.sha256(json.dumps([type(tokenizer).__name__, files], sort_keys=True).encode()).hexdigest()
 
 
 def write_dataset(path: Path, dataset: Dataset) -> None:

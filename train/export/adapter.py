@@ -117,14 +117,14 @@ def check_trained(weights: "dict[str, torch.Tensor]", start: "Mapping[str, torch
 def with_chat_template(tokenizer: Any, format: Template) -> Any:
     """A copy of the tokenizer whose chat template gives exactly the ids of the training prompt.
 
-    Where none does (a tokenizer that splits text after BOS differently), the copy has no template, rather than one
-    that renders another prompt than was trained.
+    Tokenizers of Llama-2's newer kind put a space before a text but not behind BOS; there, the template writes it.
+    Where no template gives these ids, the copy has none, rather than one that renders another prompt than was trained.
     """
     tokenizer = copy.deepcopy(tokenizer)
     instruction = "Name two fruits.\nOne of them red: “<b>&amp;</b>”"
     expected = encode_prompts(tokenizer, [format.chat_prompt.format(instruction=instruction)])[0]
     bos, rest = "{{ bos_token }}", format.chat_template.removeprefix("{{ bos_token }}")
-    for text in (bos + rest, rest):
+    for text in (bos + rest, bos + " " + rest, rest):
         tokenizer.chat_template = text
         messages = [{"role": "user", "content": instruction}]
         if list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)) == expected:

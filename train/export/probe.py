@@ -9,10 +9,11 @@ from typing import Any
 from pacos.config import Config
 from pacos.results.training import StopProbe
 from pacos.templates import template
-from pacos.tokenization import encode_prompts, encode_responses
-from pacos.train.attention.dispatch import plain_attention
+from pacos.tokenization import encode_rows
+from pacos.train.attention.dispatch import accepted, plain_attention
 from pacos.train.data.sources import NamedRow
 from pacos.train.interfaces import objective_of
+from pacos.train.model.structure import causal_model
 
 PROMPTS = 32
 LIMIT = 256
@@ -31,12 +32,10 @@ def stop_probe_prompts(rows: Sequence[NamedRow], tokenizer: Any, config: Config)
     texts = [
         objective.texts(row, form, f"{config.seed}:{name}") for name, row in rows[:: max(1, len(rows) // (4 * PROMPTS))]
     ]
-    prompts = encode_prompts(tokenizer, [prompt for prompt, _ in texts])
-    responses = encode_responses(tokenizer, [response for _, response in texts])
     short = [
-        prompt
-        for prompt, response in zip(prompts, responses, strict=True)
-        if len(response) <= LIMIT // 2 and len(prompt) + len(response) < train.max_length
+        row.prompt
+        for row in encode_rows(tokenizer, texts)
+        if len(row.response) <= LIMIT // 2 and len(row.prompt) + len(row.response) < train.max_length
     ]
     return short[:: max(1, len(short) // PROMPTS)][:PROMPTS]
 
@@ -48,8 +47,24 @@ def answer_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit
     """
     import torch
 
-    if not prompts:
-        return []
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), plain_attention(model):
+            return cached_lengths(model, prompts, eos, limit) if prompts else []
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # An architecture with a state of its own instead of a cache of keys and values.
+        with torch.no_grad(), plain_attention(model):
+            return uncached_lengths(model, prompts, eos, limit)
+    finally:
+        model.train(was_training)
+
+
+def cached_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit: int) -> list[int]:
+    """`answer_lengths` of prompts padded on the left, with a cache of keys and values."""
+    import torch
+
     width = max(map(len, prompts))
     device = model.device
     ids = torch.tensor([[eos] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
@@ -57,27 +72,40 @@ def answer_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     lengths, cache = torch.zeros(len(prompts), dtype=torch.long, device=device), None
     running = torch.arange(len(prompts), device=device)  # indices of the prompts still in the batch
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), plain_attention(model):
-        for count in range(1, limit + 1):
-            answer = model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache, ids = answer.past_key_values, answer.logits[:, -1].argmax(-1, keepdim=True)
-            ended = ids[:, 0] == eos
-            lengths[running[ended]] = count
-            if ended.all():
-                break
-            mask, positions = torch.cat([mask, torch.ones_like(ids)], dim=1), positions[:, -1:] + 1
-            if ended.any():
-                kept = (~ended).nonzero().flatten()
-                cache.batch_select_indices(kept)
-                ids, mask, positions, running = ids[kept], mask[kept], positions[kept], running[kept]
-    model.train(was_training)
+    for count in range(1, limit + 1):
+        answer = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache, ids = answer.past_key_values, answer.logits[:, -1].argmax(-1, keepdim=True)
+        ended = ids[:, 0] == eos
+        lengths[running[ended]] = count
+        if ended.all():
+            break
+        mask, positions = torch.cat([mask, torch.ones_like(ids)], dim=1), positions[:, -1:] + 1
+        if ended.any():
+            kept = (~ended).nonzero().flatten()
+            cache.batch_select_indices(kept)
+            ids, mask, positions, running = ids[kept], mask[kept], positions[kept], running[kept]
     return [int(length) for length in lengths]
+
+
+def uncached_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit: int) -> list[int]:
+    """`answer_lengths` of one prompt at a time, all of it computed again for each token."""
+    import torch
+
+    causal, lengths = causal_model(model), []
+    for prompt in prompts:
+        ids, length = list(prompt), 0
+        for count in range(1, limit + 1):
+            row = torch.tensor([ids], device=model.device)
+            ids.append(int(model(**accepted(causal, {"input_ids": row, "use_cache": False})).logits[0, -1].argmax()))
+            if ids[-1] == eos:
+                length = count
+                break
+        lengths.append(length)
+    return lengths
