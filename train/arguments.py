@@ -31,6 +31,7 @@ ALIASES = {
     "gradient_checkpointing": "train.checkpointing",
     "save_steps": "train.save_steps",
     "save_total_limit": "train.keep",
+    "load_best_model_at_end": "train.keep_best",
     "report_to": "train.report_to",
     "lora_r": "train.lora.r",
     "lora_alpha": "train.lora.alpha",

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from pacos.results.judging import GradeFigures
-from pacos.results.training import StepCurve
+from pacos.results.training import BestStep, StepCurve
 
 FIRST = "#8a93a3"  # the model that the others are compared with
 ACCENT = "#e0763a"
@@ -54,16 +54,35 @@ def grades(models: Mapping[str, GradeFigures], published: Mapping[str, GradeFigu
     return figure
 
 
-def loss(steps: Sequence[StepCurve]) -> Any:
-    """Training loss by step."""
+def loss(steps: Sequence[StepCurve], best: BestStep | None = None) -> Any:
+    """Training loss by step, held-out loss where it was measured, and a mark on the step that was kept as the best."""
     figure = new_figure(height=280, left=60)
     figure.add_scatter(
+        name="training",
         x=[row.step for row in steps],
         y=[row.loss for row in steps],
         mode="lines+markers" if len(steps) < 40 else "lines",
         line={"color": ACCENT, "width": 2},
         hovertemplate="step %{x}: %{y:.4f}",
     )
+    if measured := [row for row in steps if row.eval_loss]:
+        figure.add_scatter(
+            name="held out",
+            x=[row.step for row in measured],
+            y=[row.eval_loss for row in measured],
+            mode="lines+markers",
+            line={"color": PALETTE[1], "width": 2},
+            hovertemplate="step %{x}: %{y:.4f} held out",
+        )
+    if best:
+        figure.add_scatter(
+            name="kept",
+            x=[best.step],
+            y=[best.eval_loss],
+            mode="markers",
+            marker={"color": PALETTE[1], "size": 14, "symbol": "star"},
+            hovertemplate="step %{x} was kept: %{y:.4f} held out",
+        )
     figure.update_xaxes(title="optimizer step")
     figure.update_yaxes(title="nats per supervised token")
     return figure

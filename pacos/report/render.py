@@ -77,7 +77,7 @@ def _figures(report: Report) -> dict[str, str]:
         if isinstance(judgement.results, RubricResults):
             figures[f"grades{index}"] = charts.grades(judgement.results.models, judgement.results.published)
     if report.training:
-        figures["loss"] = charts.loss(report.training.steps)
+        figures["loss"] = charts.loss(report.training.steps, report.training.best)
     if report.dataset:
         figures |= dataset_charts(report.dataset.stats)
     return {name: charts.html(figure) for name, figure in figures.items()}

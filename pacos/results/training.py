@@ -43,10 +43,19 @@ class StopProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class BestStep:
+    """The optimizer step after which the held-out loss was least (the earliest of equals), and that loss."""
+
+    step: int
+    eval_loss: float
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """`pacos.json` beside trained weights: hashes of all that they were made from.
 
-    `start_sha256` is the adapter's that training started from, "" where it started from the base.
+    `start_sha256` is the adapter's that training started from, "" where it started from the base. `best` is the step
+    whose weights these are (`train.keep_best`), None where they are the last step's.
     """
 
     base: str
@@ -56,22 +65,24 @@ class Provenance:
     template_sha256: str
     tokenizer_sha256: str
     dataset_sha256: str
+    best: BestStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepCurve:
-    """A point of the report's training curve."""
+    """A point of the report's training curve; `eval_loss` is 0.0 in steps that do not measure it."""
 
     step: int
     epoch: float
     loss: float
     learning_rate: float
     grad_norm: float
+    eval_loss: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSummary:
-    """What the report shows of a training run; `fill` is the mean over its steps."""
+    """What the report shows of a training run; `fill` is the mean over its steps, `best` as in `Provenance`."""
 
     steps: list[StepCurve]
     first_loss: float
@@ -82,3 +93,4 @@ class TrainingSummary:
     tokens_per_s: float
     fill: float
     seconds: float
+    best: BestStep | None = None

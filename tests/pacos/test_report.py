@@ -2,6 +2,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,9 @@ from pacos.errors import DataError, RunError
 from pacos.evaluate.compare import compare
 from pacos.files import write_json, write_jsonl
 from pacos.records import DatasetRow
+from pacos.report import charts
 from pacos.report.render import render, render_comparison
+from pacos.results.training import BestStep, StepCurve
 from pacos.runs import Run
 from tests.support.evaluation_folder import write_evaluation
 from tests.support.superni_folder import write_superni
@@ -73,6 +76,42 @@ def add_training(run: Path) -> None:
     row |= {"response_tokens": 40, "fill": 0.9, "tokens_per_s": 50.0, "mfu": 0.0, "seconds": 2.0}
     steps = [row | {"step": step, "loss": loss} for step, loss in enumerate([2.5, 1.25], 1)]
     write_jsonl(run / "train" / "metrics.jsonl", steps)
+
+
+def held_out_run(run: Path, best: dict[str, float] | None) -> dict[str, Any]:
+    """The report of a run of six steps whose held-out loss was measured at every second one."""
+    row = {"epoch": 0.5, "learning_rate": 1e-4, "grad_norm": 1.0, "examples": 8, "tokens": 100}
+    row |= {"response_tokens": 40, "fill": 0.9, "tokens_per_s": 50.0, "mfu": 0.0, "seconds": 2.0}
+    held_out = {2: 1.9, 4: 1.75, 6: 1.8}
+    steps = [
+        row | {"step": step, "loss": 2.5 - step / 10, "eval_loss": held_out.get(step, 0.0)} for step in range(1, 7)
+    ]
+    write_jsonl(run / "train" / "metrics.jsonl", steps)
+    write_json(run / "train" / "adapter" / "pacos.json", {"base": "b", "best": best})
+    render(run)
+    training: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))["training"]
+    return training
+
+
+def test_the_loss_chart_has_a_line_of_the_held_out_loss_and_marks_the_step_that_was_kept(run: Path) -> None:
+    best = {"step": 4, "eval_loss": 1.75}
+    training = held_out_run(run, best)
+    assert training["best"] == best
+    steps = [StepCurve(**step) for step in training["steps"]]
+    lines = {line.name: (list(line.x), list(line.y)) for line in charts.loss(steps, BestStep(**training["best"])).data}
+    assert lines["held out"] == ([2, 4, 6], [1.9, 1.75, 1.8])
+    assert lines["kept"] == ([4], [1.75])
+    assert len(lines["training"][0]) == 6
+    text = Page((run / "report.html").read_text(encoding="utf-8")).text
+    assert "The exported weights are those of step 4, with the least loss on held-out examples: 1.7500." in text
+
+
+def test_the_loss_chart_of_a_run_that_exports_its_last_step_marks_none(run: Path) -> None:
+    training = held_out_run(run, None)
+    assert training["best"] is None
+    assert "The exported weights" not in (run / "report.html").read_text(encoding="utf-8")
+    steps = [StepCurve(**step | {"eval_loss": 0.0}) for step in training["steps"]]
+    assert [line.name for line in charts.loss(steps).data] == ["training"]
 
 
 class Page(HTMLParser):

@@ -94,7 +94,11 @@ def model_card(config: Config, dataset: Dataset, provenance: Provenance, probe: 
         "datasets": [source.name for source in train.data] or [f"{config.name}/dataset"],
         "tags": [*method.tags, "instruction-tuning", "pacos"],
     }
-    table = hyper_parameters(train) | {"seed": config.seed, "after training": str(probe)}
+    table = hyper_parameters(train) | {"seed": config.seed}
+    if best := provenance.best:
+        held_out = f"{train.eval_examples:,} held-out {objective_of(train).units_name}"
+        table["weights"] = f"of step {best.step:,}, with the least loss on {held_out}: {best.eval_loss:.4f}"
+    table["after training"] = str(probe)
     return CARD.format(
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
         name=config.name,

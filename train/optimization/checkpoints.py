@@ -1,12 +1,12 @@
 """Saves and loads `checkpoints/step-N/`, which is complete or absent.
 
     step-N/adapter/    loads in PEFT and vLLM like the finished adapter
-    step-N/state/      optimizer.safetensors, progress.json {step, fingerprint}; for full tuning weights.safetensors,
-                       in float32, instead of the adapter
+    step-N/state/      optimizer.safetensors, progress.json {step, fingerprint, best}; for full tuning
+                       weights.safetensors, in float32, instead of the adapter
     step-N/COMPLETE    {file: sha256} of all of the above; written last, before the folder is renamed into place
 
 Learning rate, data order and random numbers are functions of the step, so resuming needs only the step besides weights
-and optimizer state.
+and optimizer state. With `train.keep_best` it also needs to know which step was the best one up to this.
 """
 
 import json
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from pacos.config import Config
 from pacos.errors import RunError
 from pacos.files import disk_error, file_sha256, write_json
+from pacos.results import plain
+from pacos.results.training import BestStep
 from pacos.train.export.adapter import check_equal, write_adapter
 from pacos.train.interfaces import method_of
 from pacos.train.model.fsdp import shard_like
@@ -39,13 +41,14 @@ class Checkpoint:
     """Weights and optimizer state after `step`, and the `fingerprint` of the run.
 
     `optimizer` maps "<parameter>/<AdamW's name>" to tensors. `weights` are by parameter name; an adapter's that were
-    read from disk have PEFT's names.
+    read from disk have PEFT's names. `best` is the best step so far with `train.keep_best`, None without.
     """
 
     step: int
     fingerprint: dict[str, Any]
     weights: "Mapping[str, torch.Tensor]"
     optimizer: "Mapping[str, torch.Tensor]"
+    best: BestStep | None = None
 
 
 class LazyTensors(Mapping[str, "torch.Tensor"]):
@@ -74,7 +77,7 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: Any, config: Config) -> Path:
-    """Write step-N, read it back, rename it into place; then remove complete ones beyond `train.keep`.
+    """Write step-N, read it back, rename it into place; then remove all but the newest `train.keep` and the best.
 
     The checkpoint's tensors are full and on the CPU. Raises RunError for a full disk, or files that read back wrong.
     """
@@ -93,7 +96,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: Any, config: Co
         for name, tensors in state.items():
             save_file(dict(tensors), temporary / "state" / f"{name}.safetensors")
             check_equal(load_file(temporary / "state" / f"{name}.safetensors"), tensors, where=str(temporary / "state"))
-        progress = {"step": checkpoint.step, "fingerprint": checkpoint.fingerprint}
+        progress = {"step": checkpoint.step, "fingerprint": checkpoint.fingerprint, "best": plain(checkpoint.best)}
         write_json(temporary / "state" / "progress.json", progress)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         for path in files:
@@ -106,8 +109,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: Any, config: Co
         shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(failure, target) from failure
     for old in checkpoint_folders(folder)[config.train.keep :]:
-        (old / "COMPLETE").unlink(missing_ok=True)
-        shutil.rmtree(old)
+        if not checkpoint.best or old != best_folder(folder, checkpoint.best):
+            (old / "COMPLETE").unlink(missing_ok=True)
+            shutil.rmtree(old)
     return target
 
 
@@ -121,6 +125,23 @@ def load_last_checkpoint(folder: Path, fingerprint: dict[str, Any]) -> Checkpoin
         _check_same_run(checkpoint.fingerprint, fingerprint, where=path)
         return checkpoint
     return None
+
+
+def load_best_weights(folder: Path, best: BestStep) -> "Mapping[str, torch.Tensor]":
+    """The weights after the best step, named as in `Checkpoint`. Raises RunError where its checkpoint is damaged."""
+    path = best_folder(folder, best)
+    if damage := find_damage(path):
+        raise RunError(
+            f"the checkpoint with the least held-out loss cannot be used: {damage}",
+            where=str(path),
+            todo="remove it and all later checkpoints and run again: training resumes before it",
+        )
+    return _read(path).weights
+
+
+def best_folder(folder: Path, best: BestStep) -> Path:
+    """Where the checkpoint of the best step is."""
+    return folder / f"step-{best.step}"
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
@@ -145,20 +166,9 @@ def find_damage(path: Path) -> str:
 
 def restore(model: Any, optimizer: "torch.optim.Optimizer", checkpoint: Checkpoint) -> None:
     """Restore weights and optimizer state bit for bit, sharded or not, then or now."""
-    import torch
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-    parameters = trainable_parameters(model)
-    if hasattr(model, "peft_config"):
-        current = get_peft_model_state_dict(model, save_embedding_layers=False)
-        restored = {name: shard_like(checkpoint.weights[name], weight) for name, weight in current.items()}
-        set_peft_model_state_dict(model, restored)
-    else:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(shard_like(checkpoint.weights[name], parameter))
+    restore_weights(model, checkpoint.weights)
     names = list(checkpoint.optimizer)
-    for name, parameter in parameters.items():
+    for name, parameter in trainable_parameters(model).items():
         state = {key.rpartition("/")[2]: checkpoint.optimizer[key] for key in names if key.rpartition("/")[0] == name}
         # AdamW counts its steps in a CPU tensor unless it is fused.
         counter_device = parameter.device if optimizer.defaults["fused"] else "cpu"
@@ -166,6 +176,21 @@ def restore(model: Any, optimizer: "torch.optim.Optimizer", checkpoint: Checkpoi
             key: shard_like(tensor, parameter) if tensor.dim() else tensor.to(counter_device)
             for key, tensor in state.items()
         }
+
+
+def restore_weights(model: Any, weights: "Mapping[str, torch.Tensor]") -> None:
+    """Set the trained weights to those of a checkpoint that was read from disk."""
+    import torch
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    if hasattr(model, "peft_config"):
+        current = get_peft_model_state_dict(model, save_embedding_layers=False)
+        restored = {name: shard_like(weights[name], weight) for name, weight in current.items()}
+        set_peft_model_state_dict(model, restored)
+        return
+    with torch.no_grad():
+        for name, parameter in trainable_parameters(model).items():
+            parameter.copy_(shard_like(weights[name], parameter))
 
 
 def optimizer_tensors(model: Any, optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":
@@ -182,11 +207,14 @@ def _read(path: Path) -> Checkpoint:
 
     state = path / "state"
     progress = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+    best = BestStep(**progress["best"]) if progress.get("best") else None
+    weights: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, torch.Tensor]
     if (state / "weights.safetensors").is_file():
         weights, optimizer = (LazyTensors(state / f"{name}.safetensors") for name in ("weights", "optimizer"))
-        return Checkpoint(progress["step"], progress["fingerprint"], weights, optimizer)
-    adapter, moments = load_file(path / "adapter" / ADAPTER_WEIGHTS), load_file(state / "optimizer.safetensors")
-    return Checkpoint(progress["step"], progress["fingerprint"], adapter, moments)
+    else:
+        weights, optimizer = load_file(path / "adapter" / ADAPTER_WEIGHTS), load_file(state / "optimizer.safetensors")
+    return Checkpoint(progress["step"], progress["fingerprint"], weights, optimizer, best)
 
 
 def _check_same_run(found: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:

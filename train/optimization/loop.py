@@ -13,14 +13,17 @@ from pacos.config import Config, TrainConfig
 from pacos.errors import TrainingError
 from pacos.progress import bar
 from pacos.results import plain
+from pacos.results.training import BestStep
 from pacos.train.interfaces import objective_of
 from pacos.train.model.fsdp import full_tensor, full_tensors, is_sharded, no_sync
 from pacos.train.model.structure import causal_model, flops_per_token, trainable_parameters
 from pacos.train.optimization.checkpoints import (
     Checkpoint,
+    load_best_weights,
     load_last_checkpoint,
     optimizer_tensors,
     restore,
+    restore_weights,
     save_checkpoint,
 )
 from pacos.train.optimization.held_out import held_out_loss
@@ -52,14 +55,16 @@ class Trainer:
     def __init__(self, model: Any, config: Config, runtime: Runtime) -> None:
         self.model, self.config, self.train, self.runtime = model, config, config.train, runtime
         self.accelerator = runtime.accelerator
+        self.best: BestStep | None = None
         self.loss = objective_of(config.train).loss(config.train)
         self.optimizer = build_optimizer(model, config.train, fused=runtime.accelerator.device.type == "cuda")
 
-    def run(self, plan: TrainingPlan, folder: Path, fingerprint: dict[str, Any]) -> None:
+    def run(self, plan: TrainingPlan, folder: Path, fingerprint: dict[str, Any]) -> BestStep | None:
         """Train to the plan's end, from the last complete checkpoint in `folder` if there is one.
 
-        Writes `metrics.jsonl` and `checkpoints/` there. Raises TrainingError for a non-finite loss or gradient, and
-        RunError where the checkpoints belong to another run.
+        Writes `metrics.jsonl` and `checkpoints/` there. Returns the step whose weights the model has with
+        `train.keep_best`; None without, where they are the last step's. Raises TrainingError for a non-finite loss or
+        gradient, and RunError where the checkpoints belong to another run or the best one is damaged.
         """
         total, is_main = len(plan.steps), self.runtime.is_main
         start = self.resume(folder / "checkpoints", fingerprint)
@@ -82,7 +87,8 @@ class Trainer:
                 line = plain(measured) | figures
                 is_due = number % self.train.save_steps == 0 or number == total
                 if plan.held_out:
-                    line |= self.evaluate(plan.held_out) if is_due else {f"eval_{name}": 0.0 for name in figures}
+                    not_measured = {f"eval_{name}": 0.0 for name in figures}
+                    line |= self.evaluate(plan.held_out, number) if is_due else not_measured
                 if metrics:
                     metrics.write(line)
                 self.accelerator.log({f"train/{name}": value for name, value in line.items()}, step=number)
@@ -92,6 +98,8 @@ class Trainer:
                 if is_due:
                     self.save(folder / "checkpoints", number, fingerprint)
                     began = time.monotonic()
+        self.restore_best(folder / "checkpoints")
+        return self.best
 
     def resume(self, folder: Path, fingerprint: dict[str, Any]) -> int:
         """Restore the last complete checkpoint on every process; returns the steps done. Only the main one reads."""
@@ -103,6 +111,7 @@ class Trainer:
         if checkpoint is None:
             return 0
         restore(self.model, self.optimizer, checkpoint)
+        self.best = checkpoint.best
         if self.runtime.is_main:
             log.info("resuming after step %d", checkpoint.step)
         return checkpoint.step
@@ -158,9 +167,22 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def evaluate(self, held_out: Sequence[OptimizerStep]) -> dict[str, float]:
-        """Loss and figures on the held-out examples."""
-        return held_out_loss(self.wrapped, held_out, self.loss, self.runtime)
+    def evaluate(self, held_out: Sequence[OptimizerStep], number: int) -> dict[str, float]:
+        """Loss and figures on the held-out examples after step `number`, which may be the best so far.
+
+        Raises TrainingError for a loss that is not finite.
+        """
+        measured = held_out_loss(self.wrapped, held_out, self.loss, self.runtime)
+        loss = measured["eval_loss"]
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"step {number}: the loss on the held-out examples is {loss}",
+                where="train.eval_examples",
+                todo="lower train.learning_rate",
+            )
+        if self.train.keep_best and (self.best is None or loss < self.best.eval_loss):
+            self.best = BestStep(number, loss)
+        return measured
 
     def save(self, folder: Path, step: int, fingerprint: dict[str, Any]) -> None:
         """Save a checkpoint; every process takes part in gathering it, the main one writes."""
@@ -168,8 +190,21 @@ class Trainer:
         weights = full_tensors(trainable_parameters(self.model), keep=is_main)
         state = full_tensors(optimizer_tensors(self.model, self.optimizer), keep=is_main)
         if is_main:
-            save_checkpoint(folder, Checkpoint(step, fingerprint, weights, state), self.model, self.config)
+            checkpoint = Checkpoint(step, fingerprint, weights, state, self.best)
+            save_checkpoint(folder, checkpoint, self.model, self.config)
         self.accelerator.wait_for_everyone()
+
+    def restore_best(self, folder: Path) -> None:
+        """Give the model the weights of the best step, if one is kept. Only the main process reads them."""
+        from accelerate.utils import broadcast_object_list
+
+        if self.best is None:
+            return
+        found = [load_best_weights(folder, self.best) if self.runtime.is_main else {}]
+        broadcast_object_list(found)
+        restore_weights(self.model, found[0])
+        if self.runtime.is_main:
+            log.info("train: keeping step %d, held-out loss %.4f", self.best.step, self.best.eval_loss)
 
     def out_of_memory(self, batches: Sequence[Batch]) -> TrainingError:
         """The error for a micro-batch that does not fit in memory, with settings that need less."""
