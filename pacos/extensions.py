@@ -18,6 +18,7 @@ PRESETS = {
     "alpaca": "pacos.generate.presets:ALPACA_PRESET",
     "alpaca-original": "pacos.generate.presets:ALPACA_ORIGINAL_PRESET",
     "self-instruct": "pacos.generate.presets:SELF_INSTRUCT_PRESET",
+    "self-rewarding": "pacos.generate.presets:SELF_REWARDING_PRESET",
 }
 FILTER_PRESETS = {
     "alpaca": "pacos.generate.filtering.published:ALPACA_FILTERS",

@@ -20,7 +20,7 @@ _POINTS = re.compile(r"\s*\**\s*([0-5])(?:\s*/\s*5)?\s*\**\.?\s*")
 
 
 class AdditiveJudge(JudgeKind[AdditiveResults]):
-    """Scores each answer `samples` times in free text. The criteria are the paper's (2401.10020, figure 2), in our
+    """Scores each answer `samples` times in free text. The criteria follow 2401.10020, figure 2, in our own
     words."""
 
     name = "additive"

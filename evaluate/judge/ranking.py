@@ -29,7 +29,7 @@ RANKING_FIGURES = {
     "spearman": "Spearman",
     "kendall": "Kendall τ",
 }
-# The paper's own, on Open Assistant's rankings with 2.85 answers to a request. Published, not measured here.
+# From a transcription of 2401.10020, on Open Assistant's rankings with 2.85 answers to a request. Not measured here.
 PUBLISHED_RANKINGS = {
     model: PublishedRanking(**dict(zip(RANKING_FIGURES, figures, strict=True)))
     for model, figures in {

@@ -66,8 +66,8 @@ class FiltersConfig(Section):
     novelty: Fraction = Field(0.7, description="A task above this ROUGE-L to any task of the pool is rejected.")
     tokenizer: Literal["rouge", "unicode"] = Field(
         "rouge",
-        description="rouge: rouge_score's tokens, and words of any script for the novelty of instructions of which these "
-        "miss most. unicode: words of any script, in all rules.",
+        description="rouge: rouge_score's tokens, and words of any script for the novelty of instructions of which "
+        "these miss most. unicode: words of any script, in all rules.",
     )
 
 

@@ -1,4 +1,4 @@
-"""SuperNI's prompt encodings, byte for byte: nothing measured elsewhere would compare otherwise.
+"""Encodings of SuperNI's instances as prompts: Tk-Instruct's, byte for byte, and two others.
 
     prompt_preset("tk-instruct:def+pos2").render(instance)
 
