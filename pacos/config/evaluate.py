@@ -28,7 +28,9 @@ class SuiteConfig(Section):
 
     name: Name = Field(description="What it is called in results.")
     path: str = Field(description="A SuperNI folder (tasks/, splits/default/test_tasks.txt) or user-oriented .jsonl.")
-    prompt: PromptName = Field("alpaca", description="How an instance is put to the model; tk-instruct:* are byte for byte Tk-Instruct's.")
+    prompt: PromptName = Field(
+        "alpaca", description="How an instance is put to the model; tk-instruct:* are byte for byte Tk-Instruct's."
+    )
     max_tokens: Count | None = Field(None, description="As published unless given: 1,024 for self-instruct, else 128.")
     max_source_tokens: Count | None = Field(
         None,
