@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.vllm_server import KEY_ENV
+from pacos.serving.address import http_url, socket_path
 
 TIMEOUT_S = 600
 
@@ -38,14 +39,15 @@ async def send_all(url: str, bodies: list[bytes], in_flight: int) -> list[int]:
 
     async def send_next(session: aiohttp.ClientSession) -> None:
         for place, body in waiting:
-            async with session.post(f"{url}/completions", data=body) as answer:
+            async with session.post(f"{http_url(url)}/completions", data=body) as answer:
                 answer.raise_for_status()
                 lengths[place] = (await answer.json())["usage"]["completion_tokens"]
 
+    path = socket_path(url)
     async with aiohttp.ClientSession(
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-        connector=aiohttp.TCPConnector(limit=in_flight),
+        connector=aiohttp.UnixConnector(path, limit=in_flight) if path else aiohttp.TCPConnector(limit=in_flight),
     ) as session:
         await asyncio.gather(*[send_next(session) for _ in range(in_flight)])
     return lengths

@@ -20,10 +20,11 @@ from pathlib import Path
 from pacos import __version__
 from pacos.config import Config, EvaluateConfig, SuiteConfig, resolved_yaml, section_sha256
 from pacos.errors import RunError
-from pacos.files import write_text
+from pacos.files import disk_error, write_text
 from pacos.machine import git_state, hardware, library_versions
 from pacos.results import write_result
 from pacos.results.manifest import Manifest, StageRecord, describe_files, read_manifest
+from pacos.serving import guard
 
 log = logging.getLogger("pacos")
 
@@ -85,16 +86,9 @@ class Run:
                 todo="choose another `name` or `runs_dir`",
             )
         directory.mkdir(parents=True, exist_ok=True)
-        lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise RunError(
-                "another pacos process is working in this run",
-                where=str(directory),
-                todo="wait for it or stop it",
-            ) from None
+        for record in guard.RECORDS:  # what a killed command left behind may hold the lock
+            guard.stop_left_over(directory / record)
+        lock = lock_file(directory / ".lock", "another pacos process is working in this run")
         if manifest.exists() and (owner := read_manifest(directory).name) != config.name:
             os.close(lock)
             raise RunError(f"belongs to the run {owner!r}", where=str(directory), todo="choose another `name`")
@@ -150,6 +144,29 @@ class Run:
             stages=read_manifest(self.dir).stages | {name: entry},
         )
         write_result(self.dir / "manifest.json", manifest)
+
+
+def lock_file(path: Path, taken: str) -> int:
+    """Lock a file for this process and return its descriptor, which holds the lock until it is closed.
+
+    The kernel lets go of it when the process ends, however it ends. Raises RunError: another process holds it, which
+    `taken` says, or the file cannot be written.
+    """
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as failure:
+        raise disk_error(failure, path) from failure
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 20).decode("ascii", "replace").strip()
+        os.close(lock)
+        named = f" (process {holder})" if holder.isdecimal() else ""
+        raise RunError(f"{taken}{named}", where=str(path.parent), todo="wait for it or stop it") from None
+    with contextlib.suppress(OSError):  # a full disk; who holds the lock is then not told
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
 
 
 def evaluation_label(name: str, suite: SuiteConfig, evaluate: EvaluateConfig) -> str:

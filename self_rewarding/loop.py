@@ -5,12 +5,10 @@ steps are recorded in `loop.json`; a killed loop resumes there, and the step tha
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +22,7 @@ from pacos.files import write_text
 from pacos.results import read_result, write_result
 from pacos.results.manifest import describe_files
 from pacos.results.rounds import StepRecord
-from pacos.runs import Run
+from pacos.runs import Run, lock_file
 from pacos.self_rewarding.rounds import measured_rounds, raise_alarm
 from pacos.self_rewarding.steps import LoopStep, Served, all_steps, input_files
 from pacos.serving import guard
@@ -145,7 +143,8 @@ def run_step(home: Path, step: LoopStep, server: SharedServer) -> None:
         write_text(file, resolved_yaml(step.config))
         command += ["--config", str(file)]
     for attempt in range(RESTARTS + 1):
-        code = _run_guarded(command, home / "step.json", server.environment(step))
+        # Guarded: an orphaned step would hold its run, and the GPU.
+        code = guard.run(home / guard.STEP_RECORD, command, server.environment(step))
         if code == 0:
             return
         if not server.has_died or attempt == RESTARTS:
@@ -158,32 +157,10 @@ def run_step(home: Path, step: LoopStep, server: SharedServer) -> None:
     )
 
 
-def _run_guarded(command: Sequence[str], record: Path, environment: dict[str, str]) -> int:
-    """Run a command that cannot outlive this process: an orphaned step would hold its run, and the GPU."""
-    if reaped := guard.reap(record):
-        log.warning("stopped %d process(es) that an earlier loop had left behind", reaped)
-    process = subprocess.Popen(
-        [sys.executable, guard.__file__, str(record), *command],
-        stdin=subprocess.PIPE,
-        env={**os.environ, **environment},
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    try:
-        return process.wait()
-    finally:
-        process.stdin.close()
-        process.wait()
-        record.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def _loop_lock(home: Path) -> Iterator[None]:
-    lock = os.open(home / ".loop", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = lock_file(home / ".loop", "another loop is working in this run")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError:
-        raise RunError("another loop is working in this run", where=str(home), todo="wait for it or stop it") from None
     finally:
         os.close(lock)

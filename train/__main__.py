@@ -10,6 +10,7 @@ from pathlib import Path
 from pacos.config import Config
 from pacos.errors import PacosError
 from pacos.runs import Run
+from pacos.serving import guard
 from pacos.train import launch, pipeline
 from pacos.train.arguments import command_line, parse_arguments
 from pacos.train.distributed import ERROR_FILE
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str]) -> int:
         print(command_line().format_help() + "\n" + shipped_configs())
         return 0
     process = int(os.environ.get("RANK", 0))
+    if guard.MARK in os.environ:  # `pacos train` launched it
+        guard.die_with_parent()
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("pacos").setLevel(logging.INFO if process == 0 else logging.WARNING)
     try:

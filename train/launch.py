@@ -4,7 +4,6 @@ import logging
 import os
 import pickle
 import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,12 +19,13 @@ from pacos.errors import ConfigError, HubOutOfReach, TrainingError
 from pacos.machine import physical_cores
 from pacos.models import load_tokenizer
 from pacos.runs import Run
+from pacos.serving import guard
 from pacos.train.data.sources import source_names, source_paths
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.distributed import ERROR_FILE, EXPECTED_PROCESSES, has_gpu, launch_flags
 from pacos.train.export.hub import check_token
 from pacos.train.interfaces import method_of, objective_of
-from pacos.train.model.load import meta_model
+from pacos.train.model.load import MetaDeviceError, meta_model
 from pacos.train.model.memory import estimate_memory
 from pacos.train.model.precision import computing_dtype, precision_name
 from pacos.train.model.start import resolve_start
@@ -57,7 +57,8 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         error_file = Path(scratch) / "error"
         environment = launch_environment(processes) | {ERROR_FILE: str(error_file)}
-        code = subprocess.run(command, env=environment, check=False).returncode
+        record = config.run_dir / guard.TRAINING_RECORD
+        code = guard.run(record, command, environment, scratch=Path(scratch))
         if error_file.exists():
             raise pickle.loads(error_file.read_bytes())
     if code:
@@ -152,15 +153,23 @@ def _planned_data(config: Config) -> list[str]:
 
 
 def _planned_memory(config: Config) -> list[str]:
-    train, model, lines = config.train, meta_model(config), list[str]()
+    train, lines = config.train, list[str]()
+    try:
+        model = meta_model(config)
+    except MetaDeviceError as unknown:
+        return [f"no figures of the model: it {unknown.what}"]
     trained = sum(weight.numel() for weight in trainable_parameters(model).values())
     shares = _sharding_processes(train)
-    memory = estimate_memory(model, train, computing_dtype(config), train.pack_tokens, shares)
+    size = f"{trained:,} trainable weights in float32; the model is computed in {precision_name(config)}"
+    try:
+        memory = estimate_memory(model, train, computing_dtype(config), train.pack_tokens, shares)
+    except MetaDeviceError as unknown:
+        return [f"memory of a device: not estimated, the model {unknown.what}", size]
     if train.checkpointing is not True:
         lines.append(f"memory of a device{f', one of {shares}' if shares > 1 else ''}: {memory}")
     if train.checkpointing is not False:
         lines.append(f"with recomputed activations: {replace(memory, checkpointing=True)}")
-    return [*lines, f"{trained:,} trainable weights in float32; the model is computed in {precision_name(config)}"]
+    return [*lines, size]
 
 
 def _sharding_processes(train: TrainConfig) -> int:

@@ -1,5 +1,6 @@
 """Commands that make and look at datasets."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -72,7 +73,7 @@ def analyze(
     from pacos.generate import analyze as analysis
     from pacos.report import render as reporting
 
-    folder = out or (dataset if dataset.is_dir() else dataset.parent)
+    folder = out or (dataset if os.path.isdir(dataset) else dataset.parent)
     if said := str(analysis.analyze(dataset, folder, seeds, tokenizer).tokenization):
         typer.echo(said)
     typer.echo(f"analysis: {reporting.render_analysis(folder)}")

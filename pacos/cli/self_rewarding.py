@@ -81,6 +81,7 @@ def loop(
     dry_run: DryRun = False,
 ) -> None:
     """Self-Rewarding: the model answers, scores its answers and learns from them, round after round."""
+    from pacos.errors import PacosError
     from pacos.report import render as reporting
     from pacos.self_rewarding import loop as looping
 
@@ -88,8 +89,12 @@ def loop(
     if dry_run:
         print_plan("loop", looping.plan(experiment))
         return
+    stopped: PacosError | None = None
     try:
         looping.main(experiment)
-    finally:
-        if (experiment.run_dir / "rounds.json").is_file():
-            typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+    except PacosError as error:
+        stopped = error
+    if (experiment.run_dir / "rounds.json").is_file():
+        typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+    if stopped:
+        raise stopped

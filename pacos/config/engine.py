@@ -30,7 +30,10 @@ class EngineConfig(Section):
     """The model server. Without `url`, one is started on this machine and stopped at the end."""
 
     model: str | None = Field(None, description="The model that generates; `model.base` unless given.")
-    url: str | None = Field(None, description="An OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1.")
+    url: str | None = Field(
+        None,
+        description="An OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1, or http+unix://%2Fpath%2Fof.sock/v1.",
+    )
     api_key_env: str = Field("VLLM_API_KEY", description="Environment variable that holds `url`'s key.")
     max_in_flight: Count | Literal["auto"] = Field(
         "auto", description="Requests at a time; auto: 64, and on a CPU engine what its cache holds, 32 at most."
@@ -38,7 +41,9 @@ class EngineConfig(Section):
     data_parallel: Count | Literal["auto"] = Field(
         "auto", description="Replicas over the GPUs; auto: one a GPU if the model fits one, else tensor parallel."
     )
-    args: dict[str, str | int | float | bool] = Field(default_factory=dict, description="Flags for vllm serve.")
+    args: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="Flags for vllm serve, but for where it listens."
+    )
     start_timeout_s: Count = Field(900, description="Seconds that a server may take to start.")
     request_timeout_s: Count = Field(1800, description="Seconds that one request may take.")
     price_per_gpu_hour: NotNegative | None = Field(None, description="Price of the engine's GPUs for an hour.")

@@ -5,15 +5,18 @@ long and answers short, it sets the pace and not the engine.
 """
 
 import contextlib
+import http.client
 import json
 import resource
+import socket
 import urllib.error
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import Request, getproxies, proxy_bypass, urlopen
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from pacos.errors import ConfigError
+from pacos.serving.address import http_url, proxy_of, socket_path
 
 SPARE_FILES = 256  # what a process has open besides its connections
 # vLLM closes a connection that was idle for 5 s; a request sent at that moment would be lost.
@@ -26,16 +29,55 @@ class NoAnswer(Exception):
 
 
 def send(url: str, key: str, body: Mapping[str, object] | None = None, *, timeout_s: float = 60) -> tuple[int, str]:
-    """(status, text) of a GET, or of a POST where there is a body; blocks. Raises OSError when nothing answers."""
-    request = Request(url, headers={"Authorization": f"Bearer {key}"})
-    if body is not None:
-        request.data = json.dumps(body).encode()
-        request.add_header("Content-Type", "application/json")
+    """(status, text) of a GET, or of a POST where there is a body; blocks. Raises OSError when nothing answers.
+
+    Redirections are not followed: the key is for this server alone.
+    """
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
     try:
-        with urlopen(request, timeout=timeout_s) as answer:
+        if path := socket_path(url):
+            return _send_to_socket(path, http_url(url), headers, data, timeout_s)
+        return _send_to_host(Request(url, data, headers), timeout_s)
+    except (http.client.HTTPException, ValueError) as broken:  # ValueError: the URL is none
+        raise OSError(f"{type(broken).__name__}: {broken}") from broken
+
+
+def _send_to_host(request: Request, timeout_s: float) -> tuple[int, str]:
+    proxy = proxy_of(request.full_url)
+    opener = build_opener(ProxyHandler({request.type: proxy} if proxy else {}), _NoRedirect)
+    try:
+        with opener.open(request, timeout=timeout_s) as answer:
             return answer.status, answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as refusal:
         return refusal.code, refusal.read().decode("utf-8", "replace")
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Leave the redirection as the answer."""
+
+
+def _send_to_socket(
+    path: str, url: str, headers: Mapping[str, str], data: bytes | None, timeout_s: float
+) -> tuple[int, str]:
+    with contextlib.closing(_SocketConnection(path, timeout_s)) as connection:
+        connection.request("GET" if data is None else "POST", urlsplit(url).path, data, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 class Client:
@@ -46,12 +88,15 @@ class Client:
         import aiohttp
 
         _allow_open_files(connections + SPARE_FILES)
-        self._url = url
+        self._url = http_url(url)
+        path = socket_path(url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S),
+            connector=aiohttp.UnixConnector(path, limit=connections, keepalive_timeout=KEEP_ALIVE_S)
+            if path
+            else aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-            proxy=proxy_of(url),
+            proxy=proxy_of(url),  # aiohttp would look again for every request
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
@@ -59,7 +104,9 @@ class Client:
         import aiohttp
 
         try:
-            async with self._session.post(f"{self._url}{path}", data=json.dumps(body).encode()) as answer:
+            data = json.dumps(body).encode()
+            # A redirection would take the key and the prompt elsewhere.
+            async with self._session.post(f"{self._url}{path}", data=data, allow_redirects=False) as answer:
                 status, text = answer.status, (await answer.read()).decode("utf-8", "replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as failure:
             raise NoAnswer(f"{type(failure).__name__}: {failure}".rstrip(": ")) from failure
@@ -77,12 +124,6 @@ def message(text: str) -> str:
     with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
         return str(json.loads(text)["error"]["message"])
     return text.strip().splitlines()[0] if text.strip() else "no reason given"
-
-
-def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for this URL. aiohttp would look again for every request."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _allow_open_files(count: int) -> None:

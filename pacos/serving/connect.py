@@ -54,7 +54,7 @@ async def open_engine(
                 copy = await asyncio.to_thread(stack.enter_context, merging)
             loaded = [] if copy else list(adapters.values())
             server = ManagedServer.of(config, run_dir, model, loaded, copy=copy, workload=workload)
-            stack.callback(server.stop)
+            stack.callback(server.close)
             await asyncio.to_thread(server.start)
             address = ServerAddress(server.url, server.key)
         requests = server.in_flight if server else in_flight(config, model, workload)

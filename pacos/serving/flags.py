@@ -2,16 +2,18 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pacos.config import Config
-from pacos.errors import EngineError
+from pacos.errors import ConfigError, EngineError
 from pacos.machine import version_of
 from pacos.models import load_model_config, loading_options, served_lora_rank
 from pacos.serving.cpu import Workload, cpu_dtype, cpu_flags, cpu_in_flight
 
-HOST = "127.0.0.1"
+# Where the server listens and who may ask it is not for an experiment to say, and any user can read a key that is on a
+# command line.
+OURS = ("uds", "host", "port", "api-key", "ssl-")
 SERVED_NAME = "base"
 # Where nothing better is known: a GPU, or a server of the user's.
 IN_FLIGHT = 64
@@ -20,12 +22,16 @@ Flags = dict[str, str | int | float | bool]
 
 
 def server_flags(config: Config, model: str, adapters: Sequence[Path], workload: Workload, requests: int) -> Flags:
-    """vllm serve's flags for so many requests at a time: ours, then `engine.args` over them."""
+    """vllm serve's flags for so many requests at a time: ours, then `engine.args` over them.
+
+    Raises ConfigError for flags that decide where the server listens, EngineError without vLLM.
+    """
+    asked = {name.replace("_", "-"): value for name, value in config.engine.args.items()}
+    refuse_ours(asked)
     check_vllm_installed()
     flags: Flags = {
         "model": model,
         "served-model-name": SERVED_NAME,
-        "host": HOST,
         "dtype": serving_dtype(config.model.dtype),
         # Without this the model's own generation_config.json adds top_k or penalties behind our back.
         "generation-config": "vllm",
@@ -54,7 +60,20 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path], workload:
         )
     else:
         flags |= parallel_flags(config.engine.data_parallel, gpu_memories(), weight_bytes(model))
-    return flags | {name.replace("_", "-"): value for name, value in config.engine.args.items()}
+    return flags | asked
+
+
+def refuse_ours(asked: Iterable[str]) -> None:
+    """Raises ConfigError for a flag of `vllm serve` that `engine.args` may not give."""
+    for name in asked:
+        flag = name.lstrip("-").partition("=")[0]
+        # vLLM takes a flag by its first letters, too.
+        if any(ours.startswith(flag) or (ours.endswith("-") and flag.startswith(ours)) for ours in OURS):
+            raise ConfigError(
+                f"the server that pacos starts takes no --{name}: it listens on a Unix socket that only you can reach",
+                where=f"engine.args.{name.replace('-', '_')}",
+                todo="leave it out; for a server on the network, start `vllm serve` yourself and set `engine.url`",
+            )
 
 
 def context_length(config: Config, model: str) -> int:

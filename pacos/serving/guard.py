@@ -1,51 +1,221 @@
-"""Runs a server, or a step of the loop, so that it cannot outlive pacos: `python guard.py RECORD COMMAND …`.
+"""Runs a server, a step of the loop or a training so that it cannot outlive pacos: `python guard.py RECORD COMMAND …`.
 
-Its stdin is a pipe from pacos. It closes when pacos ends, however it ends, kill -9 included; then every descendant is
-stopped. RECORD gets who was started, so that the next run can clear up should the guard itself be killed.
+The guard's stdin is a pipe from pacos. It closes when pacos ends, however it ends, kill -9 included; then every
+descendant is stopped. Should the guard itself be killed, RECORD tells the next run what to stop: the processes of this
+boot that carry a random mark in their environment. A record can name nothing else, whoever wrote it.
+
+This file runs by its path, in a process that may not find pacos: it imports nothing of it.
 """
 
+import argparse
 import ctypes
+import dataclasses
 import json
+import logging
+import math
 import os
+import re
+import secrets
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import psutil
 
-PR_SET_CHILD_SUBREAPER = 36
+log = logging.getLogger("pacos")
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 GRACE_S = 10.0
+# Looks for processes that were started while others were being stopped.
+ROUNDS = 5
+CANNOT_START = 73  # the guard's exit code where it started nothing; its reason is on stderr
+MARK = "PACOS_GUARD_MARK"
+# Their names in a run directory.
+SERVER_RECORD, STEP_RECORD, TRAINING_RECORD = RECORDS = ("engine.json", "step.json", "launch.json")
+LARGEST_RECORD = 4096
 
 
-def main(record: Path, command: list[str]) -> NoReturn:
-    """Run a command until it ends or stdin closes, then stop its descendants and exit with its code."""
-    # Orphaned grandchildren (vLLM's engine processes) come back to the guard instead of to init.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """What the next run needs: who was started, and whether the pacos that did is still there.
+
+    Times are ticks since boot on Linux, seconds since the epoch elsewhere: comparable within one boot.
+    """
+
+    boot: str
+    mark: str
+    started: float
+    owner: int
+    owner_started: float
+
+    def is_valid(self) -> bool:
+        """Whether every value is of its type and form."""
+        times = (self.started, self.owner_started)
+        return (
+            isinstance(self.boot, str)
+            and isinstance(self.mark, str)
+            and re.fullmatch("[0-9a-f]{32}", self.mark) is not None
+            and all(type(time) in (int, float) and math.isfinite(time) for time in times)
+            and type(self.owner) is int
+            and 0 < self.owner < 2**31
+        )
+
+    def is_left_over(self) -> bool:
+        """Whether it is of this boot, and its owner is this process or gone."""
+        if self.boot != boot_id():
+            return False
+        return self.owner == os.getpid() or start_time(self.owner) != self.owner_started
+
+
+def main(record: Path, command: list[str], scratch: Path | None) -> NoReturn:
+    """Run a command until it ends or stdin closes, then stop its descendants and exit with its code.
+
+    `scratch` is a folder that is deleted where pacos cannot do it any more. Exits with CANNOT_START where the record
+    cannot be written.
+    """
+    if sys.platform == "linux":
+        # Orphaned grandchildren (vLLM's engine processes) come back to the guard instead of to init.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(stop_descendants()))
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    record.write_text(json.dumps([identity(os.getpid()), identity(server.pid)]), encoding="utf-8")
-    threading.Thread(target=_stop_on_eof, daemon=True).start()
+
+    owner_is_gone = threading.Event()
+
+    def end(code: int) -> NoReturn:
+        stop_all(lambda: psutil.Process().children(recursive=True))
+        if scratch and owner_is_gone.is_set():
+            shutil.rmtree(scratch, ignore_errors=True)
+        # At once, because a thread waits at the pipe.
+        os._exit(code)
+
+    def end_with_owner() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        owner_is_gone.set()
+        end(0)
+
+    signal.signal(signal.SIGTERM, lambda *_: end(0))
+    mark = secrets.token_hex(16)
+    # SPT_NOENV: a process that changes its title, as vLLM's do, would write over its environment, and the mark.
+    environment = os.environ | {MARK: mark, "SPT_NOENV": "1"}
+    try:
+        write_record(record, mark)
+    except OSError as failure:
+        print(f"pacos: {record}: cannot write: {failure.strerror}; nothing was started", file=sys.stderr, flush=True)
+        end(CANNOT_START)
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        env=environment,
+        preexec_fn=die_with_parent,  # should the guard be killed
+    )
+    threading.Thread(target=end_with_owner, daemon=True).start()
     code = server.wait()
-    stop_descendants()
-    # At once, because the thread above waits at the pipe. A signal's number as a shell gives it.
-    os._exit(code if code >= 0 else 128 - code)
+    end(code if code >= 0 else 128 - code)  # a signal's number as a shell gives it
 
 
-def _stop_on_eof() -> None:
-    while sys.stdin.buffer.read(1):
-        pass
-    os._exit(stop_descendants())
+def start(
+    record: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    scratch: Path | None = None,
+    output: IO[bytes] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a guarded command, after what an earlier one left behind is stopped; `finish` ends it.
+
+    `environment` is added to this process's. `scratch` is a folder that is deleted should this process be killed;
+    `output` takes stdout and stderr, which are inherited otherwise.
+    """
+    stop_left_over(record)
+    options = ["--scratch", str(scratch)] if scratch else []
+    return subprocess.Popen(
+        # -P: this file's folder has modules that are named as others are.
+        [sys.executable, "-P", __file__, *options, str(record), *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,
+        env={**os.environ, **environment},
+    )
 
 
-def stop_descendants() -> int:
-    """Stop every descendant of this process; returns 0, the exit code of an orderly stop."""
-    stop(psutil.Process().children(recursive=True))
-    return 0
+def finish(process: "subprocess.Popen[bytes]", record: Path) -> int:
+    """Stop a guarded command, if it still runs, and wait until all of it is gone; returns its exit code."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        code = process.wait(timeout=3 * GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    if code < 0:  # the guard was killed, and stopped nothing
+        reap(record)
+    _remove(record)
+    return code
+
+
+def run(record: Path, command: Sequence[str], environment: Mapping[str, str], *, scratch: Path | None = None) -> int:
+    """Run a guarded command to its end, or until this process is interrupted; returns its exit code."""
+    process = start(record, command, environment, scratch=scratch)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # ends the line of a progress bar that nobody is left to close
+        raise
+    finally:
+        finish(process, record)
+
+
+def stop_left_over(record: Path) -> None:
+    """As `reap`, and log it."""
+    if reaped := reap(record):
+        log.warning("stopped %d process(es) that an earlier run had left behind", reaped)
+
+
+def reap(record: Path) -> int:
+    """Stop what an ended pacos left behind, and return how many processes that were.
+
+    Nothing is stopped, and nothing raised, for a record that is damaged, forged, of another boot, or whose owner lives.
+    """
+    left = read_record(record)
+    if left is None or not left.is_left_over():
+        return 0
+    stopped = stop_all(lambda: marked(left.mark, left.started))
+    _remove(record)
+    return stopped
+
+
+def marked(mark: str, since: float) -> list[psutil.Process]:
+    """This user's processes that carry the mark and started after `since`; never this process or one above it."""
+    spared = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.pid not in spared and process.uids().real == os.getuid()
+            if ours and process.environ().get(MARK) == mark and (start_time(process.pid) or -1.0) >= since:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def stop_all(find: Callable[[], list[psutil.Process]]) -> int:
+    """Stop the processes that are found, again and again until none is; returns how many there were."""
+    stopped = set()
+    for _ in range(ROUNDS):
+        if not (found := [process for process in find() if start_time(process.pid) is not None]):
+            break
+        stopped |= {process.pid for process in found}
+        stop(found)
+    return len(stopped)
 
 
 def stop(processes: list[psutil.Process]) -> None:
@@ -61,43 +231,84 @@ def stop(processes: list[psutil.Process]) -> None:
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return
 
 
-def identity(pid: int) -> dict[str, float]:
-    """A pid may be used again; together with its start time it names one process."""
-    return {"pid": pid, "started": psutil.Process(pid).create_time()}
+def die_with_parent() -> None:
+    """Have this process ended (SIGTERM) when its parent ends; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def reap(record: Path) -> int:
-    """Stop what an earlier run left behind; returns how many processes were found alive."""
+def write_record(record: Path, mark: str) -> None:
+    """Write the guard's record, whole or not at all, through no link. Raises OSError."""
+    owner = os.getppid()
+    values = Record(boot_id(), mark, start_time(os.getpid()) or 0.0, owner, start_time(owner) or 0.0)
+    temporary = record.with_name(f".{record.name}.{mark}")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
-        recorded = json.loads(record.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return 0
-    leftovers = {}
-    for entry in recorded:
-        for process in _session(int(entry["pid"]), float(entry["started"])):
-            leftovers[process.pid] = process
-    stop(list(leftovers.values()))
-    record.unlink(missing_ok=True)
-    return len(leftovers)
+        with open(file, "wb") as content:
+            content.write(json.dumps(dataclasses.asdict(values)).encode())
+            content.flush()
+            os.fsync(file)
+        temporary.replace(record)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
-def _session(leader: int, started: float) -> list[psutil.Process]:
-    """The processes of the session that `leader` opened at `started`, whether it still lives or not."""
-    found = []
-    for process in psutil.process_iter():
+def read_record(record: Path) -> Record | None:
+    """The record, or None where there is none or it is no record of ours."""
+    try:
+        # Not to wait at a pipe, nor to follow a link, that somebody put there.
+        file = os.open(record, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(file, "rb") as content:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                return None
+            values = json.loads(content.read(LARGEST_RECORD))
+        found = Record(**values)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return found if found.is_valid() else None
+
+
+def _remove(record: Path) -> None:
+    """Remove the record; what is in its place and no file of ours stays."""
+    try:
+        record.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def boot_id() -> str:
+    """What tells this boot of this machine from every other."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return str(int(psutil.boot_time()))
+
+
+def start_time(pid: int) -> float | None:
+    """When a process started, in Record's unit; with its pid, that names it for as long as the machine runs. None for
+    one that has ended."""
+    if sys.platform != "linux":
         try:
-            if process.pid == leader and abs(process.create_time() - started) > 1:
-                return []
-            if os.getsid(process.pid) == leader and process.create_time() >= started - 1:
-                found.append(process)
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            continue
-    return found
+            return psutil.Process(pid).create_time()
+        except psutil.Error:
+            return None
+    try:
+        # Behind the name, which may hold anything: state is the first field, start time the twentieth.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else float(fields[19])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    asked = parser.parse_args()
+    main(asked.record, asked.command, asked.scratch)

@@ -1,27 +1,28 @@
 """A vLLM server that pacos starts and stops.
 
-Bound to loopback on a free port, with a fresh random key handed over by environment. It runs under
-`guard.py`, so that it cannot outlive pacos.
+It listens on a Unix socket in a folder that only this user can enter, and asks for a fresh random key, handed over by
+environment. It runs under `guard.py`, so that it cannot outlive pacos.
 """
 
 import logging
-import os
 import secrets
-import socket
+import shutil
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from pacos.config import Config
 from pacos.errors import EngineError
+from pacos.files import disk_error
 from pacos.progress import bar
 from pacos.serving import guard
+from pacos.serving.address import SOCKET, private_folder, socket_url
+from pacos.serving.client import send
 from pacos.serving.cpu import Workload, cpu_environment
-from pacos.serving.flags import HOST, Flags, in_flight, runs_on_cpu, server_flags, to_arguments
+from pacos.serving.flags import Flags, in_flight, runs_on_cpu, server_flags, to_arguments
 from pacos.serving.merged import MergedCopy
 
 log = logging.getLogger("pacos")
@@ -39,9 +40,11 @@ class ManagedServer:
         self.in_flight = in_flight
         self._flags = flags
         self._timeout_s = timeout_s
-        self._record = run_dir / "engine.json"
+        self._record = run_dir / guard.SERVER_RECORD
         self._log = run_dir / "engine.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._folder: Path | None = None
+        self._closed = False
 
     @classmethod
     def of(
@@ -64,28 +67,27 @@ class ManagedServer:
         return cls(flags, run_dir, timeout_s=config.engine.start_timeout_s, in_flight=requests)
 
     def start(self) -> None:
-        """Start the server and wait until it answers.
+        """Start the server and wait until it answers; what is left of an earlier start is stopped first.
 
-        Raises EngineError with the server's own last lines when it ends or does not answer in time.
+        Raises EngineError with the server's own last lines when it ends or does not answer in time, RunError for a log
+        that cannot be written.
         """
-        if reaped := guard.reap(self._record):
-            log.warning("stopped %d process(es) that an earlier run had left behind", reaped)
-        port = self._port()
-        self.url = f"http://{HOST}:{port}/v1"
-        arguments = to_arguments({**self._flags, "port": port})
+        self.stop()
+        self._folder = private_folder()
+        socket = self._folder / SOCKET
+        self.url = socket_url(socket)
+        # Last: of a flag that is given twice, the last one counts.
+        arguments = to_arguments({**self._flags, "uds": str(socket)})
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments]
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         log.debug("vLLM's command: %s", " ".join(command))
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, guard.__file__, str(self._record), *command],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, **server_environment(self.key)},
-            )
-        self._wait_until_healthy(port)
+        environment = server_environment(self.key, self._folder)
+        try:
+            with self._open_log() as output:
+                self._process = guard.start(self._record, command, environment, scratch=self._folder, output=output)
+            self._wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def is_alive(self) -> bool:
@@ -93,50 +95,41 @@ class ManagedServer:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Close the pipe; the guard stops every process of the server."""
-        if self._process is None:
-            return
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=3 * guard.GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            guard.reap(self._record)
-        self._record.unlink(missing_ok=True)
-        self._process = None
+        """Stop every process of the server and wait until they are gone."""
+        process, self._process = self._process, None
+        if process is not None:
+            guard.finish(process, self._record)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Stop the server for good; a `start` that is under way in another thread ends with EngineError."""
+        self._closed = True
+        self.stop()
 
     def log_tail(self) -> str:
         """The last lines of the server's log, indented."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log.exists() else []
         return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
 
-    def _port(self) -> int:
-        wanted = self._flags.get("port")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, int(wanted or 0)))
-            except OSError:
-                raise EngineError(
-                    f"port {wanted} is in use",
-                    where="engine.args.port",
-                    todo="leave `port` out (a free one is chosen), or set `engine.url` to use the server that is there",
-                ) from None
-            return int(probe.getsockname()[1])
+    def _open_log(self) -> BinaryIO:
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            return self._log.open("ab")
+        except OSError as failure:
+            raise disk_error(failure, self._log) from failure
 
-    def _wait_until_healthy(self, port: int) -> None:
+    def _wait_until_healthy(self) -> None:
+        health = f"{self.url.removesuffix('/v1')}/health"
         deadline = time.monotonic() + self._timeout_s
         with bar("starting vLLM", None, "s") as progress:
             while time.monotonic() < deadline:
-                if not self.is_alive:
-                    self.stop()
+                if self._closed or not self.is_alive:
                     raise self._failure("the server ended while starting")
-                if _answers(f"http://{HOST}:{port}/health"):
+                if _answers(health, self.key):
                     return
                 time.sleep(0.5)
                 progress.update(0.5)
-        self.stop()
         raise self._failure(f"the server did not answer within {self._timeout_s} s")
 
     def _failure(self, what: str) -> EngineError:
@@ -144,10 +137,11 @@ class ManagedServer:
         return EngineError(f"{what}; its last lines:\n{tail}", where=str(self._log), todo=_advice(tail))
 
 
-def server_environment(key: str) -> dict[str, str]:
-    """Environment variables of the server besides ours."""
+def server_environment(key: str, folder: Path) -> dict[str, str]:
+    """Environment variables of the server besides ours; its processes' own sockets lie in `folder`, too."""
     environment = {
         "VLLM_API_KEY": key,
+        "VLLM_RPC_BASE_PATH": str(folder),
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
@@ -155,16 +149,17 @@ def server_environment(key: str) -> dict[str, str]:
     return environment | (cpu_environment() if runs_on_cpu() else {})
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, key: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        return send(url, key, timeout_s=2)[0] == 200
+    except OSError:
         return False
 
 
 def _advice(tail: str) -> str:
     lowered = tail.lower()
+    if "nothing was started" in lowered:
+        return "check that the disk has room and that the folder is yours to write to"
     if "out of memory" in lowered or "no available memory" in lowered or "kv cache" in lowered:
         return "give it less: engine.args.max_model_len, engine.args.gpu_memory_utilization, or a smaller model"
-    return "the whole log is in the file named above; engine.args passes any vllm serve flag"
+    return "the whole log is in the file named above; engine.args passes vllm serve's flags"

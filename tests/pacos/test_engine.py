@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -15,8 +16,8 @@ import psutil
 import pytest
 
 from pacos.config import Config, EngineConfig, ModelConfig
-from pacos.errors import EngineError, ModelError
-from pacos.serving.client import proxy_of
+from pacos.errors import ConfigError, EngineError, ModelError
+from pacos.serving.address import socket_path
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
@@ -115,13 +116,28 @@ def test_a_url_where_nobody_answers_is_told_at_once(tiny_base: Path, tmp_path: P
     assert time.monotonic() - began < 20
 
 
-def test_a_port_in_use_is_told_before_anything_starts(
-    tiny_base: Path, live_engine_config: EngineConfig, tmp_path: Path
-) -> None:
-    port = int(str(live_engine_config.url).rsplit(":", 1)[1].split("/")[0])
-    with pytest.raises(EngineError, match=f"port {port} is in use"):
-        with_engine(experiment(tiny_base, EngineConfig(args={"port": port})), tmp_path, nothing)
+def test_a_port_for_our_own_server_is_refused_before_anything_starts(tiny_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no --port"):
+        with_engine(experiment(tiny_base, EngineConfig(args={"port": 8000})), tmp_path, nothing)
     assert not (tmp_path / "engine.log").exists()
+
+
+def test_our_server_is_reached_by_its_socket_alone(live_engine_config: EngineConfig) -> None:
+    path = socket_path(str(live_engine_config.url))
+    assert path and stat.S_IMODE(os.stat(Path(path).parent).st_mode) == 0o700
+    holders = [process for process in psutil.process_iter() if path in _command_line(process)]
+    assert holders
+    for process in (holders[-1], *holders[-1].children(recursive=True)):
+        listening = [one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+        # torch's own, by which an engine's processes find one another
+        assert all(one.laddr.ip in ("127.0.0.1", "::1") and process.name() != "python" for one in listening)
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def test_a_model_folder_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
@@ -140,7 +156,7 @@ def test_every_choice_of_the_server_is_ours(tiny_base: Path) -> None:
         server_flags(experiment(tiny_base, EngineConfig(args={"seed": 3})), str(tiny_base), [], Workload(), 32)
     )
     assert "--generation-config vllm" in " ".join(arguments)
-    assert arguments[arguments.index("--host") :][:2] == ["--host", "127.0.0.1"]
+    assert "--host" not in arguments and "--port" not in arguments
     assert "--trust-remote-code" not in arguments
     assert arguments[-2:] == ["--seed", "3"]
 
@@ -263,11 +279,3 @@ def test_an_answer_that_is_no_completion_is_told(
         monkeypatch.setattr(server, "complete", lambda body: (200, {"object": "error"}))
         with pytest.raises(EngineError, match=r"not an OpenAI completion: .*error"):
             with_engine(experiment(tiny_base, EngineConfig(url=server.url)), tmp_path, work)
-
-
-def test_requests_take_the_environments_proxy_but_for_hosts_that_it_excepts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://proxy:3128")
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost,.inside")
-    assert proxy_of("http://models.example:8000/v1") == "http://proxy:3128"
-    assert proxy_of("http://127.0.0.1:8000/v1") is None and proxy_of("http://node7.inside/v1") is None
-    assert proxy_of("https://models.example/v1") == os.environ.get("https_proxy")

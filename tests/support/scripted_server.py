@@ -10,12 +10,16 @@ import contextlib
 import hashlib
 import json
 import random
+import socketserver
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from pacos.serving.address import socket_url
 
 Prompt = tuple[int, ...]
 
@@ -44,7 +48,8 @@ def list_answer(prompt: Prompt, seed: int | None) -> tuple[str, str]:
 class ScriptedServer:
     """Serves until the `with` block ends. `asked` lists the prompts as they arrive.
 
-    `delay` gives seconds by prompt; `status` gives an HTTP status by arrival number (200 answers, others fail).
+    `delay` gives seconds by prompt; `status` gives an HTTP status by arrival number (200 answers, others fail). With
+    `socket` it listens there instead of on a port.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class ScriptedServer:
         delay: Callable[[Prompt], float] = lambda prompt: 0.0,
         status: Callable[[int], int] = lambda arrival: 200,
         max_model_len: int = 4096,
+        socket: Path | None = None,
     ) -> None:
         self.answer, self.delay, self.status = answer, delay, status
         self.max_model_len = max_model_len
@@ -61,12 +67,13 @@ class ScriptedServer:
         self.bodies: list[dict[str, Any]] = []
         self.on_arrival: Callable[[int], None] = lambda arrival: None
         self._lock = threading.Lock()
-        self._http = _QuietServer(("127.0.0.1", 0), _handler(self))
+        self._http: _QuietServer | _SocketServer
+        if socket:
+            self._http, self.url = _SocketServer(str(socket), _handler(self)), socket_url(socket)
+        else:
+            self._http = _QuietServer(("127.0.0.1", 0), _handler(self))
+            self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
     def complete(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         prompt = tuple(body["prompt"])
@@ -106,6 +113,11 @@ class _QuietServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that was killed leaves its connection broken; that is the point of the test."""
+
+
+class _SocketServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
 
 
 def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
