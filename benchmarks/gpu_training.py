@@ -40,6 +40,7 @@ from pacos.train.data.examples import Example
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.packing.plan import plan_run
 from pacos.train.packing.prefixes import share_prefixes
+from pacos.train.packing.rules import RowRules
 
 SHAPES = {"8b": LLAMA_8B, "tiny": Shape(64, 128, 2, 2, 1, vocab_size=512)}
 OURS: dict[str, dict[str, Any]] = {
@@ -193,8 +194,8 @@ class Measurement:
         attention = attention_for(config, self.accelerator.device)
         checkpointing = config.train.checkpointing is True
         model = configure_computation(self.model(attention), config.train, checkpointing=checkpointing)
-        runtime = Runtime(self.accelerator, EOS, static=attention == FLEX)
-        plan = plan_run(self.examples, config.train, config.seed, static=runtime.static)
+        runtime = Runtime(self.accelerator, EOS, RowRules(static=attention == FLEX))
+        plan = plan_run(self.examples, config.train, config.seed, rules=runtime.rules)
         error = check_isolation(model, plan.examples, EOS)
         of_each_width = list({step.layout.width: step for step in plan.steps}.values())
         for steps in (of_each_width, plan.steps):

@@ -5,19 +5,19 @@ dataset/ ─▶ token ids (data) ─▶ packed steps (packing) ─▶ weights (m
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
-from pacos.errors import ModelError
+from pacos.errors import ModelError, TrainingError
 from pacos.files import read_jsonl
 from pacos.models import ModelRef, load_tokenizer, model_sha256
 from pacos.results import plain, write_result
 from pacos.results.training import Provenance, StopProbe
 from pacos.runs import Run, Stage
 from pacos.templates import template
-from pacos.train.attention.dispatch import FLEX, attention_for
+from pacos.train.attention.dispatch import attention_for
 from pacos.train.data.examples import Dataset
 from pacos.train.data.sources import NamedRow, hub_revisions, read_training_rows, source_files
 from pacos.train.data.tokenized import load_dataset, tokenizer_sha256
@@ -29,8 +29,9 @@ from pacos.train.export.probe import probe_stops, stop_probe_prompts
 from pacos.train.interfaces import method_of, objective_of
 from pacos.train.isolation import check_isolation
 from pacos.train.model.fsdp import fsdp_enabled, full_tensors, is_sharded, reshard, shard
-from pacos.train.model.load import load_model, meta_model
+from pacos.train.model.load import MetaDeviceError, load_model, meta_model
 from pacos.train.model.memory import MemoryEstimate, estimate_memory, fit_memory, free_memory
+from pacos.train.model.mixing import choose_rows
 from pacos.train.model.precision import computing_dtype, precision_name
 from pacos.train.model.start import resolve_start
 from pacos.train.model.structure import causal_model, trainable_parameters
@@ -38,6 +39,7 @@ from pacos.train.optimization.loop import Trainer
 from pacos.train.optimization.reference import with_reference
 from pacos.train.optimization.runtime import Runtime
 from pacos.train.packing.plan import TrainingPlan, plan_run
+from pacos.train.packing.rules import RowRules
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -53,11 +55,12 @@ NOT_DECISIVE = {
     "fused_lora",
     "compile",
     "checkpointing",
-    "save_steps",
     "keep",
     "report_to",
     "push_to_hub",
 }
+# These decide which weights are exported where the best checkpoint is.
+DECISIVE_FOR_THE_BEST = {"keep_best", "save_steps"}
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,13 @@ def main(config: Config, run: Run | None) -> None:
 def train(config: Config, start: ModelRef, data: TrainingData, accelerator: "Accelerator", stage: Stage | None) -> None:
     """Train and export; `stage` is None in all but the main process."""
     memory = decide_memory(config, data.dataset, accelerator)
-    model = place_model(config, accelerator, checkpointing=memory.checkpointing)
+    checkpointing = memory.checkpointing if isinstance(memory, MemoryEstimate) else config.train.checkpointing is True
+    model = place_model(config, accelerator, checkpointing=checkpointing)
     check_vocabulary(model, data.tokenizer)
-    static = attention_for(config, accelerator.device) == FLEX
-    runtime = Runtime(accelerator, data.tokenizer.eos_token_id, static)
-    plan = plan_examples(data.dataset.examples, config, runtime)
-    error = check_isolation(model, plan.examples, runtime.pad_id)
+    longest = max((example.ids for example in data.dataset.examples), key=len)
+    rules = choose_rows(model, longest, attention_for(config, accelerator.device))
+    runtime = Runtime(accelerator, data.tokenizer.eos_token_id, rules)
+    plan, runtime, error = checked_plan(model, data.dataset.examples, config, runtime)
     reshard(model)
     provenance = describe_origin(config.train.template, start, data)
     if objective_of(config.train).has_reference:
@@ -116,11 +120,12 @@ def train(config: Config, start: ModelRef, data: TrainingData, accelerator: "Acc
         plan = plan_examples(examples, config, runtime)
     if stage:
         log.info("train: memory: %s", memory)
+        report_rows(runtime.rules)
         log.info("train: %s", data.dataset)
         log.info("train: %s", plan)
         log.info("train: %s", setup_summary(config, model, len(plan.steps), accelerator, error))
-    Trainer(model, config, runtime).run(plan, config.run_dir / "train", recipe(config) | plain(provenance))
-    finish(model, config, data, provenance, stage)
+    best = Trainer(model, config, runtime).run(plan, config.run_dir / "train", recipe(config) | plain(provenance))
+    finish(model, config, data, replace(provenance, best=best), stage)
     accelerator.wait_for_everyone()
 
 
@@ -147,7 +152,33 @@ def finish(model: Any, config: Config, data: TrainingData, provenance: Provenanc
 
 def plan_examples(examples: list[Any], config: Config, runtime: Runtime) -> TrainingPlan:
     """The plan of these examples for all processes."""
-    return plan_run(examples, config.train, config.seed, processes=runtime.processes, static=runtime.static)
+    return plan_run(examples, config.train, config.seed, processes=runtime.processes, rules=runtime.rules)
+
+
+def checked_plan(
+    model: Any, examples: list[Any], config: Config, runtime: Runtime
+) -> tuple[TrainingPlan, Runtime, float]:
+    """The plan, the runtime that it is for, and the error of `check_isolation`, whose errors it raises.
+
+    A model that padding changes gets micro-batches of one example.
+    """
+    plan = plan_examples(examples, config, runtime)
+    try:
+        return plan, runtime, check_isolation(model, plan.examples, runtime.pad_id, runtime.rules)
+    except TrainingError:
+        if not runtime.rules.unpacked or runtime.rules.single:
+            raise
+    rules = replace(runtime.rules, single=True, unpacked=f"{runtime.rules.unpacked}, and padding changes its results")
+    return checked_plan(model, examples, config, replace(runtime, rules=rules))
+
+
+def report_rows(rules: RowRules) -> None:
+    """Log why examples are not packed, or share no prefix."""
+    if rules.unpacked:
+        rows = "one example at a time" if rules.single else "padded, each example in a row of its own"
+        log.warning("train: not packed but %s, which is slower and trains the same: %s", rows, rules.unpacked)
+    elif rules.unshared:
+        log.info("train: no prefix is shared: %s", rules.unshared)
 
 
 def describe_origin(template_name: str, start: ModelRef, data: TrainingData) -> Provenance:
@@ -171,24 +202,29 @@ def report_probe(probe: StopProbe, path: Path) -> None:
     write_result(path, probe)
 
 
-def decide_memory(config: Config, dataset: Dataset, accelerator: "Accelerator") -> MemoryEstimate:
-    """Decide on checkpointing, the same on all processes. Raises TrainingError as `fit_memory`."""
+def decide_memory(config: Config, dataset: Dataset, accelerator: "Accelerator") -> MemoryEstimate | str:
+    """Decide on checkpointing, the same on all processes; or why nothing can be estimated.
+
+    Raises TrainingError as `fit_memory`.
+    """
     from accelerate.utils import gather_object
 
     longest = sorted((len(example.ids) for example in dataset.examples), reverse=True)
     examples = config.train.batch_size * objective_of(config.train).examples_per_unit
     tokens = min(config.train.pack_tokens, sum(longest[:examples]))
     shares = accelerator.num_processes if fsdp_enabled() else 1
-    memory = estimate_memory(meta_model(config), config.train, computing_dtype(config), tokens, shares)
+    try:
+        memory = estimate_memory(meta_model(config), config.train, computing_dtype(config), tokens, shares)
+    except MetaDeviceError as unknown:
+        return f"not estimated, the model {unknown.what}"
     return fit_memory(memory, config.train, min(gather_object([free_memory(accelerator.device)])))
 
 
 def place_model(config: Config, accelerator: "Accelerator", *, checkpointing: bool) -> Any:
     """The model on this process's device; with FSDP, loaded on the CPU and then sharded."""
-    attention = attention_for(config, accelerator.device)
     if not fsdp_enabled():
-        return load_model(config, accelerator.device, attention, checkpointing=checkpointing)
-    model = load_model(config, "cpu", attention, checkpointing=checkpointing)
+        return load_model(config, accelerator.device, checkpointing=checkpointing)
+    model = load_model(config, "cpu", checkpointing=checkpointing)
     dtype = computing_dtype(config) if method_of(config.train).trains_base else None
     shard(model, causal_model(model), accelerator.device, accelerator.num_processes, dtype)
     return model
@@ -211,7 +247,10 @@ def decisions(config: Config, base_sha256: str) -> tuple[object, ...]:
 
 def recipe(config: Config) -> dict[str, Any]:
     """The configuration that decides the result; a checkpoint or adapter of another recipe belongs to another run."""
-    train = {name: value for name, value in config.train.model_dump(mode="json").items() if name not in NOT_DECISIVE}
+    passed_over = NOT_DECISIVE if config.train.keep_best else NOT_DECISIVE | DECISIVE_FOR_THE_BEST
+    if not config.train.seed_tasks:  # a key that runs of earlier versions lack
+        passed_over = passed_over | {"seed_tasks"}
+    train = {name: value for name, value in config.train.model_dump(mode="json").items() if name not in passed_over}
     return {"seed": config.seed, "revision": config.model.revision, "dtype": config.model.dtype} | train
 
 
@@ -231,5 +270,5 @@ def setup_summary(config: Config, model: Any, steps: int, accelerator: "Accelera
     trainable = sum(weight.numel() for weight in trainable_parameters(model).values())
     return (
         f"{config.student} computed in {precision_name(config)}, {trainable:,} trainable weights; {steps} steps on "
-        f"{accelerator.num_processes} × {accelerator.device.type}; packed = alone to {error:.1e}"
+        f"{accelerator.num_processes} × {accelerator.device.type}; together = alone to {error:.1e}"
     )

@@ -9,8 +9,10 @@ from pacos.config import LoraConfig, TrainConfig
 from pacos.errors import ConfigError
 from pacos.train.data.examples import Example
 from pacos.train.packing.bins import Bin, Item, pack, row_load, static_widths
+from pacos.train.packing.padded import longest, pad
 from pacos.train.packing.plan import plan_run, step_indices, steps_per_epoch, total_steps
 from pacos.train.packing.prefixes import find_prefixes, share_prefixes
+from pacos.train.packing.rules import RowRules
 
 
 def test_alpaca_takes_the_published_number_of_steps() -> None:
@@ -76,7 +78,7 @@ def config(**train: Any) -> TrainConfig:
 @pytest.mark.parametrize("processes", [1, 4])
 @pytest.mark.parametrize("static", [False, True])
 def test_an_alpaca_like_run_is_filled_with_real_tokens_in_few_widths(processes: int, static: bool) -> None:
-    plan = plan_run(alpaca_like(128 * 12), config(), 42, processes=processes, static=static)
+    plan = plan_run(alpaca_like(128 * 12), config(), 42, processes=processes, rules=RowRules(static=static))
     assert len(plan.steps) == 24
     assert plan.fill >= 0.95
     # 26 % of Alpaca's tokens are template; each row computes them once.
@@ -113,3 +115,46 @@ def test_nothing_is_shared_where_dropout_would_make_it_differ() -> None:
     assert {example.prefix_length for example in share_prefixes(rows, TrainConfig())} == {28, 38}
     dropping = share_prefixes(rows, TrainConfig(lora=LoraConfig(dropout=0.05)))
     assert {example.prefix_length for example in dropping} == {0}
+
+
+def test_nothing_is_shared_where_the_base_has_dropout_of_its_own_or_rows_are_padded() -> None:
+    rows = alpaca_like(16)
+    for rules in (RowRules(unshared="the base has dropout"), RowRules(unpacked="its window is short")):
+        assert {example.prefix_length for example in share_prefixes(rows, TrainConfig(), rules)} == {0}
+
+
+units_of_one_or_two = st.lists(st.integers(1, 60), min_size=1, max_size=2).map(
+    lambda lengths: tuple(Example("row", [1] * length, 0) for length in lengths)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(units_of_one_or_two, min_size=1, max_size=40), st.integers(64, 300), st.integers(1, 5), st.booleans())
+def test_padded_rows_hold_each_unit_once_in_equally_many_micro_batches(
+    units: list[tuple[Example, ...]], tokens: int, processes: int, single: bool
+) -> None:
+    layout = pad(units, tokens, processes, single=single)
+    batches = [[index for [index] in rows] for process in layout.micro_batches for rows in process]
+    assert sorted(index for batch in batches for index in batch) == list(range(len(units)))
+    assert len(layout.micro_batches) == processes and len({len(process) for process in layout.micro_batches}) == 1
+    computed = 0
+    for batch in batches:
+        widest = max((longest(units[index]) for index in batch), default=1)
+        positions = widest * max(1, sum(len(units[index]) for index in batch))
+        assert positions <= tokens or len(batch) == 1
+        computed += positions
+        assert len(batch) <= 1 or not single
+    assert layout.positions == computed
+    assert layout.fill == sum(len(example.ids) for unit in units for example in unit) / computed
+
+
+def test_a_padded_plan_computes_what_a_packed_one_does() -> None:
+    rows = alpaca_like(128 * 4)
+    packed, padded = (plan_run(rows, config(), 42, rules=rules) for rules in (RowRules(), RowRules(unpacked="why")))
+    assert [step.tokens for step in packed.steps] == [step.tokens for step in padded.steps]
+    assert [[one.row for one in step.examples] for step in packed.steps] == [
+        [one.row for one in step.examples] for step in padded.steps
+    ]
+    assert padded.saved == 0.0
+    # Examples of similar length share a micro-batch.
+    assert padded.fill > 0.7

@@ -164,9 +164,9 @@ def test_the_reference_is_cached_by_the_weights_and_responses_it_was_made_from(
 ) -> None:
     config = dpo_config(tmp_path, tiny_base, pairs, tuned)
     origin = Provenance("base", "b", "c", "alpaca", "", "", "a")
-    hashes = ("dataset_sha256", "base_sha256", "start_sha256")
+    others: list[dict[str, Any]] = [{"dataset_sha256": "x"}, {"base_sha256": "x"}, {"start_sha256": "x"}]
     one = reference.reference_sha256(config, origin)
-    assert all(reference.reference_sha256(config, replace(origin, **{name: "x"})) != one for name in hashes)
+    assert all(reference.reference_sha256(config, replace(origin, **other)) != one for other in others)
 
 
 def test_packs_shared_prompts_and_processes_do_not_change_the_loss(

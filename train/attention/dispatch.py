@@ -2,10 +2,11 @@
 
 Segment by segment (any device), FlashAttention's kernel for sequences of varying length, or FlexAttention (both on
 GPUs). torch has no backward pass of FlexAttention on a CPU; tests run its forward there, and its backward without
-kernels.
+kernels. A model that cannot be packed keeps transformers' own attention, with a mask of padding.
 """
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pacos.config import Config
 from pacos.errors import TrainingError
 from pacos.train.model.precision import computing_dtype
 from pacos.train.model.structure import causal_model
-from pacos.train.packing.batch import Batch
+from pacos.train.packing.batch import PADDING, Batch
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 FLEX = "flex_attention"
 SEGMENTS = "pacos_segments"
 VARLEN = "pacos_varlen"
+# Implementations that keep the segments of a row apart.
+PACKING = (FLEX, SEGMENTS, VARLEN)
 
 
 def attention_for(config: Config, device: "torch.device") -> str:
@@ -54,22 +57,45 @@ def register_attention() -> None:
 def plain_attention(model: Any, name: str = "") -> Iterator[None]:
     """Use transformers' own attention of that name, for input that is not packed.
 
-    The default is sdpa, or eager for a model that caps its attention logits.
+    The default is the model's own where it is not packed; else sdpa, or eager where sdpa would leave something out.
     """
     causal = causal_model(model)
     ours = causal.config._attn_implementation
+    if not name and ours not in PACKING:
+        yield
+        return
     capped = getattr(causal.config.get_text_config(), "attn_logit_softcapping", None)
-    causal.set_attn_implementation(name or ("eager" if capped else "sdpa"))
+    causal.set_attn_implementation(name or ("sdpa" if causal._supports_sdpa and not capped else "eager"))
     try:
         yield
     finally:
         causal.set_attn_implementation(ours)
 
 
+def model_inputs(causal: Any, batch: Batch) -> dict[str, Any]:
+    """Arguments of the forward of transformers' model for a micro-batch.
+
+    `use_cache=False` is required: with a cache, transformers would ignore the packed positions. Padded rows need no
+    positions, which some models do not take: padding is on the right.
+    """
+    implementation = causal.config._attn_implementation
+    inputs = {"input_ids": batch.ids, "use_cache": False} | attention_arguments(batch, implementation)
+    if implementation in PACKING:
+        inputs["position_ids"] = batch.positions
+    return accepted(causal, inputs)
+
+
+def accepted(causal: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Those of `inputs` that the model's forward takes."""
+    parameters = inspect.signature(type(causal).forward).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return {name: value for name, value in inputs.items() if takes_any or name in parameters}
+
+
 def attention_arguments(batch: Batch, implementation: str) -> dict[str, Any]:
     """Arguments of the model's forward that carry the mask; computed once per micro-batch, used in every layer.
 
-    Raises TrainingError for an implementation that does not know segments.
+    Raises TrainingError for packed rows and an implementation that does not know segments.
     """
     from pacos.train.attention import segments, varlen
 
@@ -82,7 +108,11 @@ def attention_arguments(batch: Batch, implementation: str) -> dict[str, Any]:
         return unused | {"sequences": varlen.varlen_sequences(batch.segments, positions, device)}
     if implementation == SEGMENTS:
         return unused | {"segments": segments.group_segments(batch.segments, positions, device)}
-    raise TrainingError(f"{implementation} attention cannot keep packed examples apart", where="train.attention")
+    if batch.is_packed:
+        raise TrainingError(f"{implementation} attention cannot keep packed examples apart", where="train.attention")
+    real = batch.segment_ids != PADDING
+    # A row of padding alone attends itself: attention to nothing would give NaN.
+    return {"attention_mask": (real | ~real.any(1, keepdim=True)).long()}
 
 
 def may_attend(batch: Batch, row: Any, query: Any, key: Any) -> Any:

@@ -7,7 +7,7 @@ complete, correct and trained, or absent.
 import copy
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,26 +91,41 @@ def check_equal(found: "Mapping[str, torch.Tensor]", expected: "Mapping[str, tor
             raise RunError(f"{name} reads back differently than it was written", where=where, todo="check the disk")
 
 
-def check_trained(weights: "dict[str, torch.Tensor]", start: "Mapping[str, torch.Tensor]", *, where: str) -> None:
-    """Raises TrainingError unless every module has a finite A and B, and every B has changed.
+def check_trained(
+    weights: "dict[str, torch.Tensor]",
+    start: "Mapping[str, torch.Tensor]",
+    *,
+    where: str,
+    blameless: Callable[[], set[str]] = set,
+) -> None:
+    """Raises TrainingError unless every module has a finite A and B, and the half that begins at zero has changed.
 
-    B changed if it differs from that in `start`, or from zero for a new adapter.
+    That is B, and A of an embedding's adapter. It changed if it differs from that in `start`, or from zero for a new
+    adapter. `blameless` is asked for the names of those that may stay as they were.
     """
     import torch
 
-    ups = {name for name in weights if ".lora_B." in name}
-    downs = {name.replace(".lora_A.", ".lora_B.") for name in weights if ".lora_A." in name}
-    if not ups or ups != downs:
+    halves = {
+        name: name.replace(".lora_A.", ".lora_B.").replace(".lora_embedding_A", ".lora_embedding_B") for name in weights
+    }
+    ups = {name for name in weights if ".lora_B." in name or name.endswith(".lora_embedding_B")}
+    if not ups or ups != {other for name, other in halves.items() if name != other}:
         raise TrainingError("the adapter is empty or lacks half of a module", where=where)
     for name, weight in weights.items():
         if not torch.isfinite(weight).all():
             raise TrainingError(f"{name} is not finite", where=where, todo="lower train.learning_rate")
     zero = torch.zeros(())
-    if untouched := sorted(name for name in ups if not (weights[name] - start.get(name, zero)).any()):
+    first_zero = {name for name in weights if ".lora_B." in name or name.endswith(".lora_embedding_A")}
+    untouched = {name for name in first_zero if not (weights[name] - start.get(name, zero)).any()}
+    if untouched and (wrong := sorted(untouched - blameless())):
         raise TrainingError(
-            f"{len(untouched)} of {len(ups)} modules were never trained, {untouched[0]} first",
+            f"{len(wrong)} of {len(ups)} modules were never trained, {wrong[0]} first",
             where=where,
             todo="leave modules out of train.lora.targets that the model does not use, or train for more steps",
+        )
+    if untouched == first_zero:
+        raise TrainingError(
+            "the loss depends on no module of the adapter", where=where, todo="change train.lora.targets"
         )
 
 

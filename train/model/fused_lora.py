@@ -35,7 +35,8 @@ class FusedLora(torch.autograd.Function):
         result.addmm_(low, b.to(x.dtype).t(), alpha=scaling)
         ctx.save_for_backward(flat, low, weight, a, b)
         ctx.state, ctx.scaling = state, scaling
-        return result.view(*x.shape[:-1], -1)
+        # Not a view to autograd: a model may change the output in place.
+        return torch.ops.aten._unsafe_view(result, [*x.shape[:-1], result.shape[-1]])
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
@@ -61,7 +62,7 @@ def fuse_lora(model: Any) -> int:
     """
     from peft.tuners.lora.layer import LoraLayer
 
-    fused = [module for module in model.modules() if isinstance(module, LoraLayer) and is_plain(module)]
+    fused: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer) and is_plain(module)]
     for layer in fused:
         # An attribute of the instance hides the class's method.
         layer.forward = FusedForward(layer)
@@ -70,6 +71,8 @@ def fuse_lora(model: Any) -> int:
 
 def is_plain(layer: Any) -> bool:
     """Whether FusedLora computes what this layer does."""
+    if len(layer.lora_A) != 1:  # An embedding has its adapter elsewhere.
+        return False
     [adapter] = layer.lora_A
     base = layer.base_layer
     return (

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config, TrainConfig
-from pacos.errors import ModelError
+from pacos.errors import ModelError, PacosError, TrainingError
 from pacos.models import check_local, load_model_config, loading_options, model_error
 from pacos.train.distributed import has_gpu
 from pacos.train.interfaces import method_of
@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     import torch
 
 
+class MetaDeviceError(TrainingError):
+    """A model that cannot be built or run without storage, as estimating its memory takes."""
+
+
 def load_model(
-    config: Config, device: "torch.device | str", attention: str = "sdpa", *, checkpointing: bool = False
+    config: Config, device: "torch.device | str", attention: str | None = None, *, checkpointing: bool = False
 ) -> Any:
-    """A model ready to train; for `attention` see attention_for.
+    """A model ready to train, with transformers' own choice of attention unless given another's name.
 
     A PeftModel, its frozen base in `computing_dtype` and its adapters in float32. For full tuning, transformers' own
     model: weights in float32, because bfloat16 would round small updates away, computed in `computing_dtype`.
@@ -39,6 +43,10 @@ def load_model(
         )
     except (OSError, ValueError) as failure:
         raise model_error(name, failure) from failure
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as failure:  # The code of an architecture can raise anything, and asks for packages of its own.
+        raise ModelError(f"cannot be loaded: {type(failure).__name__}: {failure}", where=name) from failure
     torch.manual_seed(config.seed)
     model = method.prepare(base, config.train, dtype, device)
     load_start(model, config.train)
@@ -48,7 +56,7 @@ def load_model(
 def configure_computation(model: Any, train: TrainConfig, *, checkpointing: bool = False) -> Any:
     """Fuse LoRA layers, compile modules and enable checkpointing as configured; returns the model in training mode.
 
-    Raises TrainingError where fused layers do not compute what PEFT's do, or compiled modules what their own code does.
+    Raises TrainingError where fused layers do not compute what PEFT's do.
     """
     from pacos.train.model.compilation import check_compiled, compile_pointwise
     from pacos.train.model.fused_lora import check_fused, fuse_lora
@@ -70,29 +78,28 @@ def should_compile(train: TrainConfig) -> bool:
 
 
 def meta_model(config: Config) -> Any:
-    """The model as it will be trained, without storage. Raises ModelError for what is no causal language model."""
+    """The model as it will be trained, without storage.
+
+    Raises ModelError for what is no causal language model, MetaDeviceError for a model that takes storage to be built.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     from pacos.train.model.fused_lora import fuse_lora
 
     architecture, method = load_model_config(config.student, config.model), method_of(config.train)
-    if getattr(architecture.get_text_config(), "attn_logit_softcapping", None) and config.train.attention == "sdpa":
-        raise ModelError(
-            "caps its attention logits, which sdpa silently leaves out: it would be tuned as a different model",
-            where=config.student,
-            todo="set train.attention=flex_attention, on a GPU",
-        )
     dtype = computing_dtype(config)
     options = {"dtype": dtype, "trust_remote_code": config.model.trust_remote_code}
     try:
         with torch.device("meta"):
             base = AutoModelForCausalLM.from_config(architecture, **options)
             model = method.prepare(base, config.train, dtype, "meta").train()
+    except PacosError:
+        raise
     except ValueError as failure:
-        if isinstance(failure, ModelError):
-            raise
         raise ModelError(f"is not a causal language model: {failure}", where=config.student) from failure
+    except Exception as failure:  # An architecture's own code, on a device that it was not written for.
+        raise MetaDeviceError(f"cannot be built without storage: {failure}", where=config.student) from failure
     if config.train.fused_lora and not method.trains_base:
         fuse_lora(model)
     return model

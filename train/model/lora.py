@@ -2,10 +2,17 @@
 
 import dataclasses
 import difflib
-from typing import Any
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pacos.config import LoraConfig
 from pacos.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("pacos")
 
 
 def peft_settings(lora: LoraConfig) -> dict[str, Any]:
@@ -40,13 +47,18 @@ def peft_settings(lora: LoraConfig) -> dict[str, Any]:
 def add_lora(base: Any, lora: LoraConfig) -> Any:
     """A PeftModel with new adapters in float32 on `base`.
 
-    Raises ConfigError for options that PEFT refuses, ModelError for target modules that the model does not have.
+    all-linear leaves out what cannot be adapted in this architecture, with a line in the log. Raises ConfigError for
+    options that PEFT refuses, ModelError for target modules that the model does not have.
     """
     from peft import LoraConfig as PeftLora
     from peft import get_peft_model
 
+    options = peft_settings(lora)
+    if lora.targets == "all-linear" and "exclude_modules" not in options and (refused := refused_modules(base)):
+        log.info("train: LoRA leaves out %s, which PEFT does not adapt in %s", ", ".join(refused), type(base).__name__)
+        options["exclude_modules"] = refused
     try:
-        settings = PeftLora(**peft_settings(lora))
+        settings = PeftLora(**options)
     except (TypeError, ValueError) as failure:
         if isinstance(failure, ConfigError):
             raise
@@ -59,3 +71,59 @@ def add_lora(base: Any, lora: LoraConfig) -> Any:
             where="train.lora.targets",
             todo="use all-linear, or module names that the model has",
         ) from failure
+
+
+def refused_modules(base: Any) -> list[str]:
+    """Names of linear layers that cannot be adapted in this architecture, sorted.
+
+    PEFT refuses out_proj in Mamba's, because kernels read its weight and know no adapter. PEFT is asked with a layer of
+    that name and the base's configuration: a refusal would leave the base adapted in part. Where an architecture has
+    linear layers of its own kind, it is run: one that returns more than a product (Llama 4's router) cannot be adapted.
+    """
+    import torch
+    from peft import LoraConfig as PeftLora
+    from peft import inject_adapter_in_model
+
+    layers = [(name, part) for name, part in base.named_modules() if isinstance(part, torch.nn.Linear)]
+    names = {name.rpartition(".")[2] for name, _ in layers}
+    refused = set()
+    # The adapters that are made here must not change those that are made from the seed.
+    with torch.random.fork_rng(devices=[]):
+        for name in names:
+            stand_in = torch.nn.Module()
+            stand_in.add_module(name, torch.nn.Linear(1, 1))
+            stand_in.config = base.config
+            try:
+                inject_adapter_in_model(PeftLora(r=1, target_modules=[name]), stand_in)
+            except ValueError as failure:
+                if "incompatible" in str(failure):
+                    refused.add(name)
+    own_kinds = [(name, part) for name, part in layers if type(part).__module__.startswith("transformers.models.")]
+    if own_kinds and base.device.type != "meta":
+        refused |= layers_beyond_products(base, own_kinds)
+    return sorted(refused)
+
+
+def layers_beyond_products(base: Any, layers: "Sequence[tuple[str, torch.nn.Module]]") -> set[str]:
+    """Names of the layers that return something else than a tensor in a forward of `base`."""
+    import torch
+
+    found = set[str]()
+
+    def note(layer: Any, given: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor):
+            found.add(names[layer])
+
+    names = {layer: name.rpartition(".")[2] for name, layer in layers}
+    hooks = [layer.register_forward_hook(note) for layer in names]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            base(input_ids=torch.tensor([[0, 1, 2, 3]], device=base.device))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # What cannot run is refused by check_isolation, with its error.
+        return found
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found

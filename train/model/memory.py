@@ -12,7 +12,9 @@ import psutil
 
 from pacos.config import TrainConfig
 from pacos.errors import TrainingError
+from pacos.train.attention.dispatch import accepted
 from pacos.train.interfaces import method_of
+from pacos.train.model.load import MetaDeviceError
 from pacos.train.model.structure import CHUNK_LOGITS, causal_model
 
 if TYPE_CHECKING:
@@ -110,8 +112,16 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Estimate a micro-batch of `tokens` from the model on the meta device, ready to train.
 
-    `shares` is the number of processes that its weights are sharded over (FSDP), or 1.
+    `shares` is the number of processes that its weights are sharded over (FSDP), or 1. Raises MetaDeviceError where the
+    model cannot be run without storage: mixtures of experts, rotary embeddings that look at positions.
     """
+    try:
+        return _estimate(model, train, dtype, tokens, shares)
+    except Exception as failure:  # An architecture's own code, on a device that it was not written for.
+        raise MetaDeviceError(f"cannot be run without storage: {failure}", where=model.name_or_path) from failure
+
+
+def _estimate(model: Any, train: TrainConfig, dtype: "torch.dtype", tokens: int, shares: int) -> MemoryEstimate:
     import torch
 
     method = method_of(train)
@@ -167,7 +177,8 @@ def kept_bytes(model: Any, width: int) -> int:
     ids = torch.zeros(1, width, dtype=torch.long, device="meta")
     mask = torch.ones(1, 1, width, width, dtype=torch.bool, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        layers = getattr(base, base.base_model_prefix)
-        output = layers(input_ids=ids, attention_mask=mask, position_ids=ids, use_cache=False)
+        layers = getattr(base, base.base_model_prefix, None) or getattr(base, "model", base)
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": ids, "use_cache": False}
+        output = layers(**accepted(layers, inputs))
     assert output is not None  # The graph lives until here, and with it every storage in `kept`.
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

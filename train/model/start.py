@@ -17,6 +17,8 @@ from pacos.templates import template
 if TYPE_CHECKING:
     import torch
 
+# Options of PEFT that change what an adapter's weights mean, and neither their names nor their shapes.
+MEANING = ("alpha_pattern", "rank_pattern", "use_dora", "use_qalora", "lora_bias", "layer_replication")
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
@@ -77,12 +79,15 @@ def start_weights(train: TrainConfig) -> "dict[str, torch.Tensor]":
 
 
 def load_start(model: Any, train: TrainConfig) -> None:
-    """Load the weights of `train.adapter` into a new PeftModel. Raises ConfigError where they do not fit."""
+    """Load the weights of `train.adapter` into a new PeftModel. Raises ConfigError where they do not fit, or would
+    mean something else there.
+    """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     weights = start_weights(train)
     if not weights:
         return
+    check_meaning(Path(train.adapter or ""), model)
     expected = get_peft_model_state_dict(model, save_embedding_layers=False)
     odd = sorted(expected.keys() ^ weights.keys())
     odd += sorted(name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape)
@@ -93,3 +98,18 @@ def load_start(model: Any, train: TrainConfig) -> None:
             todo="give the targets (and train.lora.extra) that it was trained with",
         )
     set_peft_model_state_dict(model, weights)
+
+
+def check_meaning(folder: Path, model: Any) -> None:
+    """Raises ConfigError where the options of `model` give the weights of the adapter in `folder` another meaning."""
+    settings = read_adapter_config(folder)
+    [adapter] = model.peft_config.values()
+    for name in MEANING:
+        # As PEFT has completed it: for mixtures of experts it adds patterns of its own.
+        found, value = settings.get(name) or None, getattr(adapter, name, None) or None
+        if found != value:
+            raise ConfigError(
+                f"{value or 'nothing'} does not match the adapter {folder}",
+                where=f"train.lora.extra.{name}",
+                todo=f"set it to {found}" if found else "leave it out",
+            )

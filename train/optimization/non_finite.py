@@ -9,7 +9,6 @@ from pacos.train.interfaces import TrainingLoss
 from pacos.train.model.fsdp import full_tensor, is_sharded
 from pacos.train.model.structure import trainable_parameters
 from pacos.train.optimization.runtime import Runtime
-from pacos.train.packing.batch import collate
 from pacos.train.packing.plan import OptimizerStep
 
 
@@ -48,7 +47,7 @@ def _is_finite(model: Any, unit: Sequence[Any], width: int, loss_function: Train
     import torch
 
     model.zero_grad()
-    batch = runtime.to_device(collate([unit], width, runtime.pad_id))
+    batch = runtime.to_device(runtime.collate([unit], width))
     loss, _ = loss_function.sums(model, batch, unit)
     loss.backward()
     parameters = trainable_parameters(model).values()

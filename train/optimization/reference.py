@@ -22,8 +22,7 @@ from pacos.train.interfaces import objective_of
 from pacos.train.model.fsdp import reshard
 from pacos.train.optimization.losses import response_logps
 from pacos.train.optimization.runtime import Runtime
-from pacos.train.packing.bins import Bin
-from pacos.train.packing.plan import in_batches, pack_steps
+from pacos.train.packing.plan import in_batches, lay_out
 from pacos.train.packing.prefixes import share_prefixes
 
 log = logging.getLogger("pacos")
@@ -60,8 +59,8 @@ def reference_logps(model: Any, examples: Sequence[Example], train: TrainConfig,
     import torch
 
     objective, accelerator = objective_of(train), runtime.accelerator
-    groups = in_batches(objective.units(share_prefixes(examples, train)), train.batch_size)
-    steps = pack_steps(groups, Bin(train.pack_tokens, runtime.static), runtime.processes)
+    groups = in_batches(objective.units(share_prefixes(examples, train, runtime.rules)), train.batch_size)
+    steps = lay_out(groups, train.pack_tokens, runtime.rules, runtime.processes)
     logps = torch.zeros(len(examples), dtype=torch.float64, device=accelerator.device)
     first, size = 0, objective.examples_per_unit
     model.eval()

@@ -1,4 +1,4 @@
-"""Collates one micro-batch: packed ids at their true positions, segment ids for the attention mask, and labels."""
+"""Collates one micro-batch: packed or padded ids at their true positions, segment ids for the mask, and labels."""
 
 import itertools
 from collections.abc import Sequence
@@ -38,7 +38,8 @@ class Batch:
     `prefix_ids` is its own segment.
     `label_positions` [n] are the flat positions (row × width + column) whose logits predict `labels` [n], row by row
     and example by example. A prefix's last position predicts the first own token of each example that has it.
-    `segments` lists the segments for attention that computes them one by one.
+    `segments` lists the segments for attention that computes them one by one; `is_packed` tells whether a row has
+    several, padding aside.
     """
 
     ids: "torch.Tensor"
@@ -48,10 +49,11 @@ class Batch:
     label_positions: "torch.Tensor"
     labels: "torch.Tensor"
     segments: "list[Segment]"
+    is_packed: bool
 
     def to(self, device: "torch.device") -> "Batch":
         """A copy on `device`, made asynchronously."""
-        tensors = [name for name in self.__slots__ if name != "segments"]
+        tensors = [name for name in self.__slots__ if name not in ("segments", "is_packed")]
         moved: dict[str, Any] = {name: to_device(getattr(self, name), device) for name in tensors}
         return replace(self, **moved)
 
@@ -86,7 +88,14 @@ def collate(rows: Sequence[Sequence[Example]], width: int, pad_id: int) -> Batch
         label_positions=int64_tensor(label_positions),
         labels=int64_tensor([token for row in packed for token in row.labels]),
         segments=[segment for number, row in enumerate(packed) for segment in row.segments(number * width, width)],
+        is_packed=any(row.segment_ids and row.segment_ids[-1] > 0 for row in packed),
     )
+
+
+def collate_padded(examples: Sequence[Example], pad_id: int) -> Batch:
+    """A row for each example, padded on the right to the longest; one position of padding for no example."""
+    rows: list[list[Example]] = [[replace(example, prefix_length=0)] for example in examples]
+    return collate(rows or [[]], max((len(example.ids) for example in examples), default=1), pad_id)
 
 
 class RowBuilder:

@@ -1,14 +1,14 @@
 """Packs the examples of one optimizer step into the rows of its micro-batches, balanced and with little padding.
 
 A row holds its examples' own tokens and, once, each prefix that they share. Every process runs the same number of
-micro-batches of one width.
+micro-batches of one width. padded.py lays out the steps of a model that cannot be packed.
 """
 
 import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Compiled kernels are built per width. 128 is FlexAttention's block.
 STATIC_WIDTHS = 8
@@ -47,14 +47,15 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class StepLayout:
-    """`micro_batches[process][number]` are rows of indices into the step's items; every row is `width` tokens wide.
+    """`micro_batches[process][number]` are rows of indices into the step's items, at most `width` tokens wide.
 
-    `tokens` counts the positions that are not padding, a shared prefix once per row.
+    `tokens` counts the positions that are not padding, a shared prefix once per row; `positions` all that are computed.
     """
 
     micro_batches: list[list[list[Row]]]
     width: int
     tokens: int
+    positions: int
 
     @property
     def rows(self) -> int:
@@ -63,7 +64,11 @@ class StepLayout:
     @property
     def fill(self) -> float:
         """Share of the computed positions that are not padding."""
-        return self.tokens / (self.width * self.rows)
+        return self.tokens / self.positions
+
+    def widened(self, width: int) -> "StepLayout":
+        """The same rows, all of them `width` wide."""
+        return replace(self, width=width, positions=width * self.rows)
 
 
 def pack(items: Sequence[Item], bin: Bin, processes: int = 1) -> StepLayout:
@@ -72,7 +77,8 @@ def pack(items: Sequence[Item], bin: Bin, processes: int = 1) -> StepLayout:
     rows.sort(key=lambda row: -row_load(row, items))
     loads = [row_load(row, items) for row in rows]
     shares = [rows[process::processes] for process in range(processes)]
-    return StepLayout([[[row] for row in share] for share in shares], bin.width(max(loads)), sum(loads))
+    width = bin.width(max(loads))
+    return StepLayout([[[row] for row in share] for share in shares], width, sum(loads), width * len(rows))
 
 
 def pack_rows(items: Sequence[Item], bin: Bin, processes: int) -> list[Row]:

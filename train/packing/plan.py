@@ -17,7 +17,9 @@ from pacos.errors import ConfigError
 from pacos.train.data.examples import Example, Unit
 from pacos.train.interfaces import objective_of
 from pacos.train.packing.bins import Bin, Item, StepLayout, pack, static_widths
+from pacos.train.packing.padded import pad
 from pacos.train.packing.prefixes import share_prefixes
+from pacos.train.packing.rules import PACKED, RowRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class TrainingPlan:
     def fill(self) -> float:
         """Share of all computed positions that are not padding."""
         layouts = [step.layout for step in self.steps]
-        return sum(layout.tokens for layout in layouts) / sum(layout.width * layout.rows for layout in layouts)
+        return sum(layout.tokens for layout in layouts) / sum(layout.positions for layout in layouts)
 
     @property
     def widths(self) -> list[int]:
@@ -82,17 +84,16 @@ class TrainingPlan:
 
 
 def plan_run(
-    examples: Sequence[Example], train: TrainConfig, seed: int, *, processes: int = 1, static: bool = False
+    examples: Sequence[Example], train: TrainConfig, seed: int, *, processes: int = 1, rules: RowRules = PACKED
 ) -> TrainingPlan:
-    """Plan all steps; for `static` see Bin. Raises ConfigError where `train.eval_examples` leaves no training data."""
-    bin = Bin(train.pack_tokens, static)
-    units = objective_of(train).units(share_prefixes(examples, train))
+    """Plan all steps. Raises ConfigError where `train.eval_examples` leaves no training data."""
+    units = objective_of(train).units(share_prefixes(examples, train, rules))
     units, held_out = hold_out(units, train.eval_examples, seed)
     groups = [
         [units[index] for index in step_indices(len(units), train, seed, step)]
         for step in range(total_steps(len(units), train))
     ]
-    steps = pack_steps(groups + in_batches(held_out, train.batch_size), bin, processes)
+    steps = lay_out(groups + in_batches(held_out, train.batch_size), train.pack_tokens, rules, processes)
     return TrainingPlan(steps[: len(groups)], steps[len(groups) :], steps_per_epoch(len(units), train))
 
 
@@ -110,10 +111,13 @@ def in_batches(units: Sequence[Unit], size: int) -> list[list[Unit]]:
     return [list(units[start : start + size]) for start in range(0, len(units), size)]
 
 
-def pack_steps(groups: Sequence[list[Unit]], bin: Bin, processes: int) -> list[OptimizerStep]:
-    """Pack each group of units as one step."""
+def lay_out(groups: Sequence[list[Unit]], tokens: int, rules: RowRules, processes: int) -> list[OptimizerStep]:
+    """Lay out each group of units as one step whose micro-batches have at most `tokens` positions."""
+    if rules.unpacked:
+        return [OptimizerStep(group, pad(group, tokens, processes, single=rules.single)) for group in groups]
+    bin = Bin(tokens, rules.static)
     steps = [OptimizerStep(group, pack([item_of(unit) for unit in group], bin, processes)) for group in groups]
-    return limit_widths(steps) if bin.static else steps
+    return limit_widths(steps) if rules.static else steps
 
 
 def item_of(unit: Unit) -> Item:
@@ -129,7 +133,7 @@ def limit_widths(steps: Sequence[OptimizerStep]) -> list[OptimizerStep]:
         rows[step.layout.width] += step.layout.rows
     widths = static_widths(rows)
     return [
-        replace(step, layout=replace(step.layout, width=min(width for width in widths if width >= step.layout.width)))
+        replace(step, layout=step.layout.widened(min(width for width in widths if width >= step.layout.width)))
         for step in steps
     ]
 

@@ -2,7 +2,7 @@
 
 An example whose first `prefix_length` ids are a shared prefix attends that prefix and itself, at its true positions:
 exactly what it would attend alone. That holds only while every example would compute the same prefix, so not under
-dropout or noise. Precedent for pairs of answers: arXiv 2410.20305.
+dropout or noise, the base's own included. Precedent for pairs of answers: arXiv 2410.20305.
 """
 
 import itertools
@@ -12,11 +12,12 @@ from dataclasses import replace
 from pacos.config import TrainConfig
 from pacos.train.data.examples import Example
 from pacos.train.interfaces import objective_of
+from pacos.train.packing.rules import PACKED, RowRules
 
 
-def share_prefixes(examples: Sequence[Example], train: TrainConfig) -> list[Example]:
+def share_prefixes(examples: Sequence[Example], train: TrainConfig, rules: RowRules = PACKED) -> list[Example]:
     """The same examples with `prefix_length` set; 0 everywhere under dropout or noise, where sharing is not exact."""
-    if train.dropout or train.neftune_alpha or not examples:
+    if train.dropout or train.neftune_alpha or not rules.shares_prefixes or not examples:
         return list(examples)
     return objective_of(train).share_prefixes(examples, train)
 
