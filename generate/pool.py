@@ -6,14 +6,14 @@ bytes again. So a run may be killed at any moment, and there is no further state
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from pacos.config import FiltersConfig
 from pacos.files import JsonlWriter
-from pacos.generate.filtering.filters import TOKENIZERS, instruction_rules, task_rules
+from pacos.generate.filtering.filters import instruction_rules, novelty_tokens, task_rules
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import first_broken_rule
 from pacos.generate.prompting.alpaca import TASK_LIST
@@ -71,7 +71,7 @@ class Pool:
         # Instructions alone have no instances yet to check.
         self._item_rules = self.rules if lists.whole_tasks else instruction_rules(filters)
         self._target = target
-        self._index = NoveltyIndex(filters.novelty, TOKENIZERS[filters.tokenizer])
+        self._index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
         self._chooses_tokenizer = filters.tokenizer == "rouge"
         for seed in seeds:
             self._index.add(seed.id, seed.task.instruction)
@@ -87,20 +87,38 @@ class Pool:
 
     def commit_answer(self, answer: Response) -> None:
         """Judge and write the items of one answer."""
-        self.tally.count_answers([answer])
-        for judged in self.judge_answer(answer):
-            self.write_item(judged)
+        self.write_answer(answer, self.judge_answer(answer))
 
     def judge_answer(self, answer: Response) -> list[JudgedCandidate]:
         """Judge the items of one answer without writing or counting them.
 
         An accepted item joins the pool at once, before the next one is judged.
         """
-        items = self._lists.parse(answer.text, answer.finish_reason)
-        return self._judge(
-            Candidate(f"{answer.request:06d}-{item:02d}", answer.request, item, parsed)
-            for item, parsed in enumerate(items, 1)
-        )
+        return self._judge(self._candidates(answer))
+
+    def judge_answers(self, answers: Sequence[Response]) -> list[list[JudgedCandidate]]:
+        """Judge the items of several answers as `judge_answer` does, until the pool is full; those after have no entry.
+
+        Many together cost far less than one by one, most of all where an answer has few items.
+        """
+        pool_before = len(self._index)
+        judged: list[list[JudgedCandidate]] = []
+        for answer in answers:
+            if self.is_full:
+                break
+            judged.append(self._decide(self._candidates(answer)))
+        found = iter(self._index.neighbours(pool_before))
+        return [_with_neighbours(each, found) for each in judged]
+
+    def _candidates(self, answer: Response) -> Iterator[Candidate]:
+        for item, parsed in enumerate(self._lists.parse(answer.text, answer.finish_reason), 1):
+            yield Candidate(f"{answer.request:06d}-{item:02d}", answer.request, item, parsed)
+
+    def write_answer(self, answer: Response, judged: Iterable[JudgedCandidate]) -> None:
+        """Count an answer, and write its items."""
+        self.tally.count_answers([answer])
+        for each in judged:
+            self.write_item(each)
 
     def commit(self, candidates: Iterable[Candidate]) -> None:
         """Judge and write candidates."""
@@ -109,6 +127,9 @@ class Pool:
 
     def _judge(self, candidates: Iterable[Candidate]) -> list[JudgedCandidate]:
         pool_before = len(self._index)
+        return _with_neighbours(self._decide(candidates), iter(self._index.neighbours(pool_before)))
+
+    def _decide(self, candidates: Iterable[Candidate]) -> list[JudgedCandidate]:
         judged: list[JudgedCandidate] = []
         for candidate in candidates:
             if self.is_full:
@@ -118,8 +139,7 @@ class Pool:
             if rejection is None and task:
                 self._index.add(candidate.id, task.instruction)
                 self.accepted.append((candidate.id, task))
-        found = iter(self._index.neighbours(pool_before))
-        return [each if each.rejection else JudgedCandidate(each.candidate, neighbours=next(found)) for each in judged]
+        return judged
 
     def write_item(self, judged: JudgedCandidate) -> None:
         """Count one item, and write its rejection or, if it is a whole task, its row."""
@@ -191,6 +211,11 @@ class Pool:
                 "novelty of %d instructions is by words of any script, as rouge's tokenizer misses most of theirs",
                 count,
             )
+
+
+def _with_neighbours(judged: Iterable[JudgedCandidate], found: Iterator[Neighbours]) -> list[JudgedCandidate]:
+    """Candidates with the next of `found` for each that is accepted."""
+    return [each if each.rejection else JudgedCandidate(each.candidate, neighbours=next(found)) for each in judged]
 
 
 def _overwrite(path: Path) -> JsonlWriter:

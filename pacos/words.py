@@ -4,10 +4,19 @@ rouge_score knows a–z and 0–9 alone. A Hindi text has no token for it, and o
 alone: such texts would be copies of none, or of every text with the same number.
 """
 
+import re
 from collections.abc import Callable, Iterable
 
 from pacos.results.figures import Tokenization
 from pacos.rouge import rouge_tokens, unicode_tokens
+
+# Zero-width and bidirectional format characters, and the soft hyphen: they show nothing, and may split a word in two.
+_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+
+
+def visible(text: str) -> str:
+    """The text without characters that show nothing, so that words are the same with them and without."""
+    return text if text.isascii() else _INVISIBLE.sub("", text)
 
 
 def is_beyond_rouge(text: str) -> bool:

@@ -16,7 +16,8 @@ from pacos.serving.completion import Sampling
 
 SCORES = ("0", "1", "2", "3", "4", "5")
 DELIMITER = "Score:"
-_POINTS = re.compile(r"\s*\**\s*([0-5])(?:\s*/\s*5)?\s*\**\.?\s*")
+# No run gives back what it took, so that a completion of blanks is read once.
+_POINTS = re.compile(r"\s*+\**+\s*+([0-5])(?:\s*+/\s*+5)?\s*+\**+\.?\s*+")
 
 
 class AdditiveJudge(JudgeKind[AdditiveResults]):

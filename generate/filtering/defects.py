@@ -5,24 +5,32 @@ work on the 52,002 rows (its `tools/` and issue 31), some from Self-Instruct's `
 `SUSPICIONS` match too much sound text to reject it; `pacos analyze` only counts them.
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import Figures, Rule
+from pacos.generate.prompting.answer_text import CONTROL_TOKEN
 from pacos.generate.prompting.items import is_no_input
 from pacos.records import Task
 from pacos.words import word_count
 
+if TYPE_CHECKING:
+    import regex
+
 _NO_INPUT_MARK = re.compile(r"<\s*no\s*input\s*>", re.IGNORECASE)
-_NO_OUTPUT = re.compile(r"""[\s<(\["']*(?:no[ _-]?output.*|none|n/?a)[\s>)\]"'.]*""", re.IGNORECASE)
+# Nothing is given back by these runs: `.*` reads the closing marks of its line too.
+_NO_OUTPUT = re.compile(r"""[\s<(\["']*+(?:no[ _-]?output.*+|none|n/?a)[\s>)\]"'.]*+""", re.IGNORECASE)
 _NEXT_TASK = re.compile(r"\d{1,2}\.\sInstruction:|^[ \t]*#{2,}[ \t]*$", re.MULTILINE)
 _ONLY_URL = re.compile(r"\s*(?:https?://|www\.)\S+\s*", re.IGNORECASE)
 _IMAGE = re.compile(r"!\[.*\]\(http|img[ ]?src=|image:")
 _LABEL = re.compile(r"\s*(?:input|output)\s*:", re.IGNORECASE)
 _INPUT_LABEL = re.compile(r"\binput:", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202c\u2066-\u2069]")
 _ACTION = re.compile(r"\b(?:has|have) been (?:set|sent|deleted|booked|scheduled)\b", re.IGNORECASE)
 _POINTS_TO_INPUT = re.compile(r"\bthe (?:following|given)\b", re.IGNORECASE)
 _SHOWS_INPUT = re.compile(r"[:\"'“‘`]")
@@ -91,6 +99,48 @@ def control_characters(task: Task) -> Figures | None:
     return {"character": f"U+{ord(found[0]):04X}"} if found else None
 
 
+def control_tokens(task: Task) -> Figures | None:
+    """A control token of a model, spelled as text (`<|im_end|>`): a tokenizer would read it as the token."""
+    for text in (task.instruction, task.input, task.output):
+        if found := CONTROL_TOKEN.search(text):
+            return {"token": found[0]}
+        # <s>…</s> is struck through in HTML.
+        if "</s>" in text and "<s>" not in text:
+            return {"token": "</s>"}
+    return None
+
+
+def invisible_characters(task: Task) -> Figures | None:
+    """Zero-width and bidirectional format characters, where the script around them has no use for them."""
+    if task.instruction.isascii() and task.input.isascii() and task.output.isascii():
+        return None
+    for text in (task.instruction, task.input, task.output):
+        found = _invisible().findall(text) or ([] if _right_to_left().search(text) else _DIRECTION.findall(text))
+        if found:
+            return {"character": f"U+{ord(found[0]):04X}"}
+    return None
+
+
+@functools.cache
+def _invisible() -> "regex.Pattern[str]":
+    """Characters that no text needs, and those that join or part letters away from the scripts where they do."""
+    import regex
+
+    never = r"\u180e\u202d\u202e\u2060-\u2064\u206a-\u206f\ufeff"
+    unspaced = r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Han}\p{Hiragana}\p{Katakana}]"
+    joined = r"[[\p{L}\p{M}--[\p{Latin}\p{Greek}\p{Cyrillic}]]\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f]"
+    space = rf"(?<!{unspaced})\u200b(?!{unspaced})"
+    joiner = rf"(?<!{joined})[\u200c\u200d](?!{joined})"
+    return regex.compile(rf"[{never}]|{space}|{joiner}", regex.V1)
+
+
+@functools.cache
+def _right_to_left() -> "regex.Pattern[str]":
+    import regex
+
+    return regex.compile(r"[\p{L}&&[\p{Bidi_Class=R}\p{Bidi_Class=AL}]]", regex.V1)
+
+
 def claims_an_action(task: Task) -> Figures | None:
     """A short answer that says it did something in the world: "The alarm has been set"."""
     short = len(task.output.split()) <= ACTION_WORDS
@@ -115,6 +165,8 @@ DEFECTS = (
     ENDS_WITH_COLON,
     Rule(Reason.CONTROL_CHARACTERS, control_characters),
     Rule(Reason.CLAIMS_AN_ACTION, claims_an_action),
+    Rule(Reason.CONTROL_TOKENS, control_tokens),
+    Rule(Reason.INVISIBLE_CHARACTERS, invisible_characters),
 )
 
 

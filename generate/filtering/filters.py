@@ -13,11 +13,22 @@ from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import Figures, Rule
 from pacos.records import Task
 from pacos.rouge import unicode_tokens
-from pacos.words import auto_tokens
+from pacos.words import auto_tokens, visible
 
 # Of novelty. By rouge_score's tokens an instruction in another script than Latin would be like no other, or like every
 # other with the same number in it.
 TOKENIZERS = {"rouge": auto_tokens, "unicode": unicode_tokens}
+
+
+def novelty_tokens(filters: FiltersConfig) -> Callable[[str], list[str]]:
+    """What splits instructions into the words that novelty compares.
+
+    Characters that show nothing are left out, except by the published rules, which see them as ends of words.
+    """
+    tokens = TOKENIZERS[filters.tokenizer]
+    if not filters.defects and filters.tokenizer == "rouge":
+        return tokens
+    return lambda text: tokens(visible(text))
 
 
 def task_rules(filters: FiltersConfig) -> tuple[Rule, ...]:

@@ -6,11 +6,14 @@ from enum import StrEnum
 class Reason(StrEnum):
     """The parsers' reasons and those of the rules that pacos comes with. A rule of your own may have any other name."""
 
+    MALFORMED = "malformed"  # `pacos filter`: a row of the file is not a task
+
     # The parser could not find a task in the item.
     INCOMPLETE = "incomplete"  # the answer ends within the item
     NO_INSTRUCTION = "no_instruction"
     NO_OUTPUT = "no_output"
     MIXED_LABELS = "mixed_labels"  # the labels of two items, which cannot be told apart
+    NOT_TEXT = "not_text"  # a part of a JSON item is a list or an object
 
     # Rules of the published systems (published.py).
     TOO_SHORT = "too_short"
@@ -37,6 +40,8 @@ class Reason(StrEnum):
     LEAKED_LABEL = "leaked_label"
     CONTROL_CHARACTERS = "control_characters"
     CLAIMS_AN_ACTION = "claims_an_action"
+    CONTROL_TOKENS = "control_tokens"
+    INVISIBLE_CHARACTERS = "invisible_characters"
 
     # ROUGE-L above the threshold to a seed or to an accepted task.
     NOVELTY = "novelty"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from pacos.generate.filtering.reasons import Reason
+from pacos.generate.prompting.answer_text import is_cut_off, without_control_tokens, without_thoughts
 from pacos.generate.prompting.items import ParsedItem
 from pacos.records import Task
 
@@ -70,24 +71,29 @@ def ask_for_instances(kind: Classification) -> FollowUp:
 
 
 def parse_classification(text: str) -> Classification:
-    """The answer's first word; "unknown" for anything but yes and no, which the original silently took as no."""
-    words = text.replace("*", " ").replace(".", " ").replace(",", " ").casefold().split()
+    """The answer's first word behind the model's thoughts.
+
+    "unknown" for anything but yes and no, which the original silently took as no.
+    """
+    words = without_thoughts(text).replace("*", " ").replace(".", " ").replace(",", " ").casefold().split()
     if words and words[0] in ("yes", "no"):
         return "yes" if words[0] == "yes" else "no"
     return "unknown"
 
 
 def parse_instances(instruction: str, kind: Classification, text: str, finish_reason: str) -> list[ParsedItem]:
-    """The instances in an answer, in order; the last is incomplete when the answer was cut at its token limit.
+    """The instances in an answer, in order, without the model's thoughts and control tokens at the end.
 
-    An input stays as it is written, "N/A" and the like included, as in `prepare_for_finetuning.py`.
+    The last is incomplete when the answer was cut at its token limit or ended by its server (`is_cut_off`). An input
+    stays as it is written, "N/A" and the like included, as in `prepare_for_finetuning.py`.
     Returns a single item with the reason `no_instance` if there is none.
     """
+    written, text = text, without_control_tokens(without_thoughts(text))
     raws = _parse_label_first(text) if kind == "yes" else _parse_input_first(text)
-    if not raws:
-        return [ParsedItem(text.strip(), reason=Reason.NO_INSTANCE)]
+    if not raws or (written.strip() and not text):
+        return [ParsedItem(written.strip(), reason=Reason.NO_INSTANCE)]
     items = [ParsedItem(raw, Task(instruction, input, output)) for raw, input, output in raws]
-    if finish_reason == "length":
+    if is_cut_off(finish_reason):
         items[-1] = ParsedItem(items[-1].raw, reason=Reason.INCOMPLETE)
     return items
 

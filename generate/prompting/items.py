@@ -34,7 +34,7 @@ class ListFormat:
 
     prompt(examples, new) asks for `new` items after the examples and ends inside the first new one.
     stops(last, chat) are the stop strings after item number `last`.
-    parse(text, finish_reason) gives the items of an answer, at least one; after "length" the last is incomplete.
+    parse(text, finish_reason) gives the items of an answer, at least one; the last is incomplete where it was cut off.
 
     `phase` is the requests' phase in the journal. An item is a whole task, or an instruction alone (`whole_tasks`
     false), which follow-up requests turn into tasks. `item_tokens` is the length of an item in estimates.

@@ -18,14 +18,23 @@ import re
 from dataclasses import dataclass
 
 from pacos.generate.filtering.reasons import Reason
+from pacos.generate.prompting.answer_text import (
+    is_cut_off,
+    plain_task,
+    without_closing_fence,
+    without_control_tokens,
+    without_thoughts,
+)
 from pacos.generate.prompting.items import NO_INPUT, ParsedItem, is_no_input
+from pacos.generate.prompting.json_list import json_start, parse_json_list
 from pacos.records import Task
 
 # No two runs of blanks are adjacent: on a long blank line they would backtrack for minutes.
 _LABEL = re.compile(
     r"""^[ \t]*(?:\#{1,6}[ \t]*)?
+        (?:[-+*•][ \t]+(?=[*_(\[（]*\d))?
         (?:(?P<open>[*_]{2,3})[ \t]*)?
-        (?:(?:task[ \t]+)?(?P<number>\d{1,6})[ \t]*[.):．、][ \t]*)?
+        (?:(?:task[ \t]+)?(?P<bracket>[(\[（])?(?P<number>\d{1,6})[ \t]*(?(bracket)[)\]）][.:]?|[.):．、])[ \t]*)?
         (?P<reopen>[*_]{2,3})?
         (?P<kind>instruction|input|output)
         [ \t]*(?:(?P<close>[*_]{2,3})[ \t]*)?[:：][ \t]*(?P<reclose>[*_]{2,3}(?=\s|$))?""",
@@ -46,10 +55,18 @@ class _Label:
 def parse_answer(text: str, finish_reason: str, *, as_published: bool = False) -> list[ParsedItem]:
     """The items of an answer to `alpaca.list_prompt`, at least one; the prompt ends in the first one's label.
 
-    The last item is incomplete when the answer was cut at its token limit (`finish_reason` "length"). An input is made
-    empty where `is_no_input` knows it, and an item without an output has a reason. `as_published`, that is as in
-    stanford_alpaca's `generate_instruction.py`, only `<noinput>` is made empty, and an output may be empty.
+    The model's thoughts are passed over. The last item is incomplete when the answer was cut at its token limit or
+    ended by its server (`is_cut_off`). A list of JSON objects is read too. An input is made empty where `is_no_input`
+    knows it, an item without an output has a reason, and control tokens and a closing fence at an output's end are
+    taken off. `as_published`, that is as in stanford_alpaca's `generate_instruction.py`, only `<noinput>` is made
+    empty, an output may be empty and stays as it is, and JSON is no list.
     """
+    written, cut = text, is_cut_off(finish_reason)
+    text = without_thoughts(text)
+    if written.strip() and not text.strip():
+        return [ParsedItem(written.strip(), reason=Reason.INCOMPLETE)]
+    if not as_published and (found := _parse_json(text, cut)):
+        return found
     labels = [_Label("instruction", "", 0, 0, False), *_labels(text)]
     starts = [label for label in labels if label.start == 0 == label.end or _starts_item(label, text)]
     items = []
@@ -57,9 +74,14 @@ def parse_answer(text: str, finish_reason: str, *, as_published: bool = False) -
         end = following.start if following else len(text)
         own = [label for label in labels if label is start or start.end <= label.start < end]
         body = _without_separators(text[:end], start.start)
-        last, cut = following is None, finish_reason == "length"
-        items.append(_parse_item(body, own, last=last, cut=cut, as_published=as_published))
+        items.append(_parse_item(body, own, last=following is None, cut=cut, as_published=as_published))
     return items
+
+
+def _parse_json(text: str, cut: bool) -> list[ParsedItem]:
+    """The items of a JSON answer; none where a label comes first, since JSON may be what a task's output shows."""
+    start = json_start(text)
+    return [] if start is None or _LABEL.search(text, 0, start) else parse_json_list(text, start=start, cut=cut)
 
 
 def _labels(text: str) -> list[_Label]:
@@ -111,11 +133,21 @@ def _parse_item(text: str, labels: list[_Label], *, last: bool, cut: bool, as_pu
     if not instruction:
         return ParsedItem(raw, reason=Reason.NO_INSTRUCTION)
     answer = _content(text, output, len(text))
+    if not as_published:
+        answer = _without_end_marks(answer)
     if not answer and not as_published:
         return ParsedItem(raw, reason=Reason.INCOMPLETE if last else Reason.NO_OUTPUT)
     material = _content(text, input, output.start) if input else ""
-    without = material.lower() == NO_INPUT if as_published else is_no_input(material)
-    return ParsedItem(raw, Task(instruction, "" if without else material, answer))
+    if as_published:
+        return ParsedItem(raw, Task(instruction, "" if material.lower() == NO_INPUT else material, answer))
+    return ParsedItem(raw, plain_task(Task(instruction, "" if is_no_input(material) else material, answer)))
+
+
+def _without_end_marks(answer: str) -> str:
+    """The answer without what ends a list: control tokens, a closing fence and separators, in any order."""
+    for _ in range(3):
+        answer = _without_separators(without_closing_fence(without_control_tokens(answer)), 0)
+    return answer
 
 
 def _choose(labels: list[_Label], number: str) -> _Label | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import time
 from typing import Any
 
 import pytest
@@ -71,6 +72,22 @@ def test_a_judged_text_stays_between_marks_it_cannot_forge(kind: str, text: str)
 )
 def test_a_score_must_end_the_judges_own_completion(completion: str, finish_reason: str, verdict: str) -> None:
     assert ADDITIVE.read_verdict(completion, finish_reason) == verdict
+
+
+@pytest.mark.parametrize(
+    "completion", ["Score:" + "\n" * 8_000, "Score: 4" + " " * 8_000 + "x", "Score: *" + " " * 8_000]
+)
+def test_a_completion_of_blanks_is_read_in_proportion_to_its_length(completion: str) -> None:
+    """Sixteen times the length takes about sixteen times as long; quadratic growth takes 256 times."""
+    longer = completion.replace("\n" * 8_000, "\n" * 128_000).replace(" " * 8_000, " " * 128_000)
+    assert ADDITIVE.read_verdict(completion, "stop") == ADDITIVE.read_verdict(longer, "stop") == ""
+    assert seconds(longer) < 80 * max(seconds(completion), 1e-4)
+
+
+def seconds(completion: str) -> float:
+    began = time.process_time()
+    ADDITIVE.read_verdict(completion, "stop")
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize(
