@@ -4,13 +4,14 @@
                                    pieces.py with gpt2/ where ROUGE-L is over GPT-2's pieces
     <out>/samples/<label>/         samples_pacos_<suite>_<task>.jsonl, as `lm_eval --log_samples` writes them
 
+A task's file has its name, or a safe one made of it (`safe_name`): a stranger's suite may name it `../../x`.
+
 Prompts are those of `pacos evaluate`, shortened to fit the model's context: the harness would cut them at their left,
 and with that the task's definition. Paths in the files are absolute, as the harness needs them: to move the folder,
 export again.
 """
 
 import logging
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from pacos.evaluate.pipeline import read_suites
 from pacos.evaluate.prompts import fit_prompts
 from pacos.evaluate.score import read_predictions
 from pacos.evaluate.tracks import suite_tokenizer
-from pacos.files import write_jsonl, write_text
+from pacos.files import safe_name, write_bytes, write_jsonl, write_text
 from pacos.models import load_tokenizer
 from pacos.records import Prediction
 from pacos.serving.flags import context_length
@@ -81,23 +82,25 @@ def _write_tasks(name: str, suite_config: SuiteConfig, asked: Sequence[tuple[Ins
     for instance, prompt in asked:
         by_task[instance.task].append(_document(instance, prompt))
     for task, documents in by_task.items():
-        write_jsonl(folder / f"{task}.jsonl", documents)
-        values = _task(f"{name}_{task}", folder / f"{task}.jsonl", suite_config)
+        file = safe_name(task)
+        write_jsonl(folder / f"{file}.jsonl", documents)
+        values = _task(f"{name}_{file}", folder / f"{file}.jsonl", suite_config)
         # The harness's own tag, for a function in a file next to this one.
-        write_text(folder / f"{task}.yaml", f"{_yaml(values)}process_results: !function metrics.process_results\n")
+        write_text(folder / f"{file}.yaml", f"{_yaml(values)}process_results: !function metrics.process_results\n")
     micro = [{"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in HARNESS_METRICS]
-    tasks = [f"{name}_{task}" for task in by_task]
+    tasks = [f"{name}_{safe_name(task)}" for task in by_task]
     group = {"group": name, "task": tasks, "aggregate_metric_list": micro}
     write_text(folder / "_group.yaml", _yaml(group))
 
 
 def _write_metrics(tokenizer: str, folder: Path) -> None:
-    shutil.copyfile(harness_metrics.__file__, folder / "metrics.py")
+    write_bytes(folder / "metrics.py", Path(harness_metrics.__file__).read_bytes())
     copy, data = folder / "pieces.py", folder / pieces.MERGES.parent.name
     copy.unlink(missing_ok=True)
     if tokenizer == "gpt2":
-        shutil.copyfile(pieces.__file__, copy)
-        shutil.copytree(pieces.MERGES.parent, data, dirs_exist_ok=True)
+        write_bytes(copy, Path(pieces.__file__).read_bytes())
+        for file in pieces.MERGES.parent.iterdir():
+            write_bytes(data / file.name, file.read_bytes())
 
 
 def _document(instance: Instance, prompt: Prompt) -> dict[str, Any]:
@@ -141,7 +144,7 @@ def _write_samples(name: str, suite_config: SuiteConfig, evaluations: Path, out:
         for row in read_predictions(path):
             by_task[row.task].append(row)
         for task, rows in by_task.items():
-            write_jsonl(out / path.parent.name / f"samples_{name}_{task}.jsonl", _samples(rows))
+            write_jsonl(out / path.parent.name / f"samples_{name}_{safe_name(task)}.jsonl", _samples(rows))
 
 
 def _samples(rows: Sequence[Prediction]) -> list[dict[str, Any]]:

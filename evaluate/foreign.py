@@ -50,7 +50,7 @@ def read_tk_instruct(path: Path) -> list[Prediction]:
         row = _row(
             suite="tk-instruct",
             task=RENAMED.get(task, task),
-            instance=str(values.get("id", instance.get("id", line))),
+            instance=_name(values.get("id", instance.get("id", line)), "id", where),
             category=_first(values.get("Categories")),
             text=_text(values, answer, where),
             references=_references(instance.get("output"), "Instance.output", where),
@@ -84,7 +84,7 @@ def read_leaderboard(path: Path, references: Path, track: str) -> list[Predictio
     rows = [
         _row(
             suite=track,
-            task=str(values.get("task_id", "unknown")),
+            task=_name(values.get("task_id", "unknown"), "task_id", f"{references}: {id}"),
             instance=id,
             category=_first(values.get("task_category")),
             text=answers.get(id, ""),
@@ -129,6 +129,13 @@ def _first(categories: Any) -> str:
     """Textual Entailment → textual_entailment; "unknown" where none is named."""
     name = categories[0] if isinstance(categories, list) and categories else categories
     return "_".join(name.lower().split()) if isinstance(name, str) else "unknown"
+
+
+def _name(value: Any, key: str, where: str) -> str:
+    """An id, which some files have as a number."""
+    if type(value) not in (str, int):
+        raise DataError(f"`{key}` must be text or a whole number", where=where)
+    return str(value)
 
 
 def _text(values: Mapping[str, Any], key: str, where: str) -> str:

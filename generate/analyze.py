@@ -4,11 +4,13 @@ Lengths, similarity to the nearest seed, novelty over time, distinct-n, verbs an
 if the dataset's `stats.json` is next to it.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from pacos.errors import DataError
 from pacos.generate.filtering.defects import DEFECTS, SUSPICIONS, repeated_long_outputs
 from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.generate.stats import mean_or_zero, score_histogram, word_counts
@@ -30,6 +32,8 @@ from pacos.results.dataset import (
 )
 from pacos.rouge import BATCH, NoveltyIndex
 from pacos.words import TOKENIZERS, auto_tokens, tokenization, word_count
+
+log = logging.getLogger("pacos")
 
 Words = Callable[[str], list[str]]
 
@@ -60,8 +64,8 @@ def analyze(dataset: Path, out: Path, seeds: Path | None, tokenizer: str = "auto
     """Write `analysis.json` into `out` and return it. `seeds` are pacos's own unless given.
 
     `tokenizer`, a name of pacos.words.TOKENIZERS, gives the words of similarity and distinct-n; lengths are in words
-    between spaces, in `unicode` words where the tokenizer chooses these. Raises DataError for a dataset, seed file or
-    `stats.json` that cannot be parsed.
+    between spaces, in `unicode` words where the tokenizer chooses these. Raises DataError for a dataset or seed file
+    that cannot be parsed.
     """
     tasks = read_tasks(dataset)
     seed_file = seeds_path(str(seeds) if seeds else None)
@@ -164,6 +168,12 @@ def _novelty(instructions: Sequence[str], words: Words) -> NoveltyOverTime:
 
 
 def _funnel_of(dataset: Path) -> Funnel:
-    """The yield funnel in the `stats.json` next to the dataset; all zero without one."""
+    """The yield funnel in the `stats.json` next to the dataset; all zero without one of pacos's."""
     path = (dataset if dataset.is_dir() else dataset.parent) / "stats.json"
-    return read_result(path, DatasetStats, todo="generate again").funnel if path.is_file() else Funnel()
+    if not path.is_file():
+        return Funnel()
+    try:
+        return read_result(path, DatasetStats, todo="generate again").funnel
+    except DataError as other:
+        log.warning("passed over, as it is not of pacos: %s", other)
+        return Funnel()

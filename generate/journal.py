@@ -105,7 +105,7 @@ class Journal:
         try:
             content = json.loads(self._companion.read_text(encoding="utf-8"))
             return {"settings": dict(content["settings"]), "seconds": float(content["seconds"])}
-        except (ValueError, KeyError, TypeError) as broken:
+        except (ValueError, KeyError, TypeError, RecursionError) as broken:
             raise RunError(
                 f"cannot parse: {broken}",
                 where=str(self._companion),

@@ -3,6 +3,7 @@
     PacosError
     ├── ConfigError    an experiment's YAML or a key=value override
     ├── DataError      seeds, datasets, SuperNI folders, predictions: names the file and line
+    │   └── OtherForm       rows of another project's form, which would be read wrongly: says how to convert them
     ├── ModelError     a model, tokenizer or adapter that is missing, gated or does not fit
     │   └── HubOutOfReach   not in the local cache, and no network to look it up
     ├── EngineError    the model server: does not start, refuses, or died too often
@@ -42,6 +43,10 @@ class ConfigError(PacosError, ValueError):
 
 class DataError(PacosError, ValueError):
     """A file of data that is missing, broken, or of another kind."""
+
+
+class OtherForm(DataError):
+    """Rows of another project's form, of which a part would be lost: `todo` says how to convert them."""
 
 
 class ModelError(PacosError, ValueError):

@@ -1,88 +1,144 @@
 """Files of JSON and JSONL, read with clear errors and written whole or not at all. Every file is UTF-8."""
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
+import logging
 import os
+import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pacos.errors import DataError, RunError
+from pacos.json_text import BOM, SIGNATURE_BYTES, check_form, decode, parse_json, parse_json_list, read_text, unreadable
+
+log = logging.getLogger("pacos")
+
+# Bytes of a safe name. Most file systems take 255, and a prefix and a suffix are added.
+LONGEST_NAME = 150
+
+_SAFE_NAME = re.compile(r"[^\W_](?:[\w .,()+@=-]{0,118}[\w)])?")
 
 
-def read_jsonl(path: Path, *, torn_tail: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of a JSONL file; blank lines are skipped."""
-    if not path.is_file():
-        raise DataError("no such file", where=str(path))
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if torn_tail and not line.endswith(b"\n"):
-                return
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-                raise DataError(f"not JSON: {broken}", where=f"{path}:{number}") from None
+def read_jsonl(path: Path, *, torn_tail: bool = False, mend: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSONL file; blank lines are skipped, and the last needs no newline.
+
+    `torn_tail` is for append-only files of ours: a last line that a crash cut short is left out, and said. `mend` is as
+    in `parse_json`. Raises DataError with file and line: absent or unreadable, not JSON, not an object, a key twice.
+    """
+    with _open(path) as lines:
+        yield from _parsed_lines(lines, path, torn_tail, mend)
+
+
+def _parsed_lines(lines: IO[bytes], path: Path, torn_tail: bool, mend: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix(BOM)
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            values = parse_json(decode(line.strip(), where), where, mend=mend)
             if not isinstance(values, dict):
-                raise DataError("each line must be a JSON object", where=f"{path}:{number}")
-            yield number, values
+                todo = _AS_LINES if number == 1 else None
+                raise DataError("each line must be a JSON object", where=where, todo=todo)
+        except DataError as broken:
+            if torn_tail and not line.endswith(b"\n"):
+                log.warning("%s: the last line is cut short and left out", where)
+                return
+            raise _explained(broken, line.strip(), number) from None
+        yield number, values
+
+
+def _explained(broken: DataError, line: bytes, number: int) -> DataError:
+    """The error of a line, with what the file probably is where its first line is no JSON at all."""
+    if number > 1 or not broken.what.startswith("not JSON: "):
+        return broken
+    if line.startswith(b"["):
+        return DataError("each line must be a JSON object; this is a list", where=broken.where, todo=_AS_LINES)
+    if line.startswith((b"{", b"<")):
+        return DataError(broken.what, where=broken.where, todo=_AS_LINES if line == b"{" else None)
+    return DataError(
+        f"{broken.what}; files of rows are JSON lists or JSON lines",
+        where=broken.where,
+        todo="convert it; a folder of CSV or Parquet files is read as hub:",
+    )
+
+
+_AS_LINES = "write one object per line, e.g. by jq -c '.[]' (a list) or jq -c . (objects over several lines)"
+
+
+def _open(path: Path) -> BufferedReader:
+    """A file at its beginning. Raises DataError for one that is absent, unreadable, compressed or binary."""
+    try:
+        content = path.open("rb")
+    except (OSError, ValueError) as failure:
+        raise unreadable(failure, path) from None
+    try:
+        check_form(content.peek(SIGNATURE_BYTES), str(path))
+    except BaseException:
+        content.close()
+        raise
+    return content
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (place, value) of the rows of a `.json` list or a JSONL file."""
-    if path.suffix == ".json":
-        yield from ((f"{path}:row {number}", values) for number, values in enumerate(_read_json_list(path), 1))
-    else:
-        yield from ((f"{path}:{number}", values) for number, values in read_jsonl(path))
+    """Yield (place, value) of the rows of a JSON list or of JSON lines, told apart by what the file begins with.
 
-
-def _read_json_list(path: Path) -> list[Any]:
-    if not path.is_file():
-        raise DataError("no such file", where=str(path))
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-        raise DataError(f"not JSON: {broken}", where=str(path)) from None
-    if not isinstance(rows, list):
-        raise DataError("must be a JSON list of tasks", where=str(path))
-    return rows
+    Raises DataError as `read_jsonl`.
+    """
+    with _open(path) as content:
+        if content.peek(4096).removeprefix(BOM).lstrip().startswith(b"["):
+            yield from parse_json_list(decode(content.read(), str(path)), str(path))
+            return
+        for line, values in _parsed_lines(content, path, torn_tail=False, mend=False):
+            yield f"{path}:{line}", values
 
 
 def read_object(path: Path, *, todo: str) -> dict[str, Any]:
     """A file that holds one JSON object. Raises DataError, with `todo` where the file is absent or is not JSON."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("no such file", where=str(path), todo=todo) from None
-    except json.JSONDecodeError as broken:
-        raise DataError(f"not JSON: {broken}", where=str(path), todo=todo) from None
+        values = parse_json(read_text(path), str(path), mend=True)
+    except DataError as broken:
+        raise DataError(broken.what, where=broken.where, todo=todo) from None
     if not isinstance(values, dict):
-        raise DataError("must be a JSON object", where=str(path))
+        raise DataError("must be a JSON object", where=str(path), todo=todo)
     return values
 
 
 class JsonlWriter:
     """Appends records to a JSONL file, each flushed to the operating system before `write` returns.
 
-    Opening drops an unfinished last line. A write that fails (a full disk) leaves the file ending at the
-    last whole line and raises RunError. With `sync` each line is on the disk itself before `write` returns.
+    Opening drops a last line that was cut short, and ends one that is whole but for its newline. A write that fails
+    (a full disk) leaves the file ending at the last whole line and raises RunError. With `sync` each line is on the
+    disk itself before `write` returns. A link in the file's place is refused (RunError): what it points to may be
+    anything.
     """
 
     def __init__(self, path: Path, *, sync: bool = False) -> None:
         self.path = path
         self.sync = sync
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab", buffering=0)
-        self._end = _whole_lines(path)
-        self._file.truncate(self._end)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            self._file = os.fdopen(os.open(path, flags, 0o666), "ab", buffering=0)
+            self._end = _whole_lines(path)
+            if rest := _object_after(path, self._end):
+                self._file.write(b"\n")
+                self._end += rest + 1
+            self._file.truncate(self._end)
+        except OSError as failure:
+            raise disk_error(failure, path) from failure
 
     def write(self, record: Any) -> None:
-        """Append one record: a dataclass or a mapping."""
+        """Append one record: a dataclass or a mapping. A lone surrogate in it is written as U+FFFD."""
         values = record if isinstance(record, Mapping) else dataclasses.asdict(record)
-        line = (json.dumps(values, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        line = _encoded(json.dumps(values, ensure_ascii=False) + "\n")
         try:
             rest = memoryview(line)
             while rest:
@@ -103,6 +159,25 @@ class JsonlWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _object_after(path: Path, start: int) -> int:
+    """The length of what follows `start` if that is a JSON object, else 0."""
+    with path.open("rb") as content:
+        content.seek(start)
+        rest = content.read()
+    try:
+        return len(rest) if isinstance(parse_json(decode(rest, ""), "", mend=True), dict) else 0
+    except DataError:
+        return 0
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        # No file of ours holds half a character: most libraries fail on it.
+        return re.sub("[\ud800-\udfff]", "\ufffd", text).encode("utf-8")
 
 
 def _whole_lines(path: Path) -> int:
@@ -132,18 +207,52 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file: the old content or the new, never half (written to a temporary file, synced, renamed)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
+    """Replace a file by one with this text; see `write_bytes`."""
+    write_bytes(path, _encoded(text))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file: the old content or the new, never half.
+
+    The content is written to a new file under a random name, synced, and renamed: no link that lies in the folder is
+    followed, and one in the file's place is replaced. Raises RunError where that cannot be done.
+    """
+    # Of its own length, so that any name that the file may have leaves room for it.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.new")
     try:
-        with temporary.open("wb") as content:
-            content.write(text.encode("utf-8", "backslashreplace"))
-            content.flush()
-            os.fsync(content.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as failure:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise disk_error(failure, path) from failure
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder to write into, and those above it. Raises RunError where that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise disk_error(failure, path) from failure
+    if not os.access(path, os.W_OK):
+        raise RunError("cannot write: the folder is read-only", where=str(path), todo="check the folder's rights")
+
+
+def safe_name(text: str) -> str:
+    """A file name for any text: the text itself where it is one, else what is harmless of it and a hash of the whole.
+
+    The name begins with a letter or a digit and has no separator, so that it stays in its folder and hides nothing;
+    it leaves room for a prefix and a suffix. Different texts have different names.
+    """
+    if _SAFE_NAME.fullmatch(text) and len(_encoded(text)) <= LONGEST_NAME:
+        return text
+    harmless = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:60]
+    return f"{harmless or 'name'}-{hashlib.sha256(_encoded(text)).hexdigest()[:16]}"
 
 
 def disk_error(failure: OSError, path: Path) -> RunError:
@@ -154,7 +263,14 @@ def disk_error(failure: OSError, path: Path) -> RunError:
             where=str(path),
             todo="make space and rerun the same command: it resumes",
         )
-    return RunError(f"cannot write: {failure.strerror or failure}", where=str(path), todo="check the folder's rights")
+    todo = {
+        errno.ENOTDIR: "a file has the name of a folder above it: choose another folder",
+        errno.EEXIST: "a file has the name of its folder: choose another folder",
+        errno.EISDIR: "a folder has this name: choose another",
+        errno.ENAMETOOLONG: "choose a shorter name",
+        errno.ELOOP: "it is a link, and pacos does not write through links: remove it",
+    }.get(failure.errno or 0, "check the folder's rights")
+    return RunError(f"cannot write: {failure.strerror or failure}", where=str(path), todo=todo)
 
 
 def file_sha256(path: Path) -> str:
@@ -164,8 +280,11 @@ def file_sha256(path: Path) -> str:
 
 
 def line_count(path: Path) -> int:
-    """Lines of a JSONL file; 0 for a file of any other kind."""
+    """Lines of a JSONL file; 0 for a file of any other kind. A last line without newline counts."""
     if path.suffix != ".jsonl":
         return 0
+    lines, last = 0, b"\n"
     with path.open("rb") as content:
-        return sum(block.count(b"\n") for block in iter(lambda: content.read(1 << 20), b""))
+        for block in iter(lambda: content.read(1 << 20), b""):
+            lines, last = lines + block.count(b"\n"), block[-1:]
+    return lines + (last != b"\n")

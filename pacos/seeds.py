@@ -87,7 +87,7 @@ def _instance(values: dict[str, Any], place: int, *, where: str) -> Task:
     if not isinstance(instances, list) or not instances or not isinstance(instances[place], dict):
         raise DataError('`instances` must be a list of {"input", "output"} with at least one element', where=where)
     instance = instances[place]
-    input = instance.get("input", "")
+    input = "" if instance.get("input") is None else instance["input"]
     if not isinstance(input, str):
         raise DataError(f"`instances[{place}].input` must be text", where=where)
     output = _text(instance, "output", where=where, name=f"instances[{place}].output")

@@ -111,7 +111,7 @@ def read_ranked(source: str) -> list[RankedRequest]:
     answers = _first_turns(rows) if "message_id" in rows[0][1] else rows
     requests: dict[str, RankedRequest] = {}
     for where, values in answers:
-        task = parse_task(values | {"input": values.get("input") or ""}, where=where)
+        task = parse_task(values, where=where)
         name = _id(values, where)
         request = requests.setdefault(name, RankedRequest(name, task.instruction, task.input))
         if (request.instruction, request.input) != (task.instruction, task.input):
@@ -147,6 +147,8 @@ def _first_turns(messages: list[LocatedRow]) -> Iterator[LocatedRow]:
         if message["role"] == "prompter" and not message.get("parent_id") and message["lang"] == "en"
     }
     for where, message in messages:
+        if not isinstance(message.get("parent_id"), str | None):
+            raise DataError("`parent_id` must be text or null", where=where)
         prompt = prompts.get(message.get("parent_id"))
         if message["role"] == "assistant" and prompt is not None and message.get("rank") is not None:
             answer = {"id": message["parent_id"], "instruction": prompt, "output": message["text"]}

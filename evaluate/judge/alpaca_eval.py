@@ -40,7 +40,7 @@ def win_rates(path: Path) -> list[AlpacaEvalWinRate]:
         preference = row["preference"]
         if preference is None or preference != preference:
             unreadable[pair] += 1
-        elif isinstance(preference, int | float) and (preference == 0 or 1 <= preference <= 2):
+        elif type(preference) in (int, float) and (preference == 0 or 1 <= preference <= 2):
             values[pair].append((preference or 1.5) - 1)
         else:
             raise DataError(f"a preference lies between 1 and 2, or is 0 for a tie, not {preference!r}", where=where)

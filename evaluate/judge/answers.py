@@ -8,14 +8,13 @@ files.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from pacos.config import parse_config
+from pacos.config import load_config
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.score import read_predictions
@@ -76,8 +75,10 @@ def read_answers(paths: Sequence[Path], suite: Path | None = None) -> AnswerSet:
     `suite` is the path of the evaluations' questions, read from their run's own config unless given.
     Raises DataError: a missing or broken file, several suites, a duplicate answer, a suite that has changed since.
     """
-    parts = [_read_evaluation_answers(path, suite) if path.is_dir() else _read_answer_file(path) for path in paths]
-    if len(suites := {part.suite for part in parts}) > 1 and any(path.is_dir() for path in paths):
+    parts = [
+        _read_evaluation_answers(path, suite) if os.path.isdir(path) else _read_answer_file(path) for path in paths
+    ]
+    if len(suites := {part.suite for part in parts}) > 1 and any(map(os.path.isdir, paths)):
         raise DataError(f"answers to several suites: {sorted(suites)}", todo="name those of one suite by --answers")
     answers = [answer for part in parts for answer in part.answers]
     seen = set()
@@ -124,10 +125,8 @@ def _read_evaluation_answers(folder: Path, suite: Path | None) -> AnswerSet:
 def _suite_path(folder: Path, name: str) -> Path:
     """The suite's path in the config of the run that holds `eval/<label>/`."""
     path = folder.resolve().parents[1] / "config.yaml"
-    if path.is_file():
-        config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
-        if found := [suite for suite in config.evaluate.suites if suite.name == name]:
-            return Path(found[0].path)
+    if path.is_file() and (found := [suite for suite in load_config(path).evaluate.suites if suite.name == name]):
+        return Path(found[0].path)
     raise DataError(f"no questions found for the suite {name!r}", where=str(folder), todo="name them by --suite")
 
 
@@ -147,7 +146,8 @@ def _parse_answer(values: Any, where: str, model: str) -> JudgedAnswer:
         if key not in values:
             raise DataError(f"`{key}` is missing", where=where)
     defaults = {"input": "", "reference": "", "model": model}
-    texts = {key: values.get(key, defaults.get(key)) for key in ("instruction", "output", *defaults)}
+    texts = {key: values.get(key) for key in ("instruction", "output")}
+    texts |= {key: default if values.get(key) is None else values[key] for key, default in defaults.items()}
     if wrong := [key for key, text in texts.items() if not isinstance(text, str)]:
         raise DataError(f"`{wrong[0]}` must be text", where=where)
     question = json.dumps([texts["instruction"], texts["input"]])

@@ -67,11 +67,19 @@ def grade_file_agreement(one: Path, other: Path) -> GradeFileAgreement:
 
 def _read_grades(path: Path) -> dict[tuple[str, str, int], str]:
     grades = {}
-    for line, values in read_jsonl(path, torn_tail=True):
+    for line, values in read_jsonl(path):
+        where = f"{path}:{line}"
         if not {"item", "model", "verdict"} <= values.keys():
-            raise DataError("a grade needs `item`, `model` and `verdict`", where=f"{path}:{line}")
+            raise DataError("a grade needs `item`, `model` and `verdict`", where=where)
+        item, model, sample = values["item"], values["model"], values.get("sample")
+        if not isinstance(model, str) or type(item) not in (str, int):
+            raise DataError("`item` must be text or a whole number, and `model` text", where=where)
+        if sample is not None and type(sample) is not int:
+            raise DataError("`sample` must be a whole number", where=where)
         if values["verdict"] in GRADES:
-            grades[str(values["item"]), str(values["model"]), int(values.get("sample", 0))] = str(values["verdict"])
+            if (key := (str(item), model, sample or 0)) in grades:
+                raise DataError(f"{model!r} is graded twice on {item!r}", where=where, todo="keep one of the grades")
+            grades[key] = str(values["verdict"])
     if not grades:
         raise DataError("holds no grades A to D", where=str(path))
     return grades

@@ -16,7 +16,7 @@ from pacos.config import Config
 from pacos.evaluate.judge.answers import AnswerSet
 from pacos.evaluate.judge.kinds import JudgeKind, JudgeQuestion, judge_kind, judge_table
 from pacos.evaluate.judge.prompts import fit_prompt
-from pacos.files import read_object
+from pacos.files import read_object, safe_name
 from pacos.models import load_tokenizer, resolve_model
 from pacos.records import Judgement, read_records
 from pacos.results import read_result, write_result
@@ -42,7 +42,7 @@ def main(config: Config, run: Run, kind: str, answers: AnswerSet) -> JudgeResult
     """
     judge = judge_kind(kind)
     settings, questions = judge_settings(config, judge), judge.questions(answers, config.evaluate.judge.samples)
-    folder = run.dir / "judge" / f"{kind}--{answers.suite}"
+    folder = run.dir / "judge" / f"{kind}--{safe_name(answers.suite)}"
     stage_name = f"judge/{folder.name}"
     decides = [asdict(settings), [[*question.key, question.sha256] for question in questions]]
     results = folder / "results.json"

@@ -13,7 +13,7 @@ from pacos.errors import DataError
 from pacos.evaluate.judge.answers import AnswerSet, JudgedAnswer
 from pacos.evaluate.review.sheet import ItemSource, Sheet, SheetItem
 from pacos.files import read_rows
-from pacos.records import parse_task
+from pacos.records import parse_task, tasks_file
 
 # The answers to one question, the first model's first → those shown on each screen, in random order.
 Arrangement = Callable[[Sequence[JudgedAnswer], random.Random], list[list[JudgedAnswer]]]
@@ -21,7 +21,7 @@ Arrangement = Callable[[Sequence[JudgedAnswer], random.Random], list[list[Judged
 
 def draw_tasks(kind: str, paths: Sequence[Path], *, n: int, seed: int) -> Sheet:
     """Return a sheet of `n` tasks of Alpaca-format datasets. Raises DataError where there are none."""
-    files = [path / "dataset.jsonl" if path.is_dir() else path for path in paths]
+    files = [tasks_file(path) for path in paths]
     tasks, sources = [], []
     for file in files:
         for number, (where, values) in enumerate(read_rows(file), 1):

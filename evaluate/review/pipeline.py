@@ -12,6 +12,7 @@ from pacos.evaluate.review.server import serve
 from pacos.evaluate.review.sheet import read_sheet, write_sheet
 from pacos.evaluate.review.spreadsheet import import_csv, write_csv
 from pacos.evaluate.review.votes import Votes, review_lock
+from pacos.files import safe_name
 
 log = logging.getLogger("pacos")
 
@@ -24,7 +25,7 @@ def begin(
     Raises DataError for sources without tasks or answers, RunError where the folder holds another sheet.
     """
     sheet = review_kind(kind).draw(sources, n=n, seed=seed, suite=suite)
-    name = re.sub(r"[^\w.-]", "_", sheet.name)
+    name = safe_name(re.sub(r"[^\w.-]", "_", sheet.name))
     folder = (out or home_of(sources[0])) / "review" / f"{kind}--{name}"
     write_sheet(folder, sheet)
     log.info("%s: %d items of %d tasks, seed %d", folder, len(sheet.items), sheet.population, seed)

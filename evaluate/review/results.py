@@ -14,6 +14,7 @@ from pacos.evaluate.review.kinds import RaterAnswers, ReviewKind, review_kind
 from pacos.evaluate.review.sheet import RESTART, Sheet, read_sheet
 from pacos.evaluate.review.votes import Ballot, read_ballots
 from pacos.extensions import REVIEW_KINDS
+from pacos.files import safe_name
 from pacos.records import Judgement, read_records
 from pacos.results import extend, read_result, write_result
 from pacos.results.judging import JudgeSettings
@@ -81,7 +82,7 @@ def rater_agreement(kind: ReviewKind, one: RaterAnswers, other: RaterAnswers) ->
 def _judge_agreement(folder: Path, sheet: Sheet, verdicts: Mapping[str, RaterAnswers]) -> JudgeAgreement | None:
     """The run's judge of the same answers (`judge/<kind>--<suite>/`), against each rater; None where there is none."""
     kind = review_kind(sheet.kind)
-    judged = folder.parents[1] / "judge" / f"{kind.judged_as}--{sheet.name}"
+    judged = folder.parents[1] / "judge" / f"{kind.judged_as}--{safe_name(sheet.name)}"
     if not kind.judged_as or not (judged / "judgements.jsonl").is_file():
         return None
     judgements = read_records(judged / "judgements.jsonl", Judgement, torn_tail=True)

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.errors import DataError, RunError
+from pacos.extensions import REVIEW_KINDS
 from pacos.files import read_object, write_json
+from pacos.results import parse_result
 
 RESTART = "start the review again by --out"
 
@@ -77,9 +79,13 @@ def write_sheet(folder: Path, sheet: Sheet) -> None:
 def read_sheet(folder: Path) -> Sheet:
     """Read sheet and key. Raises DataError for files that are not a sheet and its key."""
     values, key = (read_object(folder / name, todo=RESTART) for name in ("sheet.json", "key.json"))
-    try:
-        items = [SheetItem(**item) for item in values.pop("items")]
-        sources = {name: ItemSource(**source) for name, source in key["items"].items()}
-        return Sheet(**values, models=key["models"], items=items, key=sources)
-    except (TypeError, KeyError, AttributeError) as broken:
-        raise DataError(f"not a sheet and its key: {broken}", where=str(folder)) from None
+    whole = values | {"models": key.get("models"), "key": key.get("items")}
+    sheet = parse_result(whole, Sheet, where=folder / "sheet.json", todo=RESTART)
+    if sheet.kind not in REVIEW_KINDS:
+        raise DataError(f"no kind of review is named {sheet.kind!r}", where=str(folder / "sheet.json"), todo=RESTART)
+    for item in sheet.items:
+        models = sheet.key[item.id].models if item.id in sheet.key else None
+        written_by = len(item.answers) if sheet.models else 0
+        if models is None or len(models) != written_by or not set(models) <= set(sheet.models):
+            raise DataError(f"does not say who wrote item {item.id}", where=str(folder / "key.json"), todo=RESTART)
+    return sheet

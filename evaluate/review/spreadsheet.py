@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from pacos.evaluate.review.kinds import review_kind
 from pacos.evaluate.review.sheet import Sheet
 from pacos.evaluate.review.votes import LONGEST_NOTE, NOTE, Votes
 from pacos.files import write_text
+from pacos.json_text import read_text
 
 # A cell that begins with one of these is a formula to a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -71,19 +73,17 @@ def _headings(sheet: Sheet) -> list[str]:
 
 def _rows(sheet: Sheet, path: Path) -> Iterator[tuple[str, str, list[str], str]]:
     """(place, item, answers, note) of every row with an answer."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as broken:
-        raise DataError(f"cannot be read: {broken}", where=str(path), todo="save it as CSV in UTF-8") from None
+    text = read_text(path)
     # Some spreadsheets write semicolons or tabs, depending on the locale.
     delimiter = next((mark for mark in ",;\t" if text.replace('"', "").startswith(f"id{mark}")), ",")
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = _read_cells(reader, path, longest=len(text))
     headings = _headings(sheet)
     if absent := [head for head in ("id", "sheet", *headings) if head not in (reader.fieldnames or [])]:
         raise DataError(f"the column {absent[0]!r} is missing", where=str(path), todo="fill in an exported file")
     numbers = {item.id.lstrip("0"): item.id for item in sheet.items}
     seen = set()
-    for number, row in enumerate(reader, 1):
+    for number, row in enumerate(rows, 1):
         where = f"{path}:row {number}"
         answers = [(row[head] or "").strip() for head in headings]
         if not any(answers):
@@ -98,9 +98,23 @@ def _rows(sheet: Sheet, path: Path) -> Iterator[tuple[str, str, list[str], str]]
         yield where, item, [_normalised(answer) for answer in answers], (row.get("note") or "").strip()
 
 
+def _read_cells(reader: "csv.DictReader[str]", path: Path, longest: int) -> list[dict[str, str]]:
+    """All rows. Raises DataError for what is not CSV; a cell may be as long as the file."""
+    limit = csv.field_size_limit(max(longest, csv.field_size_limit()))
+    try:
+        return list(reader)
+    except csv.Error as broken:
+        where = f"{path}:{reader.line_num}"
+        raise DataError(f"is not CSV: {broken}", where=where, todo="save it as CSV in UTF-8") from None
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _normalised(answer: str) -> str:
     return answer.upper() if len(answer) == 1 else answer.lower()
 
 
 def _escape_formula(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
+    # Spreadsheets pass over blanks before a formula, and take its sign in full width as well.
+    start = unicodedata.normalize("NFKC", text.lstrip()[:1])
+    return f"'{text}" if text.startswith(FORMULA) or start.startswith(FORMULA) else text

@@ -17,7 +17,8 @@ from pathlib import Path
 from pacos.errors import DataError, RunError
 from pacos.evaluate.review.kinds import ReviewQuestion, review_kind
 from pacos.evaluate.review.sheet import Sheet, SheetItem
-from pacos.files import JsonlWriter, read_jsonl
+from pacos.files import JsonlWriter, make_folder, read_jsonl
+from pacos.records import parse_record
 
 SKIP, UNDO, NOTE = "skip", "undo", "note"
 LONGEST_NAME = 40
@@ -125,8 +126,8 @@ class Votes:
 @contextlib.contextmanager
 def review_lock(folder: Path) -> Iterator[None]:
     """Hold the review's votes. Raises RunError where another process does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    make_folder(folder)
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,10 +175,10 @@ def read_ballots(path: Path, sheet: Sheet) -> dict[str, Ballot]:
     ballots: dict[str, Ballot] = {}
     for line, values in read_jsonl(path, torn_tail=True):
         try:
-            vote = Vote(**values)
+            vote = parse_record(values, Vote, where="")
             ballot = ballots.setdefault(vote.rater, Ballot())
             check_vote(vote, items, ballot, questions)
-        except (TypeError, AttributeError, DataError) as broken:
-            raise DataError(f"not a vote on this sheet: {broken}", where=f"{path}:{line}") from None
+        except DataError as broken:
+            raise DataError(f"not a vote on this sheet: {broken.what}", where=f"{path}:{line}") from None
         ballot.apply(vote)
     return ballots

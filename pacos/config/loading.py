@@ -6,22 +6,31 @@ An unknown key is an error that names the nearest known one.
 """
 
 import difflib
+import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from pacos.config.experiment import Config
 from pacos.config.section import Section
+from pacos.config.yaml_text import parse_yaml
 from pacos.errors import ConfigError
+from pacos.json_text import read_text
+
+LARGEST = 1_000_000
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read, override and check an experiment; without a file the overrides say it all.
 
-    Raises ConfigError: no such file, not YAML, an override without `=`, an unknown key, a value out of range.
+    Raises ConfigError: no such file, not YAML or not UTF-8, a key twice, an override without `=`, an unknown key, a
+    value out of range.
     """
     values = {"name": path.stem} | _read_yaml(path) if path else {}
     for override in overrides:
@@ -57,16 +66,13 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         shipped = ", ".join(sorted(str(p) for p in Path("configs").glob("*.yaml")))
-        raise ConfigError("no such config", where=str(path), todo=f"shipped here: {shipped or 'none'}") from None
-    except yaml.YAMLError as broken:
-        mark = getattr(broken, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(broken, "problem", None) or broken
-        raise ConfigError(f"not valid YAML: {problem}", where=f"{path}{line}") from None
+        raise ConfigError("no such config", where=str(path), todo=f"shipped here: {shipped or 'none'}")
+    text = read_text(path, ConfigError)
+    if len(text) > LARGEST:
+        raise ConfigError(f"has {len(text):,} characters; an experiment has {LARGEST:,} at most", where=str(path))
+    values = parse_yaml(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError("a config is a mapping of sections", where=str(path), todo="start with `name:` and `model:`")
     return values
@@ -82,10 +88,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         child = section.get(parent)
         section[parent] = child = dict(child) if isinstance(child, dict) else {}
         section = child
-    try:
-        section[key] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"{override!r}: the value is not valid YAML", where="command line") from None
+    section[key] = parse_yaml(text, f"command line: {reprlib.repr(override)}")
 
 
 def _explain(error: Mapping[str, Any]) -> str:
@@ -99,7 +102,12 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"`{dotted}` is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"`{dotted}`: {message[:1].lower()}{message[1:]}, not {error['input']!r}" if dotted else message
+    if not dotted:
+        return message
+    quotes = (
+        "; write it in quotes" if error["type"] == "string_type" and isinstance(error["input"], int | float) else ""
+    )
+    return f"`{dotted}`: {message[:1].lower()}{message[1:]}, not {_SHORT.repr(error['input'])}{quotes}"
 
 
 def _keys_at(location: Sequence[str | int]) -> list[str]:

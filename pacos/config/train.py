@@ -24,7 +24,8 @@ class LoraConfig(Section):
     alpha: Count = Field(32, description="Updates are scaled by alpha / r.")
     dropout: Fraction = Field(0.0, description="Dropout before the adapter; above 0 it disables prefix sharing.")
     targets: Literal["all-linear"] | list[str] = Field(
-        "all-linear", description="Modules with an adapter: all linear layers but the head, or their names."
+        "all-linear",
+        description="Modules with an adapter: all linear layers but the head that take one, or their names.",
     )
     rslora: bool = Field(False, description="Scale by alpha / √r instead of alpha / r.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Other options of peft.LoraConfig, by its names.")
@@ -58,6 +59,8 @@ class DataSource(Section):
     def _one_place(self) -> "DataSource":
         if sum(place is not None for place in (self.path, self.hub, self.superni)) != 1:
             raise ValueError("a source is one of path, hub and superni")
+        if not self.name.strip():
+            raise ValueError("a source needs the name of a file, a folder or a dataset")
         if self.per_task and not self.superni:
             raise ValueError("per_task counts the instances of superni's tasks; use limit")
         return self
@@ -100,7 +103,7 @@ class TrainConfig(Section):
     batch_size: Count = Field(128, description="Examples (dpo: pairs) per optimizer step, over all processes.")
     max_length: Count = Field(512, description="Tokens per example; longer responses are truncated, and counted.")
     pack_tokens: Count = Field(
-        8192, description="Most tokens in a micro-batch, padding included; with flex_attention, multiples of 128."
+        8192, description="Most tokens in a micro-batch, packed or padded; with flex_attention, multiples of 128."
     )
     mask_prompt: bool = Field(True, description="Train on responses only; false trains on prompts as well.")
     append_eos: bool = Field(True, description="Train on EOS; false repeats alpaca-lora's default, which never stops.")
@@ -109,7 +112,7 @@ class TrainConfig(Section):
     )
     fused_lora: bool = Field(True, description="Fused kernels for plain LoRA layers; false computes them as PEFT does.")
     compile: bool | Literal["auto"] = Field(
-        "auto", description="Compile norms, gates and rotary embeddings; auto: on GPUs, without FSDP."
+        "auto", description="Compile norms, gates and rotary embeddings of known forms; auto: on GPUs, without FSDP."
     )
     checkpointing: bool | Literal["auto"] = Field(
         "auto", description="Recompute activations in the backward pass; auto: where they would not fit in memory."

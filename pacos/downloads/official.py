@@ -9,6 +9,8 @@ instances of its tracks. A download resumes where it stopped, within a file as w
 import hashlib
 import http.client
 import logging
+import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +22,7 @@ from typing import Literal
 
 from pacos.errors import DataError, PacosError
 from pacos.files import disk_error
+from pacos.json_text import read_text
 from pacos.progress import bar
 from pacos.superni.tasks import read_task, read_test_split, read_training_split
 
@@ -33,6 +36,8 @@ NATURAL_INSTRUCTIONS = "allenai/natural-instructions/55a365637381ce7f3748fa2eac7
 PAUSES_S = (1, 2, 4, 8)
 TIMEOUT_S = 60
 AT_ONCE = 8
+
+TASK_NAME = re.compile(r"task[A-Za-z0-9_().,&-]{1,150}")
 
 Name = Literal["seeds", "superni", "user-oriented", "alpaca"]
 Check = Callable[[Path], object]
@@ -105,7 +110,7 @@ def _fetch_superni(out: Path, home: str, training: bool, totals: Totals) -> list
     for split, path in zip(splits, lists, strict=True):
         _fetch_file(f"{home}/{NATURAL_INSTRUCTIONS}/splits/{split}", path, _check_split)
     wanted = [path for path in lists if training or path.name == "test_tasks.txt"]
-    tasks = sorted({name for path in wanted for name in path.read_text(encoding="utf-8").split()})
+    tasks = sorted({name for path in wanted for name in read_text(path).split()})
     files = [out / "tasks" / f"{name}.json" for name in tasks]
     with bar("fetching SuperNI", len(files), "tasks") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
 
@@ -129,9 +134,12 @@ def _all_or_first_error(pool: ThreadPoolExecutor, work: Callable[[Path], None], 
 
 
 def _check_split(path: Path) -> None:
-    names = path.read_text(encoding="utf-8").split()
-    if not names or not all(name.startswith("task") for name in names):
+    names = read_text(path).split()
+    if not names:
         raise DataError("is not a list of tasks", where=str(path))
+    # Each becomes the name of a file.
+    if wrong := [name for name in names if not TASK_NAME.fullmatch(name)]:
+        raise DataError(f"is not a list of tasks: {wrong[0][:80]!r} is not the name of one", where=str(path))
 
 
 def _check_superni(out: Path, training: bool, totals: Totals) -> None:
@@ -165,7 +173,12 @@ def _fetch_file(url: str, path: Path, check: Check) -> None:
         except PacosError as wrong:
             log.warning("%s; fetching it again", wrong.what)
     part = path.with_name(f".{path.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if part.is_symlink():
+            part.unlink()
+    except OSError as failure:
+        raise disk_error(failure, path) from failure
     _download(url, part)
     try:
         check(part)
@@ -192,6 +205,10 @@ def _download(url: str, part: Path) -> None:
         time.sleep(pause)
 
 
+def _no_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _append(url: str, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -202,7 +219,7 @@ def _append(url: str, part: Path) -> None:
             raise
         part.unlink()  # all of it was there, or more than there is: from the beginning
         return _append(url, part)
-    with answer, part.open("ab" if answer.status == 206 else "wb") as content:
+    with answer, open(part, "ab" if answer.status == 206 else "wb", opener=_no_links) as content:
         expected = int(answer.headers.get("Content-Length", -1))
         received = 0
         while block := answer.read(1 << 20):

@@ -110,7 +110,7 @@ def bars(counts: Mapping[str, int], colour: str = ACCENT) -> Any:
 
 def novelty(histogram: Sequence[int]) -> Any:
     """Histogram of the accepted tasks' ROUGE-L to the nearest earlier one, in equal bins over [0, 1]."""
-    width = 1 / len(histogram)
+    width = 1 / max(1, len(histogram))
     figure = new_figure(height=240, left=60)
     figure.add_bar(
         x=[width * (index + 0.5) for index in range(len(histogram))],

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from pacos.config import parse_config
+from pacos.config import load_config
 from pacos.errors import PacosError
 from pacos.records import Prediction, read_records
 from pacos.superni.suites import read_suite
@@ -95,9 +93,8 @@ def _questions(folder: Path, suite: str) -> dict[QuestionKey, tuple[str, str]]:
     """{(task, instance): (definition, input)}; empty if the suite is no longer where the folder's run found it."""
     path = folder.resolve().parents[1] / "config.yaml"
     try:
-        config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
-        place = next(one.path for one in config.evaluate.suites if one.name == suite)
+        place = next(one.path for one in load_config(path).evaluate.suites if one.name == suite)
         instances = read_suite(Path(place)).instances
-    except (OSError, StopIteration, yaml.YAMLError, PacosError):
+    except (OSError, StopIteration, PacosError):
         return {}
     return {(one.task, one.id): (one.definition.strip(), one.input) for one in instances}

@@ -77,7 +77,8 @@ class NearestScores:
 class DatasetStats:
     """`stats.json`. Tokens, `seconds` (of the engine) and cost count every answer, committed or not.
 
-    `classification` counts the accepted instructions by "yes", "no" and "unknown".
+    `classification` counts the accepted instructions by "yes", "no" and "unknown". `source` is the file that `pacos
+    filter` or `pacos curate` made the dataset from, "" for one that was generated.
     """
 
     funnel: Funnel = Funnel()
@@ -89,6 +90,7 @@ class DatasetStats:
     classification: dict[str, int] = field(default_factory=dict)
     lengths: TaskLengths = TaskLengths()
     novelty: NearestScores = NearestScores()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def _instances(name: str, values: dict[str, Any], where: str) -> list[Instance]:
         Instance(
             task=name,
             id=f"{name}-{index}",
-            category=str(values.get("motivation_app", "")) or TRACK,
+            category=str(values.get("motivation_app") or TRACK),
             definition=instruction,
             input=_text(row, "input", where, may_be_empty=True),
             references=(_text(row, "output", where),),
@@ -83,6 +83,8 @@ def _instances(name: str, values: dict[str, Any], where: str) -> list[Instance]:
 
 def _text(values: dict[str, Any], key: str, where: str, *, may_be_empty: bool = False) -> str:
     text = values.get(key)
+    if may_be_empty and key in values and text is None:
+        return ""
     if not isinstance(text, str) or not (text.strip() or may_be_empty):
         raise DataError(f"`{key}` must be text{'' if may_be_empty else ' that is not empty'}", where=where)
     return text

@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
+from pacos.json_text import parse_json, read_text
+
+# A task's file is named by it.
+LONGEST_NAME = 200
 
 # "The first 100 instances of each task" (splits/README.md).
 INSTANCES_PER_TASK = 100
@@ -190,9 +194,11 @@ def _locate(path: Path, split_name: str) -> tuple[Path, Path]:
 
 
 def _read_split(split: Path) -> list[str]:
-    names = split.read_text(encoding="utf-8").split()
+    names = read_text(split).split()
     if not names:
         raise DataError("lists no tasks", where=str(split))
+    if wrong := [name for name in names if "/" in name or "\0" in name or len(name) > LONGEST_NAME]:
+        raise DataError(f"{wrong[0][:80]!r} is not the name of a task", where=str(split))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"duplicate task {twice}", where=str(split))
@@ -207,10 +213,10 @@ def official_total(names: Iterable[str]) -> int:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        task = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-        where = f"{path}:{broken.lineno}" if isinstance(broken, json.JSONDecodeError) else str(path)
-        raise DataError(f"not JSON, or cut short: {broken}", where=where, todo="fetch the file again") from None
+        task = parse_json(read_text(path), str(path))
+    except DataError as broken:
+        what = broken.what.replace("not JSON:", "not JSON, or cut short:")
+        raise DataError(what, where=broken.where, todo="fetch the file again") from None
     if not isinstance(task, dict):
         raise DataError("a task file holds one JSON object", where=str(path))
     return task

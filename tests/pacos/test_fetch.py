@@ -10,7 +10,7 @@ import pytest
 
 from pacos.downloads import official as fetching
 from pacos.downloads.official import NATURAL_INSTRUCTIONS, PINNED, Name, Totals, fetch, git_blob
-from pacos.errors import DataError
+from pacos.errors import DataError, RunError
 from tests.support.superni_folder import task
 
 CUT_AFTER = 1000
@@ -134,3 +134,35 @@ def test_a_track_that_is_not_the_published_one_is_refused(home: Home, tmp_path: 
     serve_superni(home)
     with pytest.raises(DataError, match="SuperNI's test tasks are 2, not 119"):
         fetch("superni", tmp_path, home=home.url)
+
+
+@pytest.mark.parametrize("name", ["task/../../../x", "task1_a/../x", "../x", "task1\\x", "task" + "x" * 300, "task\0x"])
+def test_a_split_list_names_no_file_outside_its_folder(home: Home, tmp_path: Path, name: str) -> None:
+    totals = serve_superni(home)
+    home.files[f"{NATURAL_INSTRUCTIONS}/splits/default/test_tasks.txt"] = f"task1_a\n{name}\n".encode()
+    out = tmp_path / "a" / "b" / "superni"
+    with pytest.raises(DataError, match=r"is not a list of tasks: .* is not the name of one"):
+        fetch("superni", out, home=home.url, totals=totals)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_names_of_the_real_split_lists_are_those_of_tasks(shared_data: Path) -> None:
+    for split in sorted((shared_data / "superni" / "splits").rglob("*_tasks.txt")):
+        assert all(map(fetching.TASK_NAME.fullmatch, split.read_text(encoding="utf-8").split()))
+
+
+def test_a_download_follows_no_link(home: Home, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine", encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".seed_tasks.jsonl.part").symlink_to(victim)
+    home.files[PINNED["seeds"].address] = b"forged"
+    with pytest.raises(DataError, match="not what was published"):
+        fetch("seeds", tmp_path / "out", home=home.url)
+    assert victim.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_clear_error(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(RunError, match="cannot write"):
+        fetch("seeds", tmp_path / "out", home=home.url)

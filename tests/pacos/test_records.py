@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacos.errors import DataError, RunError
+from pacos.errors import DataError, OtherForm, RunError
 from pacos.files import JsonlWriter, read_jsonl, write_jsonl, write_text
-from pacos.records import Response, read_records, read_tasks
+from pacos.records import CONVERSIONS, Prediction, Response, Task, parse_task, read_records, read_tasks
 
 ANSWERS = st.builds(Response, request=st.integers(0), text=st.text(), finish_reason=st.sampled_from(["stop", "length"]))
 
@@ -118,13 +119,101 @@ def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: str, complain
     assert f"{path}:2" in str(error.value) and complaint in str(error.value)
 
 
+PREDICTION = {
+    "model": "m", "suite": "s", "task": "t", "instance": "i", "category": "c", "prompt_sha256": "", "prediction": "x",
+    "raw": "x", "references": ["x"], "rougeL": 0, "exact_match": 0.0, "finish_reason": "stop",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"references": "x"}, "`references` must be a list of texts, not 'x'"),
+        ({"references": [8]}, "`references` must be a list of texts"),
+        ({"references": [None]}, "`references` must be a list of texts"),
+        ({"prediction": 8}, "`prediction` must be text, not 8"),
+        ({"category": None}, "`category` must be text, not None"),
+        ({"task": 1}, "`task` must be text"),
+        ({"rougeL": "1.0"}, "`rougeL` must be a number"),
+        ({"rougeL": True}, "`rougeL` must be a number"),
+        ({"rougeL": float("nan")}, "`rougeL` must be a number"),
+        ({"exact_match": float("inf")}, "`exact_match` must be a number"),
+        ({"exact_match": 10**400}, "`exact_match` must be a number"),
+    ],
+)
+def test_a_record_is_checked_for_types(tmp_path: Path, change: dict[str, object], complaint: str) -> None:
+    write_jsonl(tmp_path / "predictions.jsonl", [PREDICTION, PREDICTION | change])
+    with pytest.raises(DataError) as error:
+        read_records(tmp_path / "predictions.jsonl", Prediction)
+    assert f"predictions.jsonl:2: {complaint}" in str(error.value)
+
+
+@pytest.mark.parametrize("change", [{"request": 1.0}, {"request": True}, {"prompt_tokens": None}, {"sampled": "a"}])
+def test_a_journal_is_checked_for_types(tmp_path: Path, change: dict[str, object]) -> None:
+    write_jsonl(tmp_path / "responses.jsonl", [{"request": 0, "text": "", "finish_reason": "stop"} | change])
+    with pytest.raises(DataError, match=rf"responses\.jsonl:1: `{next(iter(change))}` must be"):
+        read_records(tmp_path / "responses.jsonl", Response)
+
+
+def test_half_a_character_in_a_journal_is_replaced_so_that_the_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"request": 0, "text": "a\\ud83d", "finish_reason": "stop"}\n', encoding="utf-8")
+    assert read_records(tmp_path / "r.jsonl", Response)[0].text == "a\ufffd"
+
+
+def test_an_input_that_is_null_is_empty(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"instruction": "Say hi.", "input": None, "output": "Hi."}])
+    assert read_tasks(tmp_path / "a.jsonl") == [Task("Say hi.", "", "Hi.")]
+
+
+ROW = {"instruction": "Which is longer?", "input": "", "output": "The Danube."}
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        (ROW | {"history": [["Name two rivers.", "The Danube and the Rhine."]]}, "`history` has earlier turns"),
+        (ROW | {"system": "Answer in French."}, "`system` has a system text"),
+        ({"messages": [{"role": "user", "content": "Hi."}]}, "has `messages`, not `instruction`"),
+        ({"conversations": [{"from": "human", "value": "Hi."}]}, "has `conversations`, not `instruction`"),
+        ({"prompt": "Hi.", "response": "Ho."}, "has `response`, not `instruction`"),
+        ({"question": "Hi?", "answer": "Ho."}, "has `answer`, not `instruction`"),
+    ],
+)
+def test_a_conversation_is_refused_with_the_way_to_convert_it(row: dict[str, object], complaint: str) -> None:
+    with pytest.raises(OtherForm) as error:
+        parse_task(row, where="a.jsonl:1")
+    assert f"a.jsonl:1: {complaint}" in str(error.value) and "jq" in str(error.value)
+
+
+@pytest.mark.parametrize("empty", [{"history": [], "system": ""}, {"history": None, "system": None}, {"system": " "}])
+def test_columns_of_a_conversation_that_are_empty_lose_nothing(empty: dict[str, object]) -> None:
+    assert parse_task(ROW | empty, where="here").output == "The Danube."
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="needs jq")
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Ho."}]},
+        {"conversations": [{"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Ho."}]},
+        {"prompt": "Hi.", "response": "Ho."},
+        {"prompt": "Hi.", "completion": "Ho."},
+        {"question": "Hi.", "answer": "Ho."},
+    ],
+)
+def test_the_way_to_convert_a_row_makes_a_task(row: dict[str, object]) -> None:
+    program = next(program for key, program in CONVERSIONS.items() if key in row)
+    made = subprocess.run(["jq", "-c", program], input=json.dumps(row), capture_output=True, text=True, check=True)
+    assert parse_task(json.loads(made.stdout), where="here") == Task("Hi.", "", "Ho.")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
         ("a.jsonl", '{"instruction": "x"}\n', "a.jsonl:1: `output` is missing"),
         ("a.jsonl", '{"instruction": " ", "output": "y"}\n', "a.jsonl:1: `instruction` is empty"),
         ("a.json", '[{"instruction": "x", "output": 3}]', "a.json:row 1: `output` must be text"),
-        ("a.json", "{}", "a.json: must be a JSON list"),
+        ("a.json", "{}", "a.json:1: `instruction` is missing"),
         ("a.json", "[]", "a.json: holds no tasks"),
         ("a.jsonl", "", "a.jsonl: holds no tasks"),
     ],

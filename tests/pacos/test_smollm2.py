@@ -223,7 +223,8 @@ def test_the_chat_template_renders_with_one_token_per_mark(smollm2: Path) -> Non
 def test_the_model_knows_the_capital_of_france(smollm2: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(smollm2), AutoModelForCausalLM.from_pretrained(smollm2)
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    model: Any = AutoModelForCausalLM.from_pretrained(smollm2)
     prompt = tokenizer("The capital of France is", return_tensors="pt")
     ids = model.generate(**prompt, do_sample=False, max_new_tokens=8)
     assert "Paris" in tokenizer.decode(ids[0])

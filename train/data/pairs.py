@@ -11,7 +11,7 @@ from typing import Any
 from pacos.config import TrainConfig
 from pacos.errors import DataError
 from pacos.progress import bar
-from pacos.records import Task
+from pacos.records import Task, refuse_conversation
 from pacos.templates import Template, template
 from pacos.token_ids import Tokenizer
 from pacos.tokenization import EncodedRow, encode_rows
@@ -44,6 +44,7 @@ def parse_pair(values: Any, *, where: str) -> Pair:
     """A row as a Pair. Raises DataError unless it has both responses, and either `instruction` or `prompt`."""
     if not isinstance(values, dict):
         raise DataError("a preference pair is a JSON object", where=where)
+    refuse_conversation(values, where=where)
     texts = {}
     for key in KEYS:
         text = values.get(key) if key in ("chosen", "rejected") else values.get(key) or ""

@@ -5,6 +5,7 @@ draw from the seed alone.
 """
 
 import logging
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from pacos.config import Config, DataSource
 from pacos.errors import DataError
 from pacos.files import read_rows
 from pacos.hub import load_rows
-from pacos.records import Task
+from pacos.records import Task, refuse_conversation
 from pacos.seeds import seed_instances, seeds_path
 from pacos.superni.tasks import read_training_split, training_files
 from pacos.templates import Template, template
@@ -73,7 +74,9 @@ def source_paths(config: Config) -> list[Path]:
     folder, file = objective_of(config.train).file
     paths = [Path(source.path) for source in config.train.data if source.path]
     paths = paths if config.train.data else [config.run_dir / folder]
-    return [path / file if path.is_dir() or path.suffix == "" else path for path in paths]
+    return [
+        path if os.path.isfile(path) or (path.suffix and not os.path.isdir(path)) else path / file for path in paths
+    ]
 
 
 def source_files(config: Config) -> list[Path]:
@@ -133,8 +136,8 @@ def read_source(source: DataSource, objective: Objective) -> list[NamedRow]:
 
 
 def read_file(path: Path, objective: Objective) -> list[NamedRow]:
-    """Rows of a .json or .jsonl file, or of a pacos dataset folder. Raises DataError for one without rows."""
-    if path.is_dir():
+    """Rows of a JSON list, of JSON lines, or of a pacos dataset folder. Raises DataError for one without rows."""
+    if os.path.isdir(path):
         path = path / objective.file[1]
     rows = [objective.parse_row(values, where=where) for where, values in read_rows(path)]
     if not rows:
@@ -163,6 +166,8 @@ def read_hub(source: DataSource, objective: Objective) -> list[NamedRow]:
     name = source.name
     rows = load_rows(name, split=source.split, revision=source.revision, where="train.data")
     if lacking := objective.columns - set(rows.column_names):
+        for row in rows.select(range(min(1, len(rows)))):
+            refuse_conversation(row, where=f"{name}: row 1")
         columns = ", ".join(rows.column_names)
         raise DataError(
             f"has no column {' and '.join(sorted(lacking))}; its columns are {columns}",
@@ -170,7 +175,4 @@ def read_hub(source: DataSource, objective: Objective) -> list[NamedRow]:
             todo="rename them (datasets' rename_columns), save it as .jsonl and name it as path",
         )
     parse = objective.parse_row
-    return [
-        (f"{name}:{number}", parse(row | {"input": row.get("input") or ""}, where=f"{name}: row {number}"))
-        for number, row in enumerate(rows, 1)
-    ]
+    return [(f"{name}:{number}", parse(row, where=f"{name}: row {number}")) for number, row in enumerate(rows, 1)]
