@@ -5,7 +5,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pacos.cli import Stopped, evaluation, generation, judging, project, self_rewarding, training
+from pacos.cli import evaluation, generation, judging, project, self_rewarding, training
+from pacos.cli.stopping import Stopped
 
 
 class StoppableGroup(TyperGroup):

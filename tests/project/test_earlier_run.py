@@ -17,7 +17,7 @@ import pytest
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from pacos.cli import app
+from pacos.cli.commands import app
 from tests.support.scripted_server import Prompt, ScriptedServer, list_answer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from pacos.cli import app
+from pacos.cli.commands import app
 from pacos.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
