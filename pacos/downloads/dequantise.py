@@ -61,7 +61,7 @@ def _weights(reader: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     return weights
 
 
-def _special_ids(facts: Mapping[str, Any]) -> dict[str, int]:
+def _special_ids(facts: Mapping[str, Any]) -> dict[str, Any]:
     names = {"bos": "bos", "eos": "eos", "pad": "padding"}
     return {f"{role}_token_id": facts[f"tokenizer.ggml.{name}_token_id"] for role, name in names.items()}
 
