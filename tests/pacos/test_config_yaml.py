@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pacos.config import Config, load_config
@@ -91,8 +91,8 @@ VALUES = st.recursive(
 @given(value=VALUES)
 def test_what_pyyaml_writes_is_read_back(value: Any) -> None:
     text = yaml.safe_dump({"a": value}, allow_unicode=True, sort_keys=False)
-    if "\0" not in str(value):
-        assert parse_yaml(text, "here") == {"a": value}
+    assume("\0" not in str(value) and yaml.safe_load(text) == {"a": value})  # it folds some of Unicode's line ends
+    assert parse_yaml(text, "here") == {"a": value}
 
 
 @pytest.mark.parametrize(
