@@ -17,6 +17,7 @@ from pacos.records import Task, read_tasks
 from pacos.results import write_result
 from pacos.results.evaluation import Contamination, Overlap, Passage
 from pacos.rouge import NoveltyIndex, rouge_l_tokens
+from pacos.seeds import seed_instances
 from pacos.superni.suites import read_suite
 from pacos.superni.tasks import Suite
 from pacos.words import TOKENIZERS, auto_tokens, tokenization
@@ -129,11 +130,17 @@ def find_overlaps(training: Iterable[Passage], evaluation: Iterable[Passage], to
     )
 
 
-def check_files(datasets: Sequence[Path], suite: Suite, tokenizer: str = "auto") -> Contamination:
-    """Overlap of Alpaca-format training sets with a suite. Raises DataError as `read_tasks` does."""
+def check_files(
+    datasets: Sequence[Path], suite: Suite, tokenizer: str = "auto", *, seeds: Path | None = None
+) -> Contamination:
+    """Overlap of Alpaca-format training sets, and of `seeds` that are trained on as well, with a suite.
+
+    Raises DataError as `read_tasks` and `seed_instances` do.
+    """
     tasks = [task for path in datasets for task in read_tasks(path)]
+    tasks += [task for _, task in seed_instances(seeds)] if seeds else []
     found = find_overlaps(training_passages(tasks), suite_passages(suite), tokenizer)
-    return replace(found, training=[str(path) for path in datasets], rows=len(tasks))
+    return replace(found, training=[str(path) for path in (*datasets, *filter(None, [seeds]))], rows=len(tasks))
 
 
 def check_dataset(dataset: Path, suite: Path, out: Path | None = None, tokenizer: str = "auto") -> Contamination:

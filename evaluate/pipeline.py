@@ -24,6 +24,7 @@ from pacos.models import load_tokenizer
 from pacos.results import write_result
 from pacos.results.evaluation import EvaluationSettings
 from pacos.runs import Run, Stage, evaluation_label
+from pacos.seeds import seeds_path
 from pacos.serving.connect import serves_merged
 from pacos.serving.cost import charged
 from pacos.serving.flags import serving_dtype
@@ -67,11 +68,12 @@ def main(config: Config, run: Run) -> None:
 
 def warn_of_overlap(config: Config, run: Run, suite_config: SuiteConfig, suite: Suite) -> list[Path]:
     """Look for the suite's texts in the run's training files; returns the files written. `hub` sources are skipped."""
+    seeds = seeds_path(config.generate.seeds) if config.train.seed_tasks else None
     files = [Path(source.path) for source in config.train.data if source.path] or [run.dataset / "dataset.jsonl"]
     present = [file for file in files if file.exists()]
-    if not present:
+    if not (present or seeds):
         return []
-    found = check_files(present, suite)
+    found = check_files(present, suite, seeds=seeds)
     path = run.eval / f"{evaluation_label('contamination', suite_config, config.evaluate)}.json"
     write_result(path, found)
     if found.overlapping:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import Config, DataSource, ModelConfig, SuiteConfig
+from pacos.config import Config, DataSource, ModelConfig, SuiteConfig, with_values
 from pacos.evaluate.contamination import check_dataset, find_overlaps, headline
 from pacos.evaluate.pipeline import warn_of_overlap
 from pacos.files import write_jsonl
@@ -93,6 +93,21 @@ def test_an_evaluation_warns_of_training_data_that_holds_its_suite(
     assert warn(planted)["by_part"] == {"definition": 1}
     # Seven texts: the definition, and three inputs and three references that the tasks share, all too short.
     assert "1 of 7 evaluation texts occur in 1 training rows (1 the same, 0 by a run of 13 words)" in caplog.text
+
+
+def test_seed_tasks_that_are_trained_on_are_looked_at_with_all_their_instances(tmp_path: Path) -> None:
+    suite = SuiteConfig(name="superni", path=str(write_superni(tmp_path / "suite", {"task1_a": {}})))
+    answers = [{"input": "", "output": text} for text in ("pear", "name the colour in the text")]
+    seed = {"id": "seed_task_0", "name": "say", "instruction": "Say it.", "instances": answers}
+    write_jsonl(tmp_path / "seeds.jsonl", [seed | {"is_classification": False}])
+    write_jsonl(tmp_path / "rows.jsonl", [{"instruction": "Name a fruit.", "input": "", "output": "pear"}])
+    values = {"generate.seeds": str(tmp_path / "seeds.jsonl"), "train.data": [{"path": str(tmp_path / "rows.jsonl")}]}
+    config = Config(name="run", runs_dir=str(tmp_path / "runs"), model=ModelConfig(base="owner/none"))
+    for joins, overlapping in ((False, 0), (True, 1)):
+        trained = with_values(config, values | {"train.seed_tasks": joins})
+        with Run.open(config) as run:
+            [path] = warn_of_overlap(trained, run, suite, read_suite(Path(suite.path)))
+        assert json.loads(path.read_text(encoding="utf-8"))["overlapping"] == overlapping
 
 
 HINDI = "नदी के पार रहने वाला बूढ़ा चक्कीवाला अपनी गाड़ी लेकर अकेला ही निकल पड़ा"
