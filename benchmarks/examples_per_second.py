@@ -128,6 +128,7 @@ def ours(config: Config, examples: Sequence[Example], folder: Path) -> Outcome:
     """The product's own loop; seconds are those of its steps, as its metrics report them."""
     import torch
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from transformers.models.llama import modeling_llama
 
     from pacos.files import read_jsonl
@@ -139,6 +140,7 @@ def ours(config: Config, examples: Sequence[Example], folder: Path) -> Outcome:
 
     rotary = modeling_llama.apply_rotary_pos_emb
     with tempfile.TemporaryDirectory(dir=folder) as run:
+        AcceleratorState._reset_state(reset_partial_state=True)  # a rival's autocast would stay on
         accelerator = Accelerator(cpu=True)
         model = load_model(config, "cpu", attention_for(config, torch.device("cpu")))
         plan = plan_run(examples, config.train, config.seed)
