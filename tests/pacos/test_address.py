@@ -20,7 +20,8 @@ from pacos.serving.address import http_url, is_loopback, private_folder, proxy_o
 from pacos.serving.client import Client, NoAnswer, send
 from pacos.serving.completion import Sampling
 from pacos.serving.connect import open_engine
-from pacos.serving.flags import refuse_ours
+from pacos.serving.cpu import Workload
+from pacos.serving.flags import refuse_ours, server_flags
 from tests.support.scripted_server import ScriptedServer
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -85,7 +86,12 @@ def test_other_machines_are_not_this_one(host: str) -> None:
 
 def test_requests_take_the_environments_proxy_but_for_this_machine(stranger: Stranger) -> None:
     assert proxy_of("http://models.example:8000/v1") == stranger.url
-    for url in ("http://127.0.0.1:8000/v1", "http://localhost:1/v1", "http://[::1]:1/v1", socket_url(Path("/tmp/s"))):
+    for url in (
+        "http://127.0.0.1:8000/v1",
+        "http://localhost:1/v1",
+        "http://[::1]:1/v1",
+        socket_url(Path("vllm.sock")),
+    ):
         assert proxy_of(url) is None
 
 
@@ -227,14 +233,16 @@ def test_where_no_folder_takes_sockets_the_error_says_what_to_set(
 
 
 @pytest.mark.parametrize(
-    "flag", ["host", "port", "uds", "api-key", "ssl-keyfile", "--port", "por", "uds=/tmp/s", "api"]
+    "flag", ["host", "port", "uds", "api-key", "ssl-keyfile", "--port", "por", "uds=vllm.sock", "api"]
 )
 def test_an_experiment_cannot_say_where_our_server_listens_or_put_a_key_on_the_command_line(flag: str) -> None:
     with pytest.raises(ConfigError, match="takes no --"):
         refuse_ours([flag])
 
 
-def test_other_flags_of_the_server_are_the_users() -> None:
-    refuse_ours(
-        ["max-model-len", "seed", "uvicorn-log-level", "data-parallel-size", "hf-overrides", "served-model-name"]
-    )
+def test_other_flags_of_the_server_are_the_users(tiny_base: Path) -> None:
+    asked: dict[str, str | int | float | bool] = {"max-model-len": 256, "seed": 3, "uvicorn-log-level": "error"}
+    asked |= {"data-parallel-size": 1, "hf-overrides": "{}", "served-model-name": "mine"}
+    config = Config(name="run", model=ModelConfig(base=str(tiny_base)), engine=EngineConfig(args=asked))
+    flags = server_flags(config, str(tiny_base), [], Workload(), 8)
+    assert {name: flags[name] for name in asked} == asked

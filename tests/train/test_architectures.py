@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from benchmarks.architectures import PAGE, SAVED, build, mapping_names, open_precision, page, train_both
 from pacos.config import Config
@@ -14,6 +15,7 @@ from pacos.train import launch, pipeline
 from pacos.train.attention.dispatch import plain_attention
 from pacos.train.model.load import MetaDeviceError, load_model, meta_model
 from pacos.train.model.memory import estimate_memory
+from pacos.train.model.start import ADAPTER_WEIGHTS
 from pacos.train.optimization.cross_entropy import token_losses
 from pacos.train.packing.batch import collate_padded
 from pacos.train.packing.rules import RowRules
@@ -164,7 +166,11 @@ def test_an_adapter_of_a_mixture_of_experts_goes_on(tmp_path: Path, mixture: Pat
     """PEFT adds patterns of its own for these."""
     first = scaled(tmp_path, mixture, "first")
     train_here(first)
-    train_here(scaled(tmp_path, mixture, "second", adapter=str(first.run_dir / "train" / "adapter")))
+    second = scaled(tmp_path, mixture, "second", adapter=str(first.run_dir / "train" / "adapter"))
+    train_here(second)
+    before, after = (load_file(one.run_dir / "train" / "adapter" / ADAPTER_WEIGHTS) for one in (first, second))
+    assert before.keys() == after.keys() and any("experts" in name for name in after)
+    assert not all(torch.equal(before[name], after[name]) for name in after)
 
 
 def test_an_adapter_without_patterns_is_not_given_some(tmp_path: Path, tiny_base: Path) -> None:
