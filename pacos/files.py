@@ -25,17 +25,17 @@ LONGEST_NAME = 150
 _SAFE_NAME = re.compile(r"[^\W_](?:[\w .,()+@=-]{0,118}[\w)])?")
 
 
-def read_jsonl(path: Path, *, torn_tail: bool = False, mend: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path, *, torn_tail: bool = False, repair: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSONL file; blank lines are skipped, and the last needs no newline.
 
-    `torn_tail` is for append-only files of ours: a last line that a crash cut short is left out, and said. `mend` is as
-    in `parse_json`. Raises DataError with file and line: absent or unreadable, not JSON, not an object, a key twice.
+    `torn_tail` is for append-only files of ours: a last line that a crash cut short is left out, and said. `repair` is
+    as in `parse_json`. Raises DataError with file and line: absent or unreadable, not JSON, not an object, a key twice.
     """
     with _open(path) as lines:
-        yield from _parsed_lines(lines, path, torn_tail, mend)
+        yield from _parsed_lines(lines, path, torn_tail, repair)
 
 
-def _parsed_lines(lines: IO[bytes], path: Path, torn_tail: bool, mend: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parsed_lines(lines: IO[bytes], path: Path, torn_tail: bool, repair: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, 1):
         if number == 1:
             line = line.removeprefix(BOM)
@@ -43,7 +43,7 @@ def _parsed_lines(lines: IO[bytes], path: Path, torn_tail: bool, mend: bool) -> 
             continue
         where = f"{path}:{number}"
         try:
-            values = parse_json(decode(line.strip(), where), where, mend=mend)
+            values = parse_json(decode(line.strip(), where), where, repair=repair)
             if not isinstance(values, dict):
                 todo = _AS_LINES if number == 1 else None
                 raise DataError("each line must be a JSON object", where=where, todo=todo)
@@ -96,14 +96,14 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
         if content.peek(4096).removeprefix(BOM).lstrip().startswith(b"["):
             yield from parse_json_list(decode(content.read(), str(path)), str(path))
             return
-        for line, values in _parsed_lines(content, path, torn_tail=False, mend=False):
+        for line, values in _parsed_lines(content, path, torn_tail=False, repair=False):
             yield f"{path}:{line}", values
 
 
 def read_object(path: Path, *, todo: str) -> dict[str, Any]:
     """A file that holds one JSON object. Raises DataError, with `todo` where the file is absent or is not JSON."""
     try:
-        values = parse_json(read_text(path), str(path), mend=True)
+        values = parse_json(read_text(path), str(path), repair=True)
     except DataError as broken:
         raise DataError(broken.what, where=broken.where, todo=todo) from None
     if not isinstance(values, dict):
@@ -167,7 +167,7 @@ def _object_after(path: Path, start: int) -> int:
         content.seek(start)
         rest = content.read()
     try:
-        return len(rest) if isinstance(parse_json(decode(rest, ""), "", mend=True), dict) else 0
+        return len(rest) if isinstance(parse_json(decode(rest, ""), "", repair=True), dict) else 0
     except DataError:
         return 0
 

@@ -77,12 +77,12 @@ def unreadable(failure: Exception, path: Path, error: type[PacosError] = DataErr
     return error(f"cannot be read: {reason}", where=str(path), todo="check its name and its rights")
 
 
-def parse_json(text: str, where: str, *, mend: bool = False) -> Any:
+def parse_json(text: str, where: str, *, repair: bool = False) -> Any:
     """A JSON value. Raises DataError: not JSON, a key twice in an object, nesting or a number beyond what can be read.
 
-    A `\\ud83d` without its other half is no character. It is an error too, or U+FFFD with `mend`.
+    A `\\ud83d` without its other half is no character. It is an error too, or U+FFFD with `repair`.
     """
-    value, end = _parse_at(text, _skip_blanks(text, 0), where, mend)
+    value, end = _parse_at(text, _skip_blanks(text, 0), where, repair)
     if (rest := _skip_blanks(text, end)) < len(text):
         raise DataError(f"not JSON: more follows the value at character {rest + 1}", where=where)
     return value
@@ -115,14 +115,14 @@ def _skip_blanks(text: str, position: int) -> int:
     return found.end() if found else position
 
 
-def _parse_at(text: str, position: int, where: str, mend: bool = False) -> tuple[Any, int]:
+def _parse_at(text: str, position: int, where: str, repair: bool = False) -> tuple[Any, int]:
     try:
         value, end = _DECODER.raw_decode(text, position)
         # Walked only where there is something to find, as most texts have neither.
         if text.count("[", position, end) + text.count("{", position, end) > DEEPEST:
             _check_depth(value)
         if _ESCAPED_SURROGATE.search(text, position, end):
-            value = _mended(value) if mend else _checked(value)
+            value = _repaired(value) if repair else _checked(value)
     except json.JSONDecodeError as broken:
         line = f":{broken.lineno}" if broken.lineno > 1 else ""
         raise DataError(f"not JSON: {broken.msg} at character {broken.colno}", where=f"{where}{line}") from None
@@ -183,11 +183,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(element)
 
 
-def _mended(value: Any) -> Any:
+def _repaired(value: Any) -> Any:
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_mended(element) for element in value]
+        return [_repaired(element) for element in value]
     if isinstance(value, dict):
-        return {_mended(key): _mended(element) for key, element in value.items()}
+        return {_repaired(key): _repaired(element) for key, element in value.items()}
     return value

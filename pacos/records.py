@@ -149,7 +149,7 @@ def read_records(path: Path, kind: type[Record], *, torn_tail: bool = False) -> 
     Raises DataError with file and line for a line that is not JSON, lacks a key, has one too many, or has a value of
     another type.
     """
-    rows = read_jsonl(path, torn_tail=torn_tail, mend=True)
+    rows = read_jsonl(path, torn_tail=torn_tail, repair=True)
     return [parse_record(values, kind, where=f"{path}:{line}") for line, values in rows]
 
 

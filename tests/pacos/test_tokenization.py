@@ -54,7 +54,7 @@ def test_prompts_get_exactly_one_bos(tokenizer: Any) -> None:
     assert all(row[0] == tokenizer.bos_token_id for row in ids)
 
 
-def test_a_tokenizer_that_adds_bos_twice_is_mended(tokenizer: Any) -> None:
+def test_a_tokenizer_that_adds_bos_twice_gives_it_once(tokenizer: Any) -> None:
     class Doubling:
         bos_token_id, eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
 
