@@ -24,10 +24,10 @@ from pacos.config import load_config
 from pacos.files import JsonlWriter
 from pacos.generate.prompting.alpaca import format_item
 from pacos.generate.prompting.request import RequestMaker
-from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.models import load_tokenizer
 from pacos.records import DatasetRow, Response, Task, read_records
 from pacos.runs import Run
+from pacos.seeds import load_seeds, seeds_path
 from pacos.serving.server import ManagedServer
 from tests.support.list_writer import build_list_writer
 

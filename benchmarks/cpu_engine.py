@@ -24,7 +24,7 @@ from benchmarks.result import RESULTS, report
 from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig
 from pacos.downloads.smollm2 import FOLDER
 from pacos.generate.prompting.request import RequestMaker
-from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
+from pacos.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.serving.completion import Sampling
 from pacos.serving.connect import open_engine
 from pacos.serving.engine import Engine

@@ -28,8 +28,8 @@ from benchmarks.vllm_server import CONTEXT, KEY_ENV, forget_prefixes, load, serv
 from pacos.config import Config, load_config
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.request import RequestMaker
-from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.models import load_tokenizer
+from pacos.seeds import load_seeds, seeds_path
 from pacos.serving.server import ManagedServer
 
 SAMPLE_EVERY_S = 0.25

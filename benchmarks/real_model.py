@@ -28,7 +28,7 @@ from typing import Any
 from benchmarks.result import SHARED_DATA, report
 from pacos.downloads.smollm2 import FOLDER
 from pacos.files import write_jsonl
-from pacos.generate.seeds import load_seeds
+from pacos.seeds import load_seeds
 
 CONFIG = Path("configs/quickstart.yaml")
 INSTANCES, MAX_TOKENS = 20, 64

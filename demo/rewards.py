@@ -22,8 +22,8 @@ from pacos.evaluate.judge.additive import ADDITIVE, DELIMITER
 from pacos.evaluate.judge.answers import JudgedAnswer
 from pacos.evaluate.judge.prompts import unchanged
 from pacos.files import write_jsonl
-from pacos.generate.seeds import PACKAGED_SEEDS, Seed, load_seeds
 from pacos.records import Task
+from pacos.seeds import PACKAGED_SEEDS, Seed, load_seeds
 
 JUDGED, RANKED = 48, 60  # requests; the rest are instructions
 JUDGED_ANSWERS = 3  # of each judged request

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pacos.errors import DataError
 from pacos.generate.filtering.defects import DEFECTS, SUSPICIONS, repeated_long_outputs
-from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.generate.stats import mean_or_zero, score_histogram, word_counts
 from pacos.generate.verbs import VerbNoun, verb_noun_extractor
 from pacos.progress import bar
@@ -31,6 +30,7 @@ from pacos.results.dataset import (
     VerbsAndNouns,
 )
 from pacos.rouge import BATCH, NoveltyIndex
+from pacos.seeds import load_seeds, seeds_path
 from pacos.words import TOKENIZERS, auto_tokens, tokenization, word_count
 
 log = logging.getLogger("pacos")

@@ -12,16 +12,17 @@ from pacos.files import make_folder, read_rows
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.follow_ups import write_list
 from pacos.generate.journal import read_responses
+from pacos.generate.known import known_tasks
 from pacos.generate.pool import Candidate, Pool
 from pacos.generate.presets import preset
 from pacos.generate.prompting.answer_text import plain_task
 from pacos.generate.prompting.items import ParsedItem
-from pacos.generate.seeds import known_tasks, load_seeds, seeds_path
 from pacos.generate.stats import EngineUsage, dataset_stats, token_counts
 from pacos.progress import bar
 from pacos.records import parse_task, tasks_file
 from pacos.results import read_result, write_result
 from pacos.results.dataset import DatasetStats
+from pacos.seeds import load_seeds, seeds_path
 
 log = logging.getLogger("pacos")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pacos.config import Config, GenerateConfig
 from pacos.generate.presets import Preset, preset
 from pacos.generate.prompting.request import examples_per_request, new_items
-from pacos.generate.seeds import Seed
+from pacos.seeds import Seed
 from pacos.serving.cost import cost
 
 # Of the published Alpaca set.

@@ -20,11 +20,11 @@ from pacos.generate.card import write_alpaca_json, write_card
 from pacos.generate.estimate import estimate_lines, expected_tokens
 from pacos.generate.follow_ups import FollowUpSession
 from pacos.generate.journal import Journal, request_settings
+from pacos.generate.known import known_files, known_tasks
 from pacos.generate.pool import Pool
 from pacos.generate.presets import Preset, preset
 from pacos.generate.prompting.request import RequestMaker, examples_per_request
 from pacos.generate.scheduler import ask_ahead
-from pacos.generate.seeds import Seed, known_files, known_tasks, load_seeds, seeds_path
 from pacos.generate.session import Session, check_same_prompt
 from pacos.generate.stats import EngineUsage, dataset_stats
 from pacos.progress import bar
@@ -32,6 +32,7 @@ from pacos.records import Task, read_tasks
 from pacos.results import plain, write_result
 from pacos.results.dataset import DatasetStats
 from pacos.runs import Run
+from pacos.seeds import Seed, load_seeds, seeds_path
 from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
 

@@ -18,10 +18,10 @@ from pacos.generate.filtering.reasons import Reason
 from pacos.generate.filtering.rule import first_broken_rule
 from pacos.generate.prompting.alpaca import TASK_LIST
 from pacos.generate.prompting.items import ListFormat, ParsedItem
-from pacos.generate.seeds import Seed
 from pacos.generate.stats import Tally
 from pacos.records import DatasetRow, Rejection, Response, Task
 from pacos.rouge import Neighbours, NoveltyIndex
+from pacos.seeds import Seed
 from pacos.words import is_beyond_rouge
 
 log = logging.getLogger("pacos")

@@ -13,8 +13,8 @@ from pacos.config import Config, GenerateConfig, SamplingConfig
 from pacos.errors import ConfigError
 from pacos.generate.presets import preset
 from pacos.generate.prompting.follow_ups import FollowUp
-from pacos.generate.seeds import Seed
 from pacos.records import Task
+from pacos.seeds import Seed
 from pacos.serving.completion import Sampling
 from pacos.tokenization import encode_chats, encode_prompts
 

@@ -11,8 +11,8 @@ from pacos.generate import curate as curating
 from pacos.generate.curate import curate
 from pacos.generate.journal import read_responses
 from pacos.generate.pool import Pool
-from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.rouge import BATCH, NoveltyIndex
+from pacos.seeds import load_seeds, seeds_path
 
 FILES = ("dataset.jsonl", "rejected.jsonl")
 

@@ -16,11 +16,11 @@ from pacos.generate import pipeline
 from pacos.generate.curate import curate
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.alpaca import format_item
-from pacos.generate.seeds import load_seeds
 from pacos.models import load_tokenizer
 from pacos.records import DatasetRow, Rejection, read_records, read_tasks
 from pacos.results import plain
 from pacos.results.manifest import read_manifest
+from pacos.seeds import load_seeds
 from pacos.serving.completion import Sampling
 from pacos.serving.connect import open_engine
 from tests.support.generated_run import experiment, generate, jitter, stats_of

@@ -14,9 +14,9 @@ from pacos.files import JsonlWriter
 from pacos.generate import pipeline
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.request import RequestMaker
-from pacos.generate.seeds import load_seeds
 from pacos.records import DatasetRow, Response, read_records
 from pacos.results.manifest import read_manifest
+from pacos.seeds import load_seeds
 from tests.support.generated_run import derived, experiment, generate, jitter
 from tests.support.killed_run import ROOT, generate_command, run_until_arrival
 from tests.support.scripted_server import Prompt, ScriptedServer

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from pacos.errors import DataError
-from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds, seeds_path
 from pacos.records import Task
-from pacos.seeds import seed_instances
+from pacos.seeds import PACKAGED_SEEDS, load_seeds, seed_instances, seeds_path
 
 
 def seed(**changes: Any) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pacos.errors import RunError
 from pacos.generate.curate import curate
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.request import RequestMaker
-from pacos.generate.seeds import load_seeds, seeds_path
 from pacos.models import load_tokenizer
 from pacos.records import DatasetRow, Rejection, read_records
+from pacos.seeds import load_seeds, seeds_path
 from tests.support import generated_run
 from tests.support.generated_run import derived, generate, jitter
 from tests.support.killed_run import ROOT, generate_command, run_until_arrival

@@ -10,8 +10,8 @@ from demo.rewards import EMPTY, NEEDLESS, graded_answers, seed_rows
 from pacos.config import load_config
 from pacos.evaluate.judge.additive import ADDITIVE
 from pacos.files import write_jsonl
-from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.records import Task, read_tasks
+from pacos.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.self_rewarding.ranked import read_ranked
 
 Files = dict[str, list[Mapping[str, Any]]]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pacos.evaluate.contamination import PassageIndex, find_overlaps, suite_passages, training_passages
-from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.results.evaluation import Passage
+from pacos.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.superni.suites import read_suite
 from tests.conftest import ROOT
 

@@ -86,7 +86,7 @@ def test_evaluate_leaves_hugging_face_its_name(tmp_path: Path) -> None:
 
 def test_stages_are_importable_from_a_checkout_that_is_not_installed() -> None:
     program = (
-        "import pacos.generate.seeds, pacos.train, pacos.evaluate, pacos.self_rewarding; print(pacos.generate.__name__)"
+        "import pacos.generate.known, pacos.train, pacos.evaluate, pacos.self_rewarding; print(pacos.generate.__name__)"
     )
     command = [sys.executable, "-S", "-c", f"import sys; sys.path += {sys.path[1:]!r}; {program}"]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)

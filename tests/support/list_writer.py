@@ -13,8 +13,8 @@ from random import Random
 from typing import Any
 
 from pacos.generate.prompting.alpaca import format_item, list_prompt
-from pacos.generate.seeds import PACKAGED_SEEDS, load_seeds
 from pacos.records import Task
+from pacos.seeds import PACKAGED_SEEDS, load_seeds
 
 CONTEXT = 2048
 VOCABULARY = 2048

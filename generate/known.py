@@ -1,12 +1,9 @@
-"""The tasks that generation starts from: the seeds (`pacos/seeds.py`), and datasets whose tasks must not come again."""
+"""The datasets of `generate.known`, against whose tasks new ones must be novel."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from pacos.records import Task, read_tasks
-from pacos.seeds import PACKAGED_SEEDS, Seed, load_seeds, seeds_path
-
-__all__ = ["PACKAGED_SEEDS", "Seed", "known_files", "known_tasks", "load_seeds", "seeds_path"]
+from pacos.records import Task, read_tasks, tasks_file
 
 
 def known_tasks(datasets: Sequence[str]) -> list[tuple[str, Task]]:
@@ -23,4 +20,4 @@ def known_tasks(datasets: Sequence[str]) -> list[tuple[str, Task]]:
 
 def known_files(datasets: Sequence[str]) -> list[Path]:
     """The files of the datasets in `generate.known`, which may be folders."""
-    return [path / "dataset.jsonl" if path.is_dir() else path for path in map(Path, datasets)]
+    return [tasks_file(Path(name)) for name in datasets]
