@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from pacos.errors import DataError, RunError
-from pacos.json_text import BOM, SIGNATURE_BYTES, check_form, decode, parse_json, parse_json_list, read_text, unreadable
+from pacos.json_text import (
+    BOM,
+    SIGNATURE_BYTES,
+    SURROGATE,
+    check_form,
+    decode,
+    parse_json,
+    parse_json_list,
+    read_text,
+    unreadable,
+)
 
 log = logging.getLogger("pacos")
 
@@ -177,7 +187,7 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         # No file of ours holds half a character: most libraries fail on it.
-        return re.sub("[\ud800-\udfff]", "\ufffd", text).encode("utf-8")
+        return SURROGATE.sub("\ufffd", text).encode("utf-8")
 
 
 def _whole_lines(path: Path) -> int:

@@ -29,7 +29,8 @@ SIGNATURE_BYTES = max(len(signature) for signature, _, _ in _OTHER_FORMS)
 
 BOM = b"\xef\xbb\xbf"
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# Half a character: no text in UTF-8 has one.
+SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 # Lists and objects in one another. No file of data needs more, and Python's own readers and writers end soon after.
@@ -163,7 +164,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 def _checked(value: Any) -> Any:
     for text in _texts(value):
-        if half := _SURROGATE.search(text):
+        if half := SURROGATE.search(text):
             raise DataError(
                 f"a text has half a character, U+{ord(half.group()):04X}, after {text[: half.start()][-20:]!r}",
                 todo="write the whole character, or remove it",
@@ -185,7 +186,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _repaired(value: Any) -> Any:
     if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
+        return SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
         return [_repaired(element) for element in value]
     if isinstance(value, dict):

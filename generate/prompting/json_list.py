@@ -8,6 +8,7 @@ from typing import Any
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.prompting.answer_text import plain_task, without_control_tokens
 from pacos.generate.prompting.items import ParsedItem, is_no_input
+from pacos.json_text import SURROGATE
 from pacos.records import Task
 
 _START = re.compile(r"""^[ \t]*+(?:(?:```|~~~)[ \t]*+\w*+\s*+)?(?:\[\s*+)?\{\s*+"[^"\n]*+"\s*+:""", re.MULTILINE)
@@ -91,15 +92,7 @@ def _item(task: dict[str, Any], raw: str) -> ParsedItem:
 def _text(value: Any) -> str | None:
     """A part as text: "" where it is absent, and None for what is none: a list, an object, half a surrogate pair."""
     if isinstance(value, str):
-        return without_control_tokens(value.strip()) if value.isascii() or _is_unicode(value) else None
+        return None if SURROGATE.search(value) else without_control_tokens(value.strip())
     if value is None:
         return ""
     return json.dumps(value) if isinstance(value, bool | int | float) else None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
