@@ -292,6 +292,10 @@ def test_hostile_text_costs_in_proportion_to_its_length(place: int) -> None:
 
 
 def seconds(work: Callable[[int], object], size: int) -> float:
-    began = time.process_time()
-    work(size)
-    return time.process_time() - began
+    """The least of three: one alone may be disturbed."""
+    found = []
+    for _ in range(3):
+        began = time.process_time()
+        work(size)
+        found.append(time.process_time() - began)
+    return min(found)
