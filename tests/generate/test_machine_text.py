@@ -1,8 +1,8 @@
 """What models and servers put around an answer is taken for no task: thoughts, fences, control tokens, odd forms."""
 
 import json
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from pacos.generate.prompting.follow_ups import parse_classification, parse_inst
 from pacos.generate.prompting.instructions import parse_instructions
 from pacos.generate.prompting.parsing import parse_answer
 from pacos.records import Task
+from tests.support.linear_time import least_seconds
 
 TASKS = [
     Task("Name a river of Asia.", "", "The Indus."),
@@ -288,14 +289,5 @@ HOSTILE: list[Callable[[int], object]] = [
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
 def test_hostile_text_costs_in_proportion_to_its_length(place: int) -> None:
     """Sixteen times the length takes about sixteen times as long; quadratic growth takes 256 times."""
-    assert seconds(HOSTILE[place], 32_000) < 80 * max(seconds(HOSTILE[place], 2_000), 2e-4)
-
-
-def seconds(work: Callable[[int], object], size: int) -> float:
-    """The least of three: one alone may be disturbed."""
-    found = []
-    for _ in range(3):
-        began = time.process_time()
-        work(size)
-        found.append(time.process_time() - began)
-    return min(found)
+    short, long = (least_seconds(partial(HOSTILE[place], size)) for size in (2_000, 32_000))
+    assert long < 80 * max(short, 2e-4)
