@@ -24,7 +24,7 @@ from pacos.files import disk_error, write_text
 from pacos.machine import git_state, hardware, library_versions
 from pacos.results import write_result
 from pacos.results.manifest import Manifest, StageRecord, describe_files, read_manifest
-from pacos.serving import guard
+from pacos.serving import guarded
 
 log = logging.getLogger("pacos")
 
@@ -86,8 +86,8 @@ class Run:
                 todo="choose another `name` or `runs_dir`",
             )
         directory.mkdir(parents=True, exist_ok=True)
-        for record in guard.RECORDS:  # what a killed command left behind may hold the lock
-            guard.stop_left_over(directory / record)
+        for record in guarded.RECORDS:  # what a killed command left behind may hold the lock
+            guarded.stop_left_over(directory / record)
         lock = lock_file(directory / ".lock", "another pacos process is working in this run")
         if manifest.exists() and (owner := read_manifest(directory).name) != config.name:
             os.close(lock)

@@ -25,7 +25,7 @@ from pacos.results.rounds import StepRecord
 from pacos.runs import Run, lock_file
 from pacos.self_rewarding.rounds import measured_rounds, raise_alarm
 from pacos.self_rewarding.steps import LoopStep, Served, all_steps, input_files
-from pacos.serving import guard
+from pacos.serving import guarded
 from pacos.serving.connect import LENT_ENGINE, serves_merged
 from pacos.serving.cpu import Workload
 from pacos.serving.engine import RESTARTS
@@ -144,7 +144,7 @@ def run_step(home: Path, step: LoopStep, server: SharedServer) -> None:
         command += ["--config", str(file)]
     for attempt in range(RESTARTS + 1):
         # Guarded: an orphaned step would hold its run, and the GPU.
-        code = guard.run(home / guard.STEP_RECORD, command, server.environment(step))
+        code = guarded.run(home / guarded.STEP_RECORD, command, server.environment(step))
         if code == 0:
             return
         if not server.has_died or attempt == RESTARTS:

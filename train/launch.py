@@ -19,7 +19,7 @@ from pacos.errors import ConfigError, HubOutOfReach, TrainingError
 from pacos.machine import physical_cores
 from pacos.models import load_tokenizer
 from pacos.runs import Run
-from pacos.serving import guard
+from pacos.serving import guarded
 from pacos.train.data.sources import source_names, source_paths
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.distributed import ERROR_FILE, EXPECTED_PROCESSES, has_gpu, launch_flags
@@ -57,8 +57,8 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         error_file = Path(scratch) / "error"
         environment = launch_environment(processes) | {ERROR_FILE: str(error_file)}
-        record = config.run_dir / guard.TRAINING_RECORD
-        code = guard.run(record, command, environment, scratch=Path(scratch))
+        record = config.run_dir / guarded.TRAINING_RECORD
+        code = guarded.run(record, command, environment, scratch=Path(scratch))
         if error_file.exists():
             raise pickle.loads(error_file.read_bytes())
     if code:

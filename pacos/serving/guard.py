@@ -11,7 +11,6 @@ import argparse
 import ctypes
 import dataclasses
 import json
-import logging
 import math
 import os
 import re
@@ -22,13 +21,11 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 import psutil
-
-log = logging.getLogger("pacos")
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 GRACE_S = 10.0
@@ -36,8 +33,6 @@ GRACE_S = 10.0
 ROUNDS = 5
 CANNOT_START = 73  # the guard's exit code where it started nothing; its reason is on stderr
 MARK = "PACOS_GUARD_MARK"
-# Their names in a run directory.
-SERVER_RECORD, STEP_RECORD, TRAINING_RECORD = RECORDS = ("engine.json", "step.json", "launch.json")
 LARGEST_RECORD = 4096
 
 
@@ -121,92 +116,6 @@ def main(record: Path, command: list[str], scratch: Path | None) -> NoReturn:
     end(code if code >= 0 else 128 - code)  # a signal's number as a shell gives it
 
 
-def start(
-    record: Path,
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    scratch: Path | None = None,
-    output: IO[bytes] | None = None,
-) -> "subprocess.Popen[bytes]":
-    """Start a guarded command, after what an earlier one left behind is stopped; `finish` ends it.
-
-    `environment` is added to this process's. `scratch` is a folder that is deleted should this process be killed;
-    `output` takes stdout and stderr, which are inherited otherwise.
-    """
-    stop_left_over(record)
-    options = ["--scratch", str(scratch)] if scratch else []
-    return subprocess.Popen(
-        # -P: this file's folder has modules that are named as others are.
-        [sys.executable, "-P", __file__, *options, str(record), *command],
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=subprocess.STDOUT if output else None,
-        start_new_session=True,
-        env={**os.environ, **environment},
-    )
-
-
-def finish(process: "subprocess.Popen[bytes]", record: Path) -> int:
-    """Stop a guarded command, if it still runs, and wait until all of it is gone; returns its exit code."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        code = process.wait(timeout=3 * GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        code = process.wait()
-    if code < 0:  # the guard was killed, and stopped nothing
-        reap(record)
-    _remove(record)
-    return code
-
-
-def run(record: Path, command: Sequence[str], environment: Mapping[str, str], *, scratch: Path | None = None) -> int:
-    """Run a guarded command to its end, or until this process is interrupted; returns its exit code."""
-    process = start(record, command, environment, scratch=scratch)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        print(file=sys.stderr)  # ends the line of a progress bar that nobody is left to close
-        raise
-    finally:
-        finish(process, record)
-
-
-def stop_left_over(record: Path) -> None:
-    """As `reap`, and log it."""
-    if reaped := reap(record):
-        log.warning("stopped %d process(es) that an earlier run had left behind", reaped)
-
-
-def reap(record: Path) -> int:
-    """Stop what an ended pacos left behind, and return how many processes that were.
-
-    Nothing is stopped, and nothing raised, for a record that is damaged, forged, of another boot, or whose owner lives.
-    """
-    left = read_record(record)
-    if left is None or not left.is_left_over():
-        return 0
-    stopped = stop_all(lambda: marked(left.mark, left.started))
-    _remove(record)
-    return stopped
-
-
-def marked(mark: str, since: float) -> list[psutil.Process]:
-    """This user's processes that carry the mark and started after `since`; never this process or one above it."""
-    spared = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
-    found = []
-    for process in psutil.process_iter():
-        try:
-            ours = process.pid not in spared and process.uids().real == os.getuid()
-            if ours and process.environ().get(MARK) == mark and (start_time(process.pid) or -1.0) >= since:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 def stop_all(find: Callable[[], list[psutil.Process]]) -> int:
     """Stop the processes that are found, again and again until none is; returns how many there were."""
     stopped = set()
@@ -271,14 +180,6 @@ def read_record(record: Path) -> Record | None:
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if found.is_valid() else None
-
-
-def _remove(record: Path) -> None:
-    """Remove the record; what is in its place and no file of ours stays."""
-    try:
-        record.unlink(missing_ok=True)
-    except OSError:
-        return
 
 
 def boot_id() -> str:

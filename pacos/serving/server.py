@@ -18,7 +18,7 @@ from pacos.config import Config
 from pacos.errors import EngineError
 from pacos.files import disk_error
 from pacos.progress import bar
-from pacos.serving import guard
+from pacos.serving import guarded
 from pacos.serving.address import SOCKET, private_folder, socket_url
 from pacos.serving.client import send
 from pacos.serving.cpu import Workload, cpu_environment
@@ -40,7 +40,7 @@ class ManagedServer:
         self.in_flight = in_flight
         self._flags = flags
         self._timeout_s = timeout_s
-        self._record = run_dir / guard.SERVER_RECORD
+        self._record = run_dir / guarded.SERVER_RECORD
         self._log = run_dir / "engine.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
@@ -83,7 +83,7 @@ class ManagedServer:
         environment = server_environment(self.key, self._folder)
         try:
             with self._open_log() as output:
-                self._process = guard.start(self._record, command, environment, scratch=self._folder, output=output)
+                self._process = guarded.start(self._record, command, environment, scratch=self._folder, output=output)
             self._wait_until_healthy()
         except BaseException:
             self.stop()
@@ -98,7 +98,7 @@ class ManagedServer:
         """Stop every process of the server and wait until they are gone."""
         process, self._process = self._process, None
         if process is not None:
-            guard.finish(process, self._record)
+            guarded.finish(process, self._record)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pacos.serving import guard
+from pacos.serving import guard, guarded
 
 # A server whose worker opens a session of its own and ignores SIGTERM, as a stuck engine would, and which changes its
 # title, as vLLM's processes do.
@@ -85,7 +85,7 @@ def test_what_a_killed_guard_left_behind_is_reaped_at_the_next_start(tmp_path: P
     guardian.kill()
     owner.kill()
     owner.wait()
-    assert guard.reap(record) >= 1  # the worker at least: it is in a session of its own, and ignores its parent's end
+    assert guarded.reap(record) >= 1  # the worker at least: it is in a session of its own, and ignores its parent's end
     assert not wait_gone(family, 5) and not record.exists()
 
 
@@ -93,7 +93,7 @@ def test_what_a_living_owner_runs_is_not_reaped(tmp_path: Path) -> None:
     record = tmp_path / "engine.json"
     owner, family = start_owner(record)
     try:
-        assert guard.reap(record) == 0
+        assert guarded.reap(record) == 0
         assert all(process.is_running() for process in family) and record.exists()
     finally:
         for process in family:
@@ -116,7 +116,7 @@ def test_a_forged_record_reaches_no_process_that_pacos_did_not_start(
     ]
     for values in forged:
         record.write_text(json.dumps(values), encoding="utf-8")
-        assert guard.reap(record) == 0
+        assert guarded.reap(record) == 0
     assert bystander.poll() is None
 
 
@@ -127,10 +127,10 @@ def test_a_process_with_the_mark_is_left_alone_if_the_record_is_of_another_boot_
     try:
         for changes in ({"boot": "another"}, {"started": 1e300}):
             record.write_text(json.dumps(left_over(mark=mark, **changes)), encoding="utf-8")
-            assert guard.reap(record) == 0
+            assert guarded.reap(record) == 0
         assert marked.poll() is None
         record.write_text(json.dumps(left_over(mark=mark)), encoding="utf-8")
-        assert guard.reap(record) == 1
+        assert guarded.reap(record) == 1
         assert marked.poll() is not None
     finally:
         marked.kill()
@@ -160,20 +160,20 @@ def test_a_process_with_the_mark_is_left_alone_if_the_record_is_of_another_boot_
 def test_a_damaged_record_is_passed_over(tmp_path: Path, content: bytes) -> None:
     record = tmp_path / "engine.json"
     record.write_bytes(content)
-    assert guard.reap(record) == 0
+    assert guarded.reap(record) == 0
 
 
 def test_a_record_that_is_no_file_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("/dev/zero")
-    assert [guard.reap(tmp_path / name) for name in ("pipe", "folder", "link", "absent")] == [0, 0, 0, 0]
+    assert [guarded.reap(tmp_path / name) for name in ("pipe", "folder", "link", "absent")] == [0, 0, 0, 0]
 
 
 def test_a_guard_that_cannot_write_its_record_says_so_and_starts_nothing(tmp_path: Path) -> None:
     started = tmp_path / "started"
     record = tmp_path / "absent" / "engine.json"
-    process = guard.start(record, [sys.executable, "-c", f"open({str(started)!r}, 'w')"], {})
+    process = guarded.start(record, [sys.executable, "-c", f"open({str(started)!r}, 'w')"], {})
     assert process.wait(60) == guard.CANNOT_START
     assert not started.exists()
     again = subprocess.run(
@@ -185,7 +185,7 @@ def test_a_guard_that_cannot_write_its_record_says_so_and_starts_nothing(tmp_pat
 def test_the_record_is_there_before_the_command_and_gone_after_it(tmp_path: Path) -> None:
     record, seen = tmp_path / "step.json", tmp_path / "seen"
     copy = f"import shutil; shutil.copy({str(record)!r}, {str(seen)!r}); raise SystemExit(7)"
-    assert guard.run(record, [sys.executable, "-c", copy], {}) == 7
+    assert guarded.run(record, [sys.executable, "-c", copy], {}) == 7
     assert guard.read_record(seen) and not record.exists()
 
 
@@ -193,5 +193,5 @@ def test_a_link_in_the_place_of_the_record_is_not_written_through(tmp_path: Path
     target, record = tmp_path / "thesis.tex", tmp_path / "step.json"
     target.write_text("mine", encoding="utf-8")
     record.symlink_to(target)
-    assert guard.run(record, ["true"], {}) == 0
+    assert guarded.run(record, ["true"], {}) == 0
     assert target.read_text(encoding="utf-8") == "mine"

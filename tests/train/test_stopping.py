@@ -12,7 +12,7 @@ import yaml
 
 from pacos.config import Config, with_values
 from pacos.runs import Run
-from pacos.serving import guard
+from pacos.serving import guarded
 from tests.support.killed_run import ROOT
 from tests.support.small_training import read_metrics, training_config, write_tasks
 from tests.support.stopped_command import StoppedCommand
@@ -32,7 +32,7 @@ def words(config: Config, folder: Path) -> list[str]:
 
 
 def has_started(config: Config) -> bool:
-    return (config.run_dir / guard.TRAINING_RECORD).exists()
+    return (config.run_dir / guarded.TRAINING_RECORD).exists()
 
 
 def has_trained(config: Config) -> bool:
@@ -53,7 +53,7 @@ def test_a_signal_ends_the_worker_and_is_one_line(
     assert command.said().splitlines()[-1] == "pacos: stopped; rerun the same command to resume"
     assert "Traceback" not in command.said()
     with Run.open(endless):
-        assert not (endless.run_dir / guard.TRAINING_RECORD).exists()
+        assert not (endless.run_dir / guarded.TRAINING_RECORD).exists()
 
 
 def test_kill_9_ends_the_worker_and_the_same_command_resumes(endless: Config, tmp_path: Path) -> None:
