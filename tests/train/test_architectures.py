@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.architectures import PAGE, SAVED, build, mapping_names, open_precision, page, train_both
+from benchmarks.architectures import PAGE, SAVED, mapping_names, open_precision, page, train_both
 from pacos.config import Config
 from pacos.errors import ConfigError
 from pacos.train import launch, pipeline
@@ -19,6 +19,7 @@ from pacos.train.model.start import ADAPTER_WEIGHTS
 from pacos.train.optimization.cross_entropy import token_losses
 from pacos.train.packing.batch import collate_padded
 from pacos.train.packing.rules import RowRules
+from tests.support.small_architectures import build
 from tests.support.small_training import train_here, training_config, write_pairs, write_tasks
 from tests.train.test_batch import exact_norm, loss_and_gradients, one_at_a_time, random_examples, tiny_model, worst
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.architectures import SPECIAL, louder, small_config
 from pacos.config import LoraConfig
 from pacos.errors import ModelError, TrainingError
 from pacos.train.attention.dispatch import FLEX, SEGMENTS, VARLEN, register_attention
@@ -17,6 +16,7 @@ from pacos.train.model.mixing import choose_rows, random_parts
 from pacos.train.model.upcast import in_float32
 from pacos.train.packing.batch import Batch, collate_padded
 from pacos.train.packing.rules import RowRules
+from tests.support.small_architectures import SPECIAL, louder, small_config
 
 LONGEST = [1, *range(3, 60), 2]
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.architectures import small_config
 from pacos.config import LoraConfig, load_config
 from pacos.errors import ConfigError, ModelError, TrainingError
 from pacos.models import served_lora_rank, serving_problems
@@ -20,6 +19,7 @@ from pacos.train.model.load import load_model, should_compile
 from pacos.train.model.lora import add_lora
 from pacos.train.model.precision import precision_name
 from tests.conftest import ROOT
+from tests.support.small_architectures import small_config
 from tests.support.small_training import train_here, training_config, write_tasks
 
 REFUSED: dict[str, Any] = {
