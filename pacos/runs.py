@@ -146,11 +146,11 @@ class Run:
         write_result(self.dir / "manifest.json", manifest)
 
 
-def lock_file(path: Path, taken: str) -> int:
+def lock_file(path: Path, taken: str, todo: str = "wait for it or stop it") -> int:
     """Lock a file for this process and return its descriptor, which holds the lock until it is closed.
 
     The kernel lets go of it when the process ends, however it ends. Raises RunError: another process holds it, which
-    `taken` says, or the file cannot be written.
+    `taken` says and `todo` follows, or the file cannot be written.
     """
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
@@ -162,11 +162,21 @@ def lock_file(path: Path, taken: str) -> int:
         holder = os.read(lock, 20).decode("ascii", "replace").strip()
         os.close(lock)
         named = f" (process {holder})" if holder.isdecimal() else ""
-        raise RunError(f"{taken}{named}", where=str(path.parent), todo="wait for it or stop it") from None
+        raise RunError(f"{taken}{named}", where=str(path.parent), todo=todo) from None
     with contextlib.suppress(OSError):  # a full disk; who holds the lock is then not told
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
     return lock
+
+
+@contextlib.contextmanager
+def locked(path: Path, taken: str, todo: str = "wait for it or stop it") -> Iterator[None]:
+    """Hold a lock while inside; see `lock_file`."""
+    lock = lock_file(path, taken, todo)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def evaluation_label(name: str, suite: SuiteConfig, evaluate: EvaluateConfig) -> str:

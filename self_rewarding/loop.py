@@ -4,14 +4,12 @@ Commands that use the same base share one server, which is stopped before the GP
 steps are recorded in `loop.json`; a killed loop resumes there, and the step that was running resumes where it was.
 """
 
-import contextlib
 import json
 import logging
-import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -22,7 +20,7 @@ from pacos.files import write_text
 from pacos.results import read_result, write_result
 from pacos.results.manifest import describe_files
 from pacos.results.rounds import StepRecord
-from pacos.runs import Run, lock_file
+from pacos.runs import Run, locked
 from pacos.self_rewarding.rounds import measured_rounds, raise_alarm
 from pacos.self_rewarding.steps import LoopStep, Served, all_steps, input_files
 from pacos.serving import guarded
@@ -43,7 +41,7 @@ def main(config: Config) -> None:
     steps = all_steps(config)
     with Run.open(config):  # creates the folder, or refuses another run's; the commands open it again
         pass
-    with _loop_lock(config.run_dir), SharedServer(config) as server:
+    with locked(config.run_dir / ".loop", "another loop is working in this run"), SharedServer(config) as server:
         done = CompletedSteps(config.run_dir / "loop.json", input_files(config))
         for number, step in enumerate(steps, 1):
             if done.includes(step):
@@ -155,12 +153,3 @@ def run_step(home: Path, step: LoopStep, server: SharedServer) -> None:
         where=str(home / step.name),
         todo="fix the error and rerun; the loop resumes with this step",
     )
-
-
-@contextlib.contextmanager
-def _loop_lock(home: Path) -> Iterator[None]:
-    lock = lock_file(home / ".loop", "another loop is working in this run")
-    try:
-        yield
-    finally:
-        os.close(lock)

@@ -5,20 +5,19 @@ a closed browser, a restart or kill -9 loses nothing that the page has shown as 
 """
 
 import contextlib
-import fcntl
-import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pacos.errors import DataError, RunError
+from pacos.errors import DataError
 from pacos.evaluate.review.kinds import ReviewQuestion, review_kind
 from pacos.evaluate.review.sheet import Sheet, SheetItem
 from pacos.files import JsonlWriter, make_folder, read_jsonl
 from pacos.records import parse_record
+from pacos.runs import locked
 
 SKIP, UNDO, NOTE = "skip", "undo", "note"
 LONGEST_NAME = 40
@@ -123,23 +122,14 @@ class Votes:
         self._file.close()
 
 
-@contextlib.contextmanager
-def review_lock(folder: Path) -> Iterator[None]:
+def review_lock(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the review's votes. Raises RunError where another process does."""
     make_folder(folder)
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                "this review is open already",
-                where=str(folder),
-                todo="a second rater opens the same address under another name; or stop the other process",
-            ) from None
-        yield
-    finally:
-        os.close(lock)
+    return locked(
+        folder / ".lock",
+        "this review is open already",
+        todo="a second rater opens the same address under another name; or stop the other process",
+    )
 
 
 def check_vote(vote: Vote, items: Mapping[str, SheetItem], ballot: Ballot, questions: Sequence[ReviewQuestion]) -> None:
