@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacos.adapters import VLLM_LORA_RANKS, adapter_rank, serving_problems
 from pacos.config import Config, TrainConfig
-from pacos.models import VLLM_LORA_RANKS, adapter_rank, serving_problems
 from pacos.train.export.adapter import check_trained, write_adapter
 from pacos.train.export.full_model import write_model
 from pacos.train.interfaces import Method

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pacos.adapters import read_adapter_config
 from pacos.config import EngineConfig
 from pacos.errors import EngineError
 from pacos.files import file_sha256
-from pacos.models import read_adapter_config
 from pacos.serving.client import Client, NoAnswer, message, send
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.cpu import sampling_warning

@@ -5,10 +5,11 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pacos.adapters import served_lora_rank
 from pacos.config import Config
 from pacos.errors import ConfigError, EngineError
 from pacos.machine import version_of
-from pacos.models import load_model_config, loading_options, served_lora_rank
+from pacos.models import load_model_config, loading_options
 from pacos.serving.cpu import Workload, cpu_dtype, cpu_flags, cpu_in_flight
 
 # Where the server listens and who may ask it is not for an experiment to say, and any user can read a key that is on a

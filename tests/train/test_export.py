@@ -9,9 +9,10 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from pacos.adapters import read_adapter_config
 from pacos.config import Config, ModelConfig
 from pacos.errors import RunError, TrainingError
-from pacos.models import load_tokenizer, read_adapter_config
+from pacos.models import load_tokenizer
 from pacos.results.training import Provenance
 from pacos.templates import ALPACA, alpaca_prompt
 from pacos.tokenization import encode_prompts

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from pacos.adapters import served_lora_rank, serving_problems
 from pacos.config import LoraConfig, load_config
 from pacos.errors import ConfigError, ModelError, TrainingError
-from pacos.models import served_lora_rank, serving_problems
 from pacos.train import launch
 from pacos.train.interfaces import method_of
 from pacos.train.launch import warnings

@@ -10,10 +10,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacos.adapters import read_adapter_config
 from pacos.config import ModelConfig
 from pacos.errors import RunError
 from pacos.files import disk_error, file_sha256, write_json
-from pacos.models import load_tokenizer, read_adapter_config, read_provenance, resolve_model
+from pacos.models import load_tokenizer, read_provenance, resolve_model
 from pacos.results import plain
 from pacos.serving.merged import load_base, measure_drift, merge_weights, probe_logits, probe_prompts
 from pacos.train.model.start import check_base

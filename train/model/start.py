@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacos.adapters import adapter_rank, read_adapter_config
 from pacos.config import Config, TrainConfig
 from pacos.errors import ConfigError, ModelError
 from pacos.files import file_sha256
-from pacos.models import ModelRef, adapter_rank, read_adapter_config, read_provenance, resolve_model
+from pacos.models import ModelRef, read_provenance, resolve_model
 from pacos.templates import template
 
 if TYPE_CHECKING:
