@@ -1,13 +1,48 @@
-"""Reads and checks LoRA adapters, on disk and without loading weights, and knows which of them vLLM serves."""
+"""Reads LoRA adapters on disk, tells one from another, and knows which of them vLLM serves."""
 
+import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pacos.errors import ModelError
-from pacos.weights import FLOATS, header
+from pacos.errors import DataError, ModelError
+from pacos.files import file_sha256
+from pacos.json_text import parse_json, read_text
+
+WEIGHTS = "adapter_model.safetensors"
+
+# Types of the options that are read here or by PEFT while it loads an adapter.
+TYPES: dict[str, tuple[type, ...]] = {
+    "lora_alpha": (int, float),
+    "target_modules": (str, list),
+    "target_parameters": (list,),
+    "modules_to_save": (list,),
+    "exclude_modules": (str, list),
+    "rank_pattern": (dict,),
+    "alpha_pattern": (dict,),
+    "bias": (str,),
+    "use_rslora": (bool,),
+    "use_dora": (bool,),
+    "lora_bias": (bool,),
+    "fan_in_fan_out": (bool,),
+    "init_lora_weights": (bool, str),
+    "base_model_name_or_path": (str,),
+    "revision": (str,),
+}
+# Options that say nothing about what an adapter computes, and lists whose order means nothing.
+NOT_DECISIVE = {
+    "base_model_name_or_path",
+    "revision",
+    "peft_version",
+    "inference_mode",
+    "auto_mapping",
+    "task_type",
+    "lora_dropout",
+    "runtime_config",
+    "megatron_core",
+}
+SETS = {"target_modules", "exclude_modules", "modules_to_save", "target_parameters", "layers_to_transform"}
 
 # Ranks that vLLM has kernels for (vllm/config/lora.py).
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -27,49 +62,65 @@ VLLM_LORA_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 
 def read_adapter_config(adapter: Path) -> dict[str, Any]:
-    """`adapter_config.json` of a PEFT adapter. Raises ModelError where there is none, or no weights beside it."""
+    """`adapter_config.json` of a LoRA adapter in PEFT's form.
+
+    Raises ModelError: no such folder or file, no safetensors weights beside it, an adapter of another kind or for
+    another task than text generation, values of wrong types.
+    """
     path = adapter / "adapter_config.json"
     if not path.is_file():
         raise ModelError(
             "holds no adapter: no adapter_config.json", where=str(adapter), todo="train one, or correct the path"
         )
-    if not (adapter / "adapter_model.safetensors").is_file():
-        raise ModelError("the adapter's weights (adapter_model.safetensors) are missing", where=str(adapter))
+    if not (adapter / WEIGHTS).is_file():
+        if (adapter / "adapter_model.bin").is_file():
+            raise ModelError(
+                f"its weights are pickled (adapter_model.bin), and a pickle can run code; only {WEIGHTS} is read",
+                where=str(adapter),
+                todo="ask its authors for safetensors, or convert it where you trust it",
+            )
+        raise ModelError(f"the adapter's weights ({WEIGHTS}) are missing", where=str(adapter))
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as broken:
-        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
-    if not isinstance(config, dict) or not isinstance(config.get("r"), int):
+        config = parse_json(read_text(path, ModelError), str(path))
+    except DataError as broken:
+        raise ModelError(broken.what, where=broken.where) from None
+    if not isinstance(config, dict) or "r" not in config:
         raise ModelError("is not a LoRA adapter's configuration", where=str(path))
+    _check_types(config, path)
+    for option, wanted in (("peft_type", "LORA"), ("task_type", "CAUSAL_LM")):
+        if config.get(option) not in (None, wanted):
+            raise ModelError(f"{option} is {config[option]!r}, and only {wanted} is supported", where=str(path))
     return config
 
 
-def check_adapter_fits(adapter: Path, base: str, folder: Path | None) -> None:
-    """Raises ModelError where the adapter's matrices are not of the rank that its configuration says, or not of the
-    shapes of the base in `folder`. A hub model that is not downloaded yet (None), and weights in a packed form, are
-    not looked at."""
-    settings = read_adapter_config(adapter)
-    files = sorted(folder.glob("*.safetensors")) if folder else []
-    weights = {name: entry for path in files for name, entry in header(path).items() if entry["dtype"] in FLOATS}
-    path = adapter / "adapter_model.safetensors"
-    for name, entry in header(path).items():
-        found = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_([AB])\.weight", name)
-        if not found:
-            continue
-        rank, width = entry["shape"] if found[2] == "A" else entry["shape"][::-1]
-        if rank > adapter_rank(settings) or (rank != settings["r"] and not settings.get("rank_pattern")):
-            raise ModelError(
-                f"{name} has rank {rank}, and adapter_config.json says {settings['r']}",
-                where=str(path),
-                todo="its two files are not of one adapter: copy them again",
-            )
-        weight = weights.get(f"{found[1]}.weight")
-        if weight and width not in weight["shape"]:
-            raise ModelError(
-                f"{name} is {width} wide, and the base's {found[1]} is {weight['shape']}: an adapter of another base",
-                where=str(path),
-                todo=f"name its base in `evaluate.models`; here it would be served with {base}",
-            )
+def _check_types(config: dict[str, Any], path: Path) -> None:
+    if isinstance(config["r"], bool) or not isinstance(config["r"], int) or config["r"] < 1:
+        raise ModelError(f"r must be a whole number from 1 on, and is {config['r']!r}", where=str(path))
+    for option, kinds in TYPES.items():
+        value = config.get(option)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise ModelError(f"{option} must be of type {names}, and is {value!r}", where=str(path))
+    for option in ("rank_pattern", "alpha_pattern"):
+        for pattern, value in (config.get(option) or {}).items():
+            if isinstance(value, bool) or not isinstance(value, int if option == "rank_pattern" else (int, float)):
+                raise ModelError(f"{option} must give numbers, and gives {value!r} for {pattern}", where=str(path))
+
+
+def adapter_sha256(adapter: Path) -> str:
+    """Identity of a whole adapter: its weights, and the configuration that decides what they compute.
+
+    Where the base lies, which version of PEFT wrote it, and the order of modules make no difference. Raises ModelError
+    as `read_adapter_config`.
+    """
+    config = read_adapter_config(adapter)
+    deciding = {
+        name: sorted(value, key=str) if name in SETS and isinstance(value, list) else value
+        for name, value in config.items()
+        if name not in NOT_DECISIVE and value not in (None, False, "none", [], {})
+    }
+    text = file_sha256(adapter / WEIGHTS) + json.dumps(deciding, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def serving_problems(adapter: Mapping[str, Any]) -> list[str]:

@@ -1,16 +1,16 @@
 """Finds, reads and checks models, on disk or on the hub, without loading weights."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pacos.adapters import adapter_rank, check_adapter_fits, read_adapter_config
+from pacos.adapter_fit import check_adapter_fits
+from pacos.adapters import adapter_rank, adapter_sha256, read_adapter_config
 from pacos.config import ModelConfig
 from pacos.errors import HubOutOfReach, ModelError
-from pacos.files import file_sha256
+from pacos.files import read_object
 from pacos.weights import weight_heads
 
 
@@ -19,7 +19,7 @@ class ModelRef:
     """A model, or an adapter on it, as it was found on this machine.
 
     `sha256` is the fingerprint of the base's weights, "" for a hub model that is not downloaded yet; `adapter_sha256`
-    that of the adapter's file. `provenance` is what training wrote beside the weights (pacos.json), empty for those
+    that of the whole adapter. `provenance` is what training wrote beside the weights (pacos.json), empty for those
     from elsewhere.
     """
 
@@ -42,17 +42,18 @@ class ModelRef:
 def resolve_model(base: str, settings: ModelConfig, adapter: Path | None = None) -> ModelRef:
     """Find a model, and an adapter that fits it, and read what tells them from others; loads no weights.
 
-    Raises ModelError: a folder that is not there or holds no model, an adapter that is broken or of other shapes.
+    Raises ModelError: a folder that is not there or holds no model, an adapter that is broken or does not fit.
     """
     sha256 = model_sha256(base, settings)
     if adapter is None:
         return ModelRef(base, sha256, provenance=read_provenance(Path(base)))
-    check_adapter_fits(adapter, base, _local_files(base, settings))
+    architecture = load_model_config(base, settings) if local_folder(base, settings) else None
+    check_adapter_fits(adapter, base, architecture, trust_remote_code=settings.trust_remote_code)
     return ModelRef(
         base,
         sha256,
         adapter,
-        adapter_sha256=file_sha256(adapter / "adapter_model.safetensors"),
+        adapter_sha256=adapter_sha256(adapter),
         rank=adapter_rank(read_adapter_config(adapter)),
         provenance=read_provenance(adapter),
     )
@@ -65,7 +66,7 @@ def load_tokenizer(name: str, config: ModelConfig) -> Any:
     check_local(name)
     try:
         return AutoTokenizer.from_pretrained(name, **loading_options(name, config))
-    except (OSError, ValueError) as failure:
+    except Exception as failure:  # transformers and tokenizers raise errors of any kind for a broken file
         raise model_error(name, failure) from failure
 
 
@@ -79,7 +80,7 @@ def load_model_config(name: str, config: ModelConfig) -> Any:
     check_local(name)
     try:
         return AutoConfig.from_pretrained(name, **loading_options(name, config))
-    except (OSError, ValueError) as failure:
+    except Exception as failure:  # transformers and tokenizers raise errors of any kind for a broken file
         raise model_error(name, failure) from failure
 
 
@@ -92,12 +93,13 @@ def loading_options(name: str, config: ModelConfig) -> dict[str, Any]:
 def model_sha256(name: str, config: ModelConfig) -> str:
     """Fingerprint of a model's files: every weight's name, type and shape, and the first 4 KiB of its values.
 
-    Tells another architecture, fine-tune or revision without reading gigabytes; "" for a hub model that is not
-    downloaded yet. The network is not used.
+    Tells another architecture, fine-tune or revision without reading gigabytes. It does not tell models that differ
+    only beyond those 4 KiB of every tensor, as where a few rows of the embeddings were edited. "" for a hub model that
+    is not downloaded yet; the network is not used. Raises ModelError for files that are not whole.
     """
     check_local(name)
     weights: dict[str, bytes] = {}
-    if folder := _local_files(name, config):
+    if folder := local_folder(name, config):
         for path in folder.glob("*.safetensors"):
             weights |= weight_heads(path)
     digest = hashlib.sha256()
@@ -106,12 +108,17 @@ def model_sha256(name: str, config: ModelConfig) -> str:
     return digest.hexdigest() if weights else ""
 
 
-def _local_files(name: str, config: ModelConfig) -> Path | None:
+def local_folder(name: str, config: ModelConfig) -> Path | None:
+    """Where a model's files are on this machine; None for a hub model that is not downloaded yet."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     if Path(name).expanduser().is_dir():
         return Path(name).expanduser()
-    cached = try_to_load_from_cache(name, "config.json", revision=loading_options(name, config)["revision"])
+    try:
+        cached = try_to_load_from_cache(name, "config.json", revision=loading_options(name, config)["revision"])
+    except HFValidationError as wrong:
+        raise ModelError(f"is neither a folder nor a hub id: {wrong}", where=name, todo="check `model.base`") from None
     return Path(cached).parent if isinstance(cached, str) else None
 
 
@@ -127,7 +134,7 @@ def check_local(name: str) -> None:
 
 def model_error(name: str, failure: Exception) -> ModelError:
     """The reason a hub model could not be had, in one line, with the way out."""
-    text = str(failure)
+    text = str(failure).strip() or type(failure).__name__
     if "gated" in text.lower() or "401" in text or "403" in text:
         todo = "accept its terms on the hub, then `hf auth login`, or point `model.base` to a local copy"
         return ModelError(
@@ -136,16 +143,13 @@ def model_error(name: str, failure: Exception) -> ModelError:
     if "offline" in text.lower() or "connect" in text.lower() or "resolve" in text.lower():
         todo = "connect, or point `model.base` to a local copy"
         return HubOutOfReach("the model is not in the local cache and the hub is out of reach", where=name, todo=todo)
-    return ModelError(f"cannot be loaded: {text.splitlines()[0]}", where=name, todo="check `model.base`")
+    return ModelError(f"cannot be loaded: {text.splitlines()[0][:300]}", where=name, todo="check `model.base`")
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """What training wrote beside the weights, in pacos.json; empty for models and adapters from elsewhere.
 
-    Raises ModelError for a file that is not JSON.
+    Raises DataError for a file that is not one JSON object.
     """
     path = folder / "pacos.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except json.JSONDecodeError as broken:
-        raise ModelError(f"not JSON: {broken}", where=str(path)) from None
+    return read_object(path, todo="copy the folder again") if path.is_file() else {}

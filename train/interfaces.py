@@ -125,6 +125,10 @@ class Method(ABC):
         """What may surprise when the result is served. Raises ConfigError for an option that PEFT does not have."""
 
     @abstractmethod
+    def untouched(self, model: Any, train: TrainConfig) -> str:
+        """A warning of weights that stay as they are although all were meant; "" where there are none."""
+
+    @abstractmethod
     def loading_options(self, dtype: "torch.dtype") -> dict[str, Any]:
         """Options of `from_pretrained` for a base that is computed in `dtype`."""
 

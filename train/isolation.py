@@ -40,7 +40,7 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int, rules:
     import torch
 
     # Every token but the first is a label, so that every position is compared.
-    probes = [replace(example, prompt_length=1) for example in choose_probes(examples, rules)]
+    probes = [replace(example, prompt_length=1, gaps=()) for example in choose_probes(examples, rules)]
     batch = collate_probes(probes, pad_id, rules).to(model.device)
     was_training = model.training
     model.eval()
@@ -65,6 +65,20 @@ def check_isolation(model: Any, examples: Sequence[Example], pad_id: int, rules:
     if not (wrong := relative_error(losses, expected)) <= tolerance:
         raise TrainingError(f"the losses are not those of the model's logits ({wrong:.2%} off)", where=where, todo=todo)
     return error
+
+
+def check_tuned(model: Any, example: Example) -> None:
+    """Raises TrainingError where the tuned model's logits of an example are not finite, as after too large a step."""
+    import torch
+
+    with torch.no_grad(), plain_attention(model):
+        [logits] = logits_alone(model, [example])
+    if not torch.isfinite(logits).all():
+        raise TrainingError(
+            f"the tuned model gives logits that are not finite on {example.row}; it is not exported",
+            where=model.name_or_path,
+            todo="remove the run's train/checkpoints, and train again with a lower train.learning_rate",
+        )
 
 
 Computed = tuple[Any, Any, list[Any], float]

@@ -14,19 +14,24 @@ from typing import Any, TypeVar
 import yaml
 
 import pacos
-from pacos.config import Config, TrainConfig
+from pacos.causal_lm import check_causal_lm, check_vocabulary
+from pacos.chat_templates import training_tokenizer
+from pacos.config import Config, TrainConfig, resolved_yaml
 from pacos.errors import ConfigError, HubOutOfReach, TrainingError
+from pacos.files import write_text
+from pacos.json_text import read_text
 from pacos.machine import physical_cores
-from pacos.models import load_tokenizer
 from pacos.runs import Run
 from pacos.serving import guarded
+from pacos.train.data.examples import Dataset
 from pacos.train.data.sources import source_names, source_paths
 from pacos.train.data.tokenized import load_dataset
 from pacos.train.distributed import ERROR_FILE, EXPECTED_PROCESSES, has_gpu, launch_flags
-from pacos.train.export.hub import check_token
+from pacos.train.export.hub import check_push
 from pacos.train.interfaces import method_of, objective_of
 from pacos.train.model.load import MetaDeviceError, meta_model
 from pacos.train.model.memory import estimate_memory
+from pacos.train.model.positions import check_positions
 from pacos.train.model.precision import computing_dtype, precision_name
 from pacos.train.model.start import resolve_start
 from pacos.train.model.structure import trainable_parameters
@@ -48,13 +53,15 @@ def main(config: Config) -> None:
             log.info("train: done already, nothing has changed: %s", run.trained)
             return
     if config.train.push_to_hub:
-        check_token()
+        check_push(config.train.push_to_hub)
     for warning in warnings(config.train):
         log.warning("train: %s", warning)
     processes = process_count(config.train)
-    command = launch_command(config, processes)
-    log.info("train: %s", shlex.join(command))
     with tempfile.TemporaryDirectory() as scratch:
+        # Not the run's own config.yaml, which is replaced only once training begins.
+        write_text(file := Path(scratch) / "config.yaml", resolved_yaml(config))
+        command = launch_command(config, processes, file)
+        log.info("train: %s", shlex.join(command))
         error_file = Path(scratch) / "error"
         environment = launch_environment(processes) | {ERROR_FILE: str(error_file)}
         record = config.run_dir / guarded.TRAINING_RECORD
@@ -80,17 +87,21 @@ def process_count(train: TrainConfig) -> int:
     return max(1, torch.cuda.device_count())
 
 
-def launch_command(config: Config, processes: int) -> list[str]:
-    """The command that trains; it runs `pacos.train` as a module, which a checkout and an installation both have."""
+def launch_command(config: Config, processes: int, file: Path | None = None) -> list[str]:
+    """The command that trains with the configuration in `file`, or the run's own.
+
+    It runs `pacos.train` as a module, which a checkout and an installation both have.
+    """
     command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
     if config.train.accelerate:
+        _accelerate_settings(Path(config.train.accelerate))
         command += ["--config_file", config.train.accelerate, "--num_processes", str(processes)]
     else:
         command += launch_flags(processes).split()
     if not has_gpu():
         # By default, accelerate gives each process one thread.
         command += ["--num_cpu_threads_per_process", str(max(1, physical_cores() // processes))]
-    return [*command, "--module", "pacos.train", "--config", str(config.run_dir / "config.yaml")]
+    return [*command, "--module", "pacos.train", "--config", str(file or config.run_dir / "config.yaml")]
 
 
 def launch_environment(processes: int) -> dict[str, str]:
@@ -117,7 +128,10 @@ def plan(config: Config) -> list[str]:
     if start.adapter:
         lines.append(f"starting from the adapter {start.adapter}")
     try:
-        lines += [*_planned_data(config), *_planned_memory(config)]
+        check_causal_lm(config.student, config.model)
+        tokenizer = training_tokenizer(config)
+        dataset = _dataset(config, tokenizer)
+        lines += [*_planned_data(config, dataset), *_planned_memory(config, tokenizer, dataset)]
     except HubOutOfReach as unknown:
         lines.append(f"no figures yet: {unknown.what}")
     lines += [f"warning: {text}" for text in warnings(config.train)]
@@ -136,11 +150,17 @@ def warnings(train: TrainConfig) -> list[str]:
     return found
 
 
-def _planned_data(config: Config) -> list[str]:
+def _dataset(config: Config, tokenizer: Any) -> Dataset | None:
+    """The examples; None where an earlier stage is still to write them."""
+    if not config.train.data and not source_paths(config)[0].is_file():
+        return None
+    return load_dataset(config, tokenizer)
+
+
+def _planned_data(config: Config, dataset: Dataset | None) -> list[str]:
     train, objective = config.train, objective_of(config.train)
-    if not train.data and not source_paths(config)[0].is_file():
+    if dataset is None:
         return [f"data {source_paths(config)[0]}: not there yet, an earlier stage writes it"]
-    dataset = load_dataset(config, load_tokenizer(config.student, config.model))
     units = len(dataset.examples) // objective.examples_per_unit
     steps = total_steps(units - train.eval_examples, train)
     lines = [
@@ -152,19 +172,24 @@ def _planned_data(config: Config) -> list[str]:
     return lines
 
 
-def _planned_memory(config: Config) -> list[str]:
+def _planned_memory(config: Config, tokenizer: Any, dataset: Dataset | None) -> list[str]:
     train, lines = config.train, list[str]()
     try:
         model = meta_model(config)
     except MetaDeviceError as unknown:
         return [f"no figures of the model: it {unknown.what}"]
+    check_vocabulary(model.get_input_embeddings().weight.shape[0], tokenizer, config.student)
+    if dataset is not None:
+        check_positions(model, max(len(example.ids) for example in dataset.examples))
+    if warning := method_of(train).untouched(model, train):
+        lines.append(f"warning: {warning}")
     trained = sum(weight.numel() for weight in trainable_parameters(model).values())
     shares = _sharding_processes(train)
     size = f"{trained:,} trainable weights in float32; the model is computed in {precision_name(config)}"
     try:
         memory = estimate_memory(model, train, computing_dtype(config), train.pack_tokens, shares)
     except MetaDeviceError as unknown:
-        return [f"memory of a device: not estimated, the model {unknown.what}", size]
+        return [*lines, f"memory of a device: not estimated, the model {unknown.what}", size]
     if train.checkpointing is not True:
         lines.append(f"memory of a device{f', one of {shares}' if shares > 1 else ''}: {memory}")
     if train.checkpointing is not False:
@@ -180,7 +205,23 @@ def _sharding_processes(train: TrainConfig) -> int:
 
 
 def _accelerate_value(accelerate_file: Path, key: str, kind: Callable[[Any], Value]) -> Value:
+    settings = _accelerate_settings(accelerate_file)
     try:
-        return kind(yaml.safe_load(accelerate_file.read_text(encoding="utf-8"))[key])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as failure:
+        return kind(settings[key])
+    except (ValueError, TypeError, KeyError) as failure:
         raise ConfigError(f"{accelerate_file} has no valid {key}: {failure}", where="train.accelerate") from None
+
+
+def _accelerate_settings(file: Path) -> dict[str, Any]:
+    """accelerate's configuration. Raises ConfigError for a file that is absent, of another encoding or not YAML."""
+    try:
+        settings = yaml.safe_load(read_text(file, ConfigError))
+    except (yaml.YAMLError, ValueError, RecursionError) as broken:
+        if isinstance(broken, ConfigError):
+            raise
+        raise ConfigError(f"not valid YAML: {str(broken).splitlines()[0]}", where=str(file)) from None
+    if not isinstance(settings, dict):
+        raise ConfigError(
+            "is no configuration of accelerate's", where=str(file), todo="see configs/accelerate/ddp.yaml"
+        )
+    return settings

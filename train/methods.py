@@ -14,6 +14,7 @@ from pacos.train.model.idle import blameless_adapters
 from pacos.train.model.lora import add_lora, peft_settings
 from pacos.train.model.precision import autocast_forward, training_dtype
 from pacos.train.model.start import start_weights
+from pacos.train.model.untouched import untouched_warning
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,9 @@ class LoraMethod(Method):
             found.append(f"vLLM has no rank {rank} and serves it as {served}, at {served}'s cost")
         return found
 
+    def untouched(self, model: Any, train: TrainConfig) -> str:
+        return untouched_warning(model) if train.lora.targets == "all-linear" else ""
+
     def loading_options(self, dtype: "torch.dtype") -> dict[str, Any]:
         from pacos.train.model.quantization import nf4_config
 
@@ -80,6 +84,8 @@ class LoraMethod(Method):
             return f"{shlex.join(['pacos', 'merge', str(folder), '--out', 'DIR'])} && vllm serve DIR"
         rank = next(rank for rank in VLLM_LORA_RANKS if rank >= adapter_rank(settings))
         words = ["vllm", "serve", config.student, "--enable-lora", "--max-lora-rank", str(rank)]
+        template = folder / "chat_template.jinja"  # vLLM takes the base's for adapters, if it has one
+        words += ["--chat-template", str(template)] if template.is_file() else []
         return shlex.join([*words, "--lora-modules", f"{config.name}={folder}"])
 
 
@@ -105,6 +111,9 @@ class FullMethod(Method):
 
     def warnings(self, train: TrainConfig) -> list[str]:
         return []
+
+    def untouched(self, model: Any, train: TrainConfig) -> str:
+        return ""
 
     def loading_options(self, dtype: "torch.dtype") -> dict[str, Any]:
         import torch

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacos.causal_lm import check_vocabulary
+from pacos.chat_templates import template_sha256, training_tokenizer
 from pacos.config import Config
-from pacos.errors import ModelError, TrainingError
+from pacos.errors import TrainingError
 from pacos.files import read_jsonl
-from pacos.models import ModelRef, load_tokenizer, model_sha256
+from pacos.models import ModelRef, model_sha256
 from pacos.results import plain, write_result
 from pacos.results.training import Provenance, StopProbe
 from pacos.runs import Run, Stage
@@ -24,14 +26,15 @@ from pacos.train.data.tokenized import load_dataset, tokenizer_sha256
 from pacos.train.distributed import open_accelerator
 from pacos.train.export.adapter import TrainedWeights, export_trained
 from pacos.train.export.card import model_card
-from pacos.train.export.hub import check_token, push
+from pacos.train.export.hub import check_push, push
 from pacos.train.export.probe import probe_stops, stop_probe_prompts
 from pacos.train.interfaces import method_of, objective_of
-from pacos.train.isolation import check_isolation
+from pacos.train.isolation import check_isolation, check_tuned
 from pacos.train.model.fsdp import fsdp_enabled, full_tensors, is_sharded, reshard, shard
 from pacos.train.model.load import MetaDeviceError, load_model, meta_model
 from pacos.train.model.memory import MemoryEstimate, estimate_memory, fit_memory, free_memory
 from pacos.train.model.mixing import choose_rows
+from pacos.train.model.positions import check_positions
 from pacos.train.model.precision import computing_dtype, precision_name
 from pacos.train.model.start import resolve_start
 from pacos.train.model.structure import causal_model, trainable_parameters
@@ -74,7 +77,7 @@ class TrainingData:
     @classmethod
     def load(cls, config: Config, *, keep: bool = False) -> "TrainingData":
         """Read and tokenise the rows; with `keep`, cache the token ids. Raises as `load_dataset`."""
-        tokenizer, rows = load_tokenizer(config.student, config.model), read_training_rows(config)
+        tokenizer, rows = training_tokenizer(config), read_training_rows(config)
         return cls(tokenizer, rows, load_dataset(config, tokenizer, rows, keep=keep))
 
 
@@ -87,7 +90,7 @@ def main(config: Config, run: Run | None) -> None:
 
     start = resolve_start(config)
     if config.train.push_to_hub:
-        check_token()
+        check_push(config.train.push_to_hub)
     decides = decisions(config, start.sha256) if run else ()
     done = [run is not None and run.is_done("train", *decides)]
     work = run.stage("train", *decides, inputs=input_paths(config)) if run and not done[0] else None
@@ -108,8 +111,9 @@ def train(config: Config, start: ModelRef, data: TrainingData, accelerator: "Acc
     memory = decide_memory(config, data.dataset, accelerator)
     checkpointing = memory.checkpointing if isinstance(memory, MemoryEstimate) else config.train.checkpointing is True
     model = place_model(config, accelerator, checkpointing=checkpointing)
-    check_vocabulary(model, data.tokenizer)
+    check_vocabulary(model.get_input_embeddings().weight.shape[0], data.tokenizer, config.student)
     longest = max((example.ids for example in data.dataset.examples), key=len)
+    check_positions(model, len(longest))
     rules = choose_rows(model, longest, attention_for(config, accelerator.device))
     runtime = Runtime(accelerator, data.tokenizer.eos_token_id, rules)
     plan, runtime, error = checked_plan(model, data.dataset.examples, config, runtime)
@@ -120,6 +124,8 @@ def train(config: Config, start: ModelRef, data: TrainingData, accelerator: "Acc
         plan = plan_examples(examples, config, runtime)
     if stage:
         log.info("train: memory: %s", memory)
+        if warning := method_of(config.train).untouched(model, config.train):
+            log.warning("train: %s", warning)
         report_rows(runtime.rules)
         log.info("train: %s", data.dataset)
         log.info("train: %s", plan)
@@ -135,8 +141,10 @@ def finish(model: Any, config: Config, data: TrainingData, provenance: Provenanc
     weights = full_tensors(trainable_parameters(model), keep=stage is not None)
     if stage is None and not is_sharded(model):
         return
+    check_tuned(model, data.dataset.examples[0])
     prompts = stop_probe_prompts(data.rows, data.tokenizer, config)
-    probe = probe_stops(model, prompts, data.tokenizer.eos_token_id)
+    is_chat = template(config.train.template).is_chat
+    probe = probe_stops(model, prompts, data.dataset.examples[0].ids[-1] if is_chat else data.tokenizer.eos_token_id)
     if stage is None:
         return
     report_probe(probe, folder / "probe.json")
@@ -188,7 +196,7 @@ def describe_origin(template_name: str, start: ModelRef, data: TrainingData) -> 
         base_sha256=start.sha256,
         start_sha256=start.adapter_sha256,
         template=template_name,
-        template_sha256=template(template_name).sha256,
+        template_sha256=template_sha256(template(template_name), data.tokenizer),
         tokenizer_sha256=tokenizer_sha256(data.tokenizer),
         dataset_sha256=data.dataset.sha256,
     )
@@ -250,19 +258,10 @@ def recipe(config: Config) -> dict[str, Any]:
     passed_over = NOT_DECISIVE if config.train.keep_best else NOT_DECISIVE | DECISIVE_FOR_THE_BEST
     if not config.train.seed_tasks:  # a key that runs of earlier versions lack
         passed_over = passed_over | {"seed_tasks"}
+    if not template(config.train.template).is_chat:  # such keys as well
+        passed_over = passed_over | {"chat_template", "learn"}
     train = {name: value for name, value in config.train.model_dump(mode="json").items() if name not in passed_over}
     return {"seed": config.seed, "revision": config.model.revision, "dtype": config.model.dtype} | train
-
-
-def check_vocabulary(model: Any, tokenizer: Any) -> None:
-    """Raises ModelError for a tokenizer with more ids than the model has embeddings."""
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise ModelError(
-            f"the tokenizer has {len(tokenizer):,} ids and the model {rows:,} embeddings",
-            where=model.name_or_path,
-            todo="use the tokenizer the model was trained with",
-        )
 
 
 def setup_summary(config: Config, model: Any, steps: int, accelerator: "Accelerator", error: float) -> str:

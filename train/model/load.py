@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pacos.causal_lm import load_causal_lm
 from pacos.config import Config, TrainConfig
 from pacos.errors import ModelError, PacosError, TrainingError
-from pacos.models import check_local, load_model_config, loading_options, model_error
+from pacos.models import load_model_config
 from pacos.train.distributed import has_gpu
 from pacos.train.interfaces import method_of
 from pacos.train.model.fsdp import fsdp_enabled
@@ -27,26 +28,14 @@ def load_model(
     A PeftModel, its frozen base in `computing_dtype` and its adapters in float32. For full tuning, transformers' own
     model: weights in float32, because bfloat16 would round small updates away, computed in `computing_dtype`.
     The vocabulary is never resized: an adapter for a resized base loads nowhere else.
-    Raises ModelError as `pacos.models.load_model_config` does, and for LoRA targets that the model does not have;
+    Raises ModelError as `load_causal_lm` does, and for LoRA targets that the model does not have;
     TrainingError as `configure_computation` does.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    name, method = config.student, method_of(config.train)
-    check_local(name)
-    dtype = computing_dtype(config)
-    options = method.loading_options(dtype) | loading_options(name, config.model)
-    try:
-        base = AutoModelForCausalLM.from_pretrained(
-            name, attn_implementation=attention, device_map={"": device}, use_safetensors=True, **options
-        )
-    except (OSError, ValueError) as failure:
-        raise model_error(name, failure) from failure
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as failure:  # The code of an architecture can raise anything, and asks for packages of its own.
-        raise ModelError(f"cannot be loaded: {type(failure).__name__}: {failure}", where=name) from failure
+    method, dtype = method_of(config.train), computing_dtype(config)
+    options = method.loading_options(dtype) | {"attn_implementation": attention}
+    base = load_causal_lm(config.student, config.model, device=device, **options)
     torch.manual_seed(config.seed)
     model = method.prepare(base, config.train, dtype, device)
     load_start(model, config.train)

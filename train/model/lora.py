@@ -3,11 +3,13 @@
 import dataclasses
 import difflib
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import LoraConfig
-from pacos.errors import ConfigError, ModelError
+from pacos.errors import ConfigError, ModelError, PacosError
+from pacos.train.model.lora_options import check_effective, check_init, check_names, check_patterns
 
 if TYPE_CHECKING:
     import torch
@@ -18,10 +20,11 @@ log = logging.getLogger("pacos")
 def peft_settings(lora: LoraConfig) -> dict[str, Any]:
     """`train.lora` under PEFT's names.
 
-    Raises ConfigError for an `extra` option that PEFT does not have, or that has a key of its own.
+    Raises ConfigError for an `extra` option that PEFT does not have, that has a key of its own, or no effect here.
     """
     from peft import LoraConfig as PeftLora
 
+    check_effective(lora.extra)
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     named = {
         "r": lora.r,
@@ -33,7 +36,7 @@ def peft_settings(lora: LoraConfig) -> dict[str, Any]:
     }
     known = {field.name for field in dataclasses.fields(PeftLora)}
     for option in lora.extra:
-        if option in named:
+        if option in named and option != "task_type":
             raise ConfigError(
                 f"{option} has a key of its own", where="train.lora.extra", todo="see `pacos config train.lora`"
             )
@@ -41,36 +44,60 @@ def peft_settings(lora: LoraConfig) -> dict[str, Any]:
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "see peft.LoraConfig"
             raise ConfigError(f"PEFT has no option {option!r}", where="train.lora.extra", todo=hint)
-    return named | lora.extra
+    options = named | lora.extra
+    _peft_config(options)
+    check_init(options)
+    return options
+
+
+def _peft_config(options: dict[str, Any]) -> Any:
+    """PEFT's configuration of these options. Raises ConfigError for what PEFT refuses, or says that it ignores."""
+    from peft import LoraConfig as PeftLora
+
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            config = PeftLora(**options)
+    except (TypeError, ValueError, ImportError, AttributeError) as failure:
+        raise ConfigError(f"PEFT refuses it: {failure}", where="train.lora.extra") from failure
+    if ignored := [str(warning.message) for warning in said if "ignored" in str(warning.message)]:
+        raise ConfigError(f"PEFT: {ignored[0]}", where="train.lora.extra", todo="leave it out")
+    return config
 
 
 def add_lora(base: Any, lora: LoraConfig) -> Any:
     """A PeftModel with new adapters in float32 on `base`.
 
     all-linear leaves out what cannot be adapted in this architecture, with a line in the log. Raises ConfigError for
-    options that PEFT refuses, ModelError for target modules that the model does not have.
+    options that PEFT refuses and names that the model does not have, ModelError for modules that take no adapter.
     """
-    from peft import LoraConfig as PeftLora
     from peft import get_peft_model
+    from peft.tuners.lora.layer import LoraLayer
 
     options = peft_settings(lora)
+    check_names(base, options)
     if lora.targets == "all-linear" and "exclude_modules" not in options and (refused := refused_modules(base)):
         log.info("train: LoRA leaves out %s, which PEFT does not adapt in %s", ", ".join(refused), type(base).__name__)
         options["exclude_modules"] = refused
     try:
-        settings = PeftLora(**options)
-    except (TypeError, ValueError) as failure:
-        if isinstance(failure, ConfigError):
-            raise
-        raise ConfigError(f"PEFT refuses it: {failure}", where="train.lora.extra") from failure
-    try:
-        return get_peft_model(base, settings, autocast_adapter_dtype=True)
+        model = get_peft_model(base, _peft_config(options), autocast_adapter_dtype=True)
+    except PacosError:
+        raise
     except ValueError as failure:
         raise ModelError(
             f"LoRA does not fit this model: {str(failure).splitlines()[0]}",
             where="train.lora.targets",
-            todo="use all-linear, or module names that the model has",
+            todo="use all-linear, or names of linear modules; see also train.lora.extra",
         ) from failure
+    except (TypeError, AttributeError, KeyError, NotImplementedError) as failure:
+        if not lora.extra:
+            raise
+        raise ConfigError(
+            f"PEFT cannot use it: {type(failure).__name__}: {failure}", where="train.lora.extra"
+        ) from failure
+    parts = model.get_base_model().named_modules()
+    check_patterns([name for name, part in parts if isinstance(part, LoraLayer)], options)
+    return model
 
 
 def refused_modules(base: Any) -> list[str]:

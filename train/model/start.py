@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos.adapters import adapter_rank, read_adapter_config
+from pacos.chat_templates import template_sha256, training_tokenizer
 from pacos.config import Config, TrainConfig
 from pacos.errors import ConfigError, ModelError
 from pacos.files import file_sha256
 from pacos.models import ModelRef, read_provenance, resolve_model
 from pacos.templates import template
+from pacos.weights import read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +36,10 @@ def resolve_start(config: Config) -> ModelRef:
         return base
     folder = Path(config.train.adapter)
     settings, provenance = read_adapter_config(folder), read_provenance(folder)
+    resolve_model(config.student, config.model, folder)
     check_base(folder, base, provenance)
-    _check_settings(folder, settings, provenance, config.train)
+    _check_template(folder, provenance, config)
+    _check_settings(folder, settings, config.train)
     return replace(
         base,
         adapter=folder,
@@ -56,13 +60,18 @@ def check_base(adapter: Path, base: ModelRef, provenance: dict[str, Any]) -> Non
         )
 
 
-def _check_settings(folder: Path, settings: dict[str, Any], provenance: dict[str, Any], train: TrainConfig) -> None:
-    if provenance.get("template_sha256", template(train.template).sha256) != template(train.template).sha256:
+def _check_template(folder: Path, provenance: dict[str, Any], config: Config) -> None:
+    form = template(config.train.template)
+    own = template_sha256(form, training_tokenizer(config) if form.is_chat else None)
+    if provenance.get("template_sha256", own) != own:
         raise ModelError(
             f"was trained with the template {provenance['template']}",
             where=str(folder),
-            todo=f"set train.template={provenance['template']}",
+            todo=f"set train.template={provenance['template']}" + " and its train.chat_template" * form.is_chat,
         )
+
+
+def _check_settings(folder: Path, settings: dict[str, Any], train: TrainConfig) -> None:
     wanted = {"r": ("r", train.lora.r), "alpha": ("lora_alpha", train.lora.alpha)}
     wanted["rslora"] = ("use_rslora", train.lora.rslora)
     for key, (name, value) in wanted.items():
@@ -74,9 +83,7 @@ def _check_settings(folder: Path, settings: dict[str, Any], provenance: dict[str
 
 def start_weights(train: TrainConfig) -> "dict[str, torch.Tensor]":
     """The weights of `train.adapter` under PEFT's names; none where training starts from the base."""
-    from safetensors.torch import load_file
-
-    return load_file(Path(train.adapter) / ADAPTER_WEIGHTS) if train.adapter else {}
+    return read_tensors(Path(train.adapter) / ADAPTER_WEIGHTS) if train.adapter else {}
 
 
 def load_start(model: Any, train: TrainConfig) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
-from pacos.errors import RunError
+from pacos.errors import RunError, TrainingError
 from pacos.files import disk_error, file_sha256, write_json
 from pacos.results import plain
 from pacos.results.training import BestStep
@@ -29,6 +29,7 @@ from pacos.train.interfaces import method_of
 from pacos.train.model.fsdp import shard_like
 from pacos.train.model.start import ADAPTER_WEIGHTS
 from pacos.train.model.structure import trainable_parameters
+from pacos.weights import disk_failures
 
 if TYPE_CHECKING:
     import torch
@@ -79,40 +80,59 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: Any, config: Config) -> Path:
     """Write step-N, read it back, rename it into place; then remove all but the newest `train.keep` and the best.
 
-    The checkpoint's tensors are full and on the CPU. Raises RunError for a full disk, or files that read back wrong.
+    The checkpoint's tensors are full and on the CPU. Raises TrainingError as `check_finite`; RunError for a full disk,
+    or files that read back wrong.
     """
-    from safetensors.torch import load_file, save_file
-
+    check_finite(checkpoint)
     target = folder / f"step-{checkpoint.step}"
     temporary = folder / f".step-{checkpoint.step}.new"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        (temporary / "state").mkdir(parents=True)
-        state = {"optimizer": checkpoint.optimizer}
-        if method_of(config.train).result == "adapter":
-            write_adapter(model, checkpoint.weights, config.student, temporary / "adapter")
-        else:
-            state["weights"] = checkpoint.weights
-        for name, tensors in state.items():
-            save_file(dict(tensors), temporary / "state" / f"{name}.safetensors")
-            check_equal(load_file(temporary / "state" / f"{name}.safetensors"), tensors, where=str(temporary / "state"))
-        progress = {"step": checkpoint.step, "fingerprint": checkpoint.fingerprint, "best": plain(checkpoint.best)}
-        write_json(temporary / "state" / "progress.json", progress)
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        for path in files:
-            _sync(path)
-        write_json(temporary / "COMPLETE", {str(path.relative_to(temporary)): file_sha256(path) for path in files})
+        with disk_failures():
+            _write(temporary, checkpoint, model, config)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         _sync(folder)
     except OSError as failure:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(failure, target) from failure
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     for old in checkpoint_folders(folder)[config.train.keep :]:
         if not checkpoint.best or old != best_folder(folder, checkpoint.best):
             (old / "COMPLETE").unlink(missing_ok=True)
             shutil.rmtree(old)
     return target
+
+
+def check_finite(checkpoint: Checkpoint) -> None:
+    """Raises TrainingError for weights or optimizer state that the last step has made infinite or NaN."""
+    import torch
+
+    for name, tensor in [*checkpoint.weights.items(), *checkpoint.optimizer.items()]:
+        if not torch.isfinite(tensor).all():
+            raise TrainingError(
+                f"not finite after step {checkpoint.step}: {name}; it is not saved", todo="lower train.learning_rate"
+            )
+
+
+def _write(folder: Path, checkpoint: Checkpoint, model: Any, config: Config) -> None:
+    from safetensors.torch import load_file, save_file
+
+    (folder / "state").mkdir(parents=True)
+    state = {"optimizer": checkpoint.optimizer}
+    if method_of(config.train).result == "adapter":
+        write_adapter(model, checkpoint.weights, config.student, folder / "adapter")
+    else:
+        state["weights"] = checkpoint.weights
+    for name, tensors in state.items():
+        save_file(dict(tensors), folder / "state" / f"{name}.safetensors")
+        check_equal(load_file(folder / "state" / f"{name}.safetensors"), tensors, where=str(folder / "state"))
+    progress = {"step": checkpoint.step, "fingerprint": checkpoint.fingerprint, "best": plain(checkpoint.best)}
+    write_json(folder / "state" / "progress.json", progress)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        _sync(path)
+    write_json(folder / "COMPLETE", {str(path.relative_to(folder)): file_sha256(path) for path in files})
 
 
 def load_last_checkpoint(folder: Path, fingerprint: dict[str, Any]) -> Checkpoint | None:
@@ -154,8 +174,10 @@ def find_damage(path: Path) -> str:
     """Why a checkpoint cannot be used; "" for a complete one."""
     try:
         listed = json.loads((path / "COMPLETE").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return "it was never completed"
+    if not isinstance(listed, dict):
+        return "its COMPLETE is no list of files"
     for name, sha256 in listed.items():
         if not (path / name).is_file():
             return f"{name} is missing"

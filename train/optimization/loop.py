@@ -161,10 +161,17 @@ class Trainer:
         return loss, dict(zip(self.loss.figures, values, strict=True)), norm
 
     def apply_gradients(self, rate: float) -> None:
-        """One optimizer step at this learning rate."""
+        """One optimizer step at this learning rate. Raises TrainingError for a rate beyond float32."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except RuntimeError as failure:
+            if "overflow" not in str(failure):
+                raise
+            raise TrainingError(
+                f"not finite: AdamW's step at a rate of {rate:g}", todo="lower train.learning_rate"
+            ) from failure
         self.optimizer.zero_grad()
 
     def evaluate(self, held_out: Sequence[OptimizerStep], number: int) -> dict[str, float]:
