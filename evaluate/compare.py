@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pacos.errors import DataError
 from pacos.evaluate.baselines import published_scores
+from pacos.evaluate.comparable import comparable
 from pacos.evaluate.intervals import CONFIDENCE, holm, paired_difference
 from pacos.evaluate.models import training_step
 from pacos.evaluate.score import InstanceKey, ScoredAnswer, ScoredEvaluation, grouped, metric_means, read_scored
@@ -17,26 +18,28 @@ from pacos.results.evaluation import NO_PROMPT
 from pacos.results.figures import Difference
 
 
-def compare(folders: Sequence[Path], out: Path, name: str = "comparison.json") -> Comparison:
+def compare(folders: Sequence[Path], out: Path, name: str = "comparison.json", *, force: bool = False) -> Comparison:
     """Compare the evaluations in `folders` (`eval/<label>/`) with the first; writes `out/name` and returns it.
 
     Raises DataError as `compare_evaluations` does, and for predictions that cannot be scored.
     """
     if len(folders) < 2:
         raise DataError("a comparison needs two evaluations or more", todo="pacos compare eval/base eval/tuned")
-    comparison = compare_evaluations([read_scored(folder) for folder in folders])
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError("no such folder of an evaluation", where=str(folder), todo="name eval/<label>/ of a run")
+    comparison = compare_evaluations([read_scored(folder) for folder in folders], force=force)
     write_result(out / name, comparison)
     return comparison
 
 
-def compare_evaluations(evaluations: Sequence[ScoredEvaluation]) -> Comparison:
-    """Compare evaluations with the first of them.
+def compare_evaluations(evaluations: Sequence[ScoredEvaluation], *, force: bool = False) -> Comparison:
+    """Compare evaluations with the first of them; with `force` also those that differ in more than the model.
 
-    Raises DataError for evaluations of different suites, prompts or instances.
+    Raises DataError as `comparable` does.
     """
-    base, *others = evaluations = _with_unique_names(evaluations)
-    for other in others:
-        _check_comparable(base, other)
+    evaluations, cautions = comparable(_with_unique_names(evaluations), force=force)
+    base, *others = evaluations
     return Comparison(
         suite=base.suite,
         prompt=base.prompt,
@@ -50,6 +53,7 @@ def compare_evaluations(evaluations: Sequence[ScoredEvaluation]) -> Comparison:
         per_category=_group_scores(evaluations, lambda row: row.category),
         per_task=_group_scores(evaluations, lambda row: row.task),
         tokenizer=base.tokenizer,
+        cautions=cautions,
     )
 
 
@@ -67,6 +71,7 @@ def comparison_table(comparison: Comparison) -> str:
         interval = f"{against.difference:+.2f} [{against.low:+.2f}, {against.high:+.2f}], p {against.p_holm:.2g}"
         tasks = f"{against.wins} tasks won, {against.losses} lost"
         lines.append(f"{model.name:{width}}  {model.rougeL:7.2f}  {model.exact_match:11.2f}  {interval}, {tasks}")
+    lines += [f"caution: {caution}" for caution in comparison.cautions]
     return "\n".join(lines)
 
 
@@ -74,7 +79,7 @@ def _with_unique_names(evaluations: Sequence[ScoredEvaluation]) -> list[ScoredEv
     """Two runs' `tuned` become `one/tuned` and `other/tuned`. Raises DataError for the same evaluation twice."""
     counts = Counter(one.name for one in evaluations)
     named = [
-        replace(one, name=f"{one.folder.resolve().parents[1].name}/{one.name}") if counts[one.name] > 1 else one
+        replace(one, name=f"{one.folder.resolve().parent.parent.name}/{one.name}") if counts[one.name] > 1 else one
         for one in evaluations
     ]
     names = [one.name for one in named]
@@ -82,34 +87,6 @@ def _with_unique_names(evaluations: Sequence[ScoredEvaluation]) -> list[ScoredEv
         where = ", ".join(str(one.folder) for one in evaluations)
         raise DataError(f"duplicate evaluation {twice[0]!r}", where=where, todo="name each folder once")
     return named
-
-
-def _check_comparable(base: ScoredEvaluation, other: ScoredEvaluation) -> None:
-    where = f"{base.folder} and {other.folder}"
-    if base.suite != other.suite:
-        raise DataError(f"different suites: {base.suite!r} and {other.suite!r}", where=where)
-    if base.tokenizer != other.tokenizer:
-        raise DataError(
-            f"ROUGE-L is over the tokens of {base.tokenizer} in one of them, of {other.tokenizer} in the other",
-            where=where,
-            todo="evaluate both again with the same `tokenizer` of the suite; answers are kept",
-        )
-    # A baseline has no prompt, and so goes with any.
-    if other.prompt not in (base.prompt, NO_PROMPT) and base.prompt != NO_PROMPT:
-        raise DataError(f"different prompts: {base.prompt!r} and {other.prompt!r}", where=where)
-    limits = {one.record.settings.max_source_tokens for one in (base, other) if one.record and one.prompt != NO_PROMPT}
-    if len(limits - {None}) > 1:
-        raise DataError(f"prompts of at most {' and '.join(map(str, limits))} tokens (max_source_tokens)", where=where)
-    if odd := sorted(base.answers.keys() ^ other.answers.keys()):
-        task, instance = odd[0]
-        raise DataError(
-            f"{len(odd)} instances are answered in one of them only, the first of them {instance!r} of {task}",
-            where=where,
-            todo="finish both with the same suite and limit",
-        )
-    for (task, instance), answer in base.answers.items():
-        if answer.row.references != other.answers[task, instance].row.references:
-            raise DataError(f"instance {instance!r} of {task} has other references", where=where)
 
 
 def _compared_base(base: ScoredEvaluation) -> ComparedBase:

@@ -65,7 +65,7 @@ def read_leaderboard(path: Path, references: Path, track: str) -> list[Predictio
     """One row for every reference of the track; a reference without prediction gets "".
 
     Raises DataError with file and line: an id that is a duplicate or has no reference, a reference without text, a
-    track without references.
+    track without references or without any prediction.
     """
     expected = _read_references(references)
     answers: dict[str, str] = {}
@@ -81,10 +81,16 @@ def read_leaderboard(path: Path, references: Path, track: str) -> list[Predictio
     if not of_track:
         tracks = sorted({str(values.get("track", "default")) for values in expected.values()})
         raise DataError(f"holds no {track} track, but: {', '.join(tracks)}", where=str(references))
+    if answers.keys().isdisjoint(of_track):
+        raise DataError(
+            f"holds no predictions of the {track} track" if answers else "holds no predictions",
+            where=str(path),
+            todo="give --track: its predictions are of the other one" if answers else None,
+        )
     rows = [
         _row(
             suite=track,
-            task=_name(values.get("task_id", "unknown"), "task_id", f"{references}: {id}"),
+            task=_name(values.get("task_id", "unknown"), "task_id", f"{references}, the reference {id!r}"),
             instance=id,
             category=_first(values.get("task_category")),
             text=answers.get(id, ""),

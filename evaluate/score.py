@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pacos.errors import DataError
 from pacos.evaluate.evaluation import read_evaluation
@@ -89,11 +90,23 @@ def score_file(
         todo = "give --references, a file as natural-instructions' create_reference_file.py writes it"
         raise DataError("holds predictions without references", where=str(path), todo=todo)
     else:
+        _check_is_ours(first, path)
         evaluation = _scored(read_predictions(path), path.parent, read_evaluation(path.parent), track=track)
     scores = evaluation_scores(evaluation)
     if out:
         write_result(out, scores)
     return scores
+
+
+def _check_is_ours(first: Mapping[str, Any], path: Path) -> None:
+    """Raises DataError where the first row has no prediction: it is of another form, and not one with a mistake."""
+    if first and first.keys().isdisjoint(("prediction", "raw")):
+        raise DataError(
+            f"its rows are no predictions, but have {', '.join(sorted(first)[:6])}",
+            where=str(path),
+            todo="score pacos' predictions.jsonl, Tk-Instruct's predicted_examples.jsonl (Task, Instance, Prediction), "
+            "or the leaderboard's rows (id, prediction) with --references",
+        )
 
 
 def read_scored(folder: Path, *, recorded: bool = False) -> ScoredEvaluation:

@@ -4,7 +4,8 @@
         …
         stage.outputs.append(run.dataset)
 
-The manifest is replaced atomically at a stage's start (`running`) and end (`done` or `failed`).
+The manifest is replaced atomically at a stage's start (`running`) and end (`done` or `failed`). A stage that refuses to
+begin, and has changed nothing, leaves manifest and configuration as they were.
 """
 
 import contextlib
@@ -19,14 +20,19 @@ from pathlib import Path
 
 from pacos import __version__
 from pacos.config import Config, EvaluateConfig, SuiteConfig, resolved_yaml, section_sha256
-from pacos.errors import RunError
-from pacos.files import disk_error, write_text
+from pacos.errors import ConfigError, DataError, ModelError, RunError
+from pacos.files import disk_error, make_folder, write_bytes, write_text
+from pacos.json_text import unreadable
 from pacos.machine import git_state, hardware, library_versions
 from pacos.results import write_result
 from pacos.results.manifest import Manifest, StageRecord, describe_files, read_manifest
+from pacos.run_log import RunLog
 from pacos.serving import guarded
 
 log = logging.getLogger("pacos")
+
+# Errors of a stage that may have refused to begin; those of a server and of training come later.
+REFUSALS = (ConfigError, DataError, ModelError, RunError)
 
 
 @dataclass
@@ -46,8 +52,7 @@ class Run:
         self.config = config
         self.dir = config.run_dir
         self._lock = lock
-        self._log_file = logging.FileHandler(self.dir / "log.txt", encoding="utf-8")
-        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._log_file = RunLog(self.dir / "log.txt")
 
     @property
     def dataset(self) -> Path:
@@ -71,32 +76,34 @@ class Run:
 
     @classmethod
     def open(cls, config: Config) -> "Run":
-        """Create the folder, or resume it.
+        """Create the folder, or resume it; `config.yaml` of an earlier session stays until a stage begins.
 
-        Raises RunError: the folder holds something else, another run, or is in use by another process.
+        Raises RunError: the folder holds something else, another run, is in use by another process, or cannot be
+        written.
         """
         directory = config.run_dir
-        manifest = directory / "manifest.json"
-        if directory.exists() and not directory.is_dir():
-            raise RunError("is a file, not a run directory", where=str(directory), todo="choose another `name`")
-        if directory.is_dir() and not manifest.exists() and _foreign_files(directory):
-            raise RunError(
-                f"holds files that are not a pacos run ({_foreign_files(directory)[0]}, …)",
-                where=str(directory),
-                todo="choose another `name` or `runs_dir`",
-            )
-        directory.mkdir(parents=True, exist_ok=True)
+        _check_is_ours(directory)
+        make_folder(directory)
         for record in guarded.RECORDS:  # what a killed command left behind may hold the lock
             guarded.stop_left_over(directory / record)
         lock = lock_file(directory / ".lock", "another pacos process is working in this run")
-        if manifest.exists() and (owner := read_manifest(directory).name) != config.name:
+        try:
+            manifest = directory / "manifest.json"
+            if manifest.exists() and (owner := read_manifest(directory).name) != config.name:
+                raise RunError(f"belongs to the run {owner!r}", where=str(directory), todo="choose another `name`")
+            run = cls(config, lock)
+            if not (manifest.exists() and (directory / "config.yaml").exists()):
+                run.keep_config()
+            if not manifest.exists():
+                write_result(manifest, Manifest(config.name))
+        except BaseException:
             os.close(lock)
-            raise RunError(f"belongs to the run {owner!r}", where=str(directory), todo="choose another `name`")
-        run = cls(config, lock)
-        if not manifest.exists():
-            write_result(manifest, Manifest(config.name))
-        write_text(directory / "config.yaml", resolved_yaml(config))
+            raise
         return run
+
+    def keep_config(self) -> None:
+        """Write the configuration to `config.yaml`, from which the experiment runs again."""
+        write_text(self.dir / "config.yaml", resolved_yaml(self.config))
 
     def __enter__(self) -> "Run":
         log.addHandler(self._log_file)
@@ -120,18 +127,26 @@ class Run:
         stage = Stage(section_sha256(*decides))
         began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         entry = StageRecord("running", stage.config_sha256, started, inputs=describe_files(inputs))
+        before = _RunState.of(self.dir, name)
+        self.keep_config()
         self._record(name, entry)
-        try:
-            yield stage
-            entry.status = "done"
-        except BaseException:
-            entry.status = "failed"
-            raise
-        finally:
+
+        def end(status: str) -> None:
+            entry.status = status
             entry.seconds = round(time.monotonic() - began, 3)
             entry.outputs = describe_files([path for path in stage.outputs if path.exists()])
             entry.tokens, entry.cost = stage.tokens, stage.cost
             self._record(name, entry)
+
+        try:
+            yield stage
+        except BaseException as failure:
+            if isinstance(failure, REFUSALS) and before.still_holds(stage):
+                before.put_back()
+            else:
+                end("failed")
+            raise
+        end("done")
 
     def _record(self, name: str, entry: StageRecord) -> None:
         manifest = Manifest(
@@ -144,6 +159,30 @@ class Run:
             stages=read_manifest(self.dir).stages | {name: entry},
         )
         write_result(self.dir / "manifest.json", manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunState:
+    """A run directory before a stage begins: its manifest and configuration, and the stage's earlier record."""
+
+    files: dict[Path, bytes]
+    earlier: StageRecord | None
+
+    @classmethod
+    def of(cls, directory: Path, name: str) -> "_RunState":
+        files = [directory / "manifest.json", directory / "config.yaml"]
+        contents = {file: file.read_bytes() for file in files if file.is_file()}
+        return cls(contents, read_manifest(directory).stages.get(name))
+
+    def still_holds(self, stage: Stage) -> bool:
+        """Whether the earlier record says what is there: nothing was spent since, and its files are as they were."""
+        if self.earlier is None or (any(stage.tokens.values()) and stage.tokens != self.earlier.tokens):
+            return False
+        return all(file.is_unchanged for file in self.earlier.outputs)
+
+    def put_back(self) -> None:
+        for file, content in self.files.items():
+            write_bytes(file, content)
 
 
 def lock_file(path: Path, taken: str, todo: str = "wait for it or stop it") -> int:
@@ -186,5 +225,19 @@ def evaluation_label(name: str, suite: SuiteConfig, evaluate: EvaluateConfig) ->
     return f"{name}--{suite.name}--{suite.prompt.replace(':', '-')}"
 
 
-def _foreign_files(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir() if path.name not in {".lock", "log.txt", "config.yaml"})
+def _check_is_ours(directory: Path) -> None:
+    """Raises RunError where the directory is there and is no run."""
+    if not os.path.lexists(directory) or os.path.exists(directory / "manifest.json"):
+        return
+    if not os.path.isdir(directory):
+        raise RunError("is a file, not a run directory", where=str(directory), todo="choose another `name`")
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError as failure:
+        raise unreadable(failure, directory, RunError) from None
+    if foreign := [name for name in names if name not in {".lock", "log.txt", "config.yaml", "shards"}]:
+        raise RunError(
+            f"holds files that are not a pacos run ({foreign[0]}, …)",
+            where=str(directory),
+            todo="choose another `name` or `runs_dir`",
+        )

@@ -5,15 +5,20 @@ Answers are appended as they come and never requested again. At the end the file
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
-from pacos.config import AnswersConfig, Config
+from pacos.asked_chat import asked_tokenizer, stops_of_turns
+from pacos.chat import form_prompts
+from pacos.chat_templates import template_sha256
+from pacos.config import AnswersConfig, Config, section_sha256
 from pacos.errors import ConfigError, DataError
-from pacos.files import read_rows, write_jsonl, write_text
-from pacos.models import ModelRef, resolve_model
+from pacos.extensions import TEMPLATES
+from pacos.files import file_sha256, read_object, read_rows, write_json, write_jsonl, write_text
+from pacos.models import ModelRef, load_tokenizer, resolve_model
 from pacos.records import AnswerRow, Task, parse_task, read_records
 from pacos.runs import Run, Stage
 from pacos.serving.adapter_check import check_adapters
@@ -23,8 +28,8 @@ from pacos.serving.cost import charged
 from pacos.serving.cpu import Workload
 from pacos.serving.engine import Engine
 from pacos.serving.requests import Ask, archive, ask_all
-from pacos.templates import template
-from pacos.tokenization import Prompt, encode_prompts
+from pacos.templates import Template, template
+from pacos.tokenization import Prompt
 
 log = logging.getLogger("pacos")
 
@@ -48,13 +53,14 @@ def main(config: Config, run: Run) -> None:
     source = tasks_file(config)
     tasks = read_named_tasks(source)
     model = answering_model(config)
-    decides = [config.answers, config.train.template, config.model, model.sha256, config.seed, model.adapter_sha256]
+    asked_in = _asked_in(config, model)
+    decides = _decides(config, asked_in, model.sha256, model.adapter_sha256)
     path = run.dir / "answers" / "answers.jsonl"
     if run.is_done("answers", *decides):
         log.info("answer: done already, nothing has changed: %s", path)
         return
     with run.stage("answers", *decides, inputs=[source]) as stage:
-        _prepare_journal(path, stage.config_sha256)
+        _prepare_journal(path, config, asked_in, model)
         with charged(stage, config.engine):
             asyncio.run(_request_answers(config, model, tasks, path, stage))
         _sort_by_task(path, [one.id for one in tasks])
@@ -89,6 +95,11 @@ def answering_model(config: Config) -> ModelRef:
     return resolve_model(config.answers.model or config.student, config.model, adapter)
 
 
+def answering_form(config: Config, model: ModelRef) -> Template:
+    """Return the template in which the model is asked: the one it was trained with, `train.template` where unknown."""
+    return template(model.template if model.template in TEMPLATES else config.train.template)
+
+
 def read_named_tasks(path: Path) -> list[NamedTask]:
     """Read tasks with their ids. Raises DataError with file and line for a broken row and for a duplicate id."""
     named: dict[str, Task] = {}
@@ -109,13 +120,60 @@ def adapter_name(adapter: Path) -> str:
     return folder.parents[1].name if folder.name == "adapter" else folder.name
 
 
-def _prepare_journal(path: Path, settings_sha256: str) -> None:
-    """Keep earlier answers that were requested with the same settings; archive others."""
-    companion = path.with_name("settings.sha256")
-    before = companion.read_text(encoding="utf-8") if companion.is_file() else ""
-    if path.is_file() and before != settings_sha256:
+def _asked_in(config: Config, model: ModelRef) -> str:
+    """Names the text in which tasks are put: by the template's name, a chat template by its hash as well."""
+    form = answering_form(config, model)
+    if not form.is_chat:
+        return form.name
+    tokenizer = asked_tokenizer(load_tokenizer(model.base, config.model), model.adapter, config)
+    return f"{form.name} {template_sha256(form, tokenizer)}"
+
+
+def _decides(config: Config, asked_in: str, base_sha256: str, adapter_sha256: str) -> list[object]:
+    """All that decides the answers to given tasks."""
+    return [config.answers, asked_in, config.model, base_sha256, config.seed, adapter_sha256]
+
+
+def _prepare_journal(path: Path, config: Config, asked_in: str, model: ModelRef) -> None:
+    """Keep earlier answers that were requested with the same settings; archive others, and say what changed.
+
+    What was unknown is assumed to be the same: the weights of a hub model before its download, and an adapter's
+    configuration, which earlier versions did not record.
+    """
+    companion, named = path.with_name("settings.sha256"), path.with_name("settings.json")
+    before = companion.read_text(encoding="utf-8", errors="replace") if companion.is_file() else ""
+    same = [
+        section_sha256(*_decides(config, asked_in, base, adapter))
+        for base, adapter in product((model.sha256, ""), (model.adapter_sha256, _weights_sha256(model)))
+    ]
+    settings = _named_settings(config, asked_in, model)
+    if path.is_file() and before not in same:
+        log.warning("answer: all is asked again; %s", _what_changed(named, settings))
         archive(path, "requested with other settings; earlier answers are in")
-    write_text(companion, settings_sha256)
+    write_text(companion, same[0])
+    write_json(named, settings)
+
+
+def _weights_sha256(model: ModelRef) -> str:
+    """What earlier versions recorded of an adapter."""
+    return file_sha256(model.adapter / "adapter_model.safetensors") if model.adapter else ""
+
+
+def _named_settings(config: Config, asked_in: str, model: ModelRef) -> dict[str, object]:
+    sections = {"answers": config.answers, "model": config.model}
+    settings = {
+        f"{name}.{key}": value for name, one in sections.items() for key, value in one.model_dump(mode="json").items()
+    }
+    shas = {"the base's weights": model.sha256, "the adapter's weights or configuration": model.adapter_sha256}
+    return settings | {"train.template": asked_in, "seed": config.seed} | shas
+
+
+def _what_changed(path: Path, settings: Mapping[str, object]) -> str:
+    """The settings that differ from those in the file, which earlier versions did not write."""
+    if not path.is_file():
+        return "the settings changed since"
+    before = read_object(path, todo="delete it, and the answers beside it")
+    return "; ".join(f"{key} changed" for key, value in settings.items() if before.get(key) != value)
 
 
 async def _request_answers(
@@ -124,16 +182,21 @@ async def _request_answers(
     adapters = {adapter_name(model.adapter): model.adapter} if model.adapter else {}
     workload = Workload.of(len(tasks) * config.answers.samples, config.answers.max_tokens)
     async with open_engine(config, config.run_dir, model=model.base, adapters=adapters, workload=workload) as engine:
-        fitting = _fitting(config, engine, tasks)
+        form = answering_form(config, model)
+        tokenizer = asked_tokenizer(engine.tokenizer, model.adapter, config)
+        fitting = _fitting(config, engine, form, tokenizer, tasks)
+        stops = stops_of_turns(tokenizer) if form.is_chat else ()
         asks = [
-            _ask(config.answers, one, prompt, sample, journal, next(iter(adapters), None))
+            _ask(config.answers, one, prompt, sample, stops, journal, next(iter(adapters), None))
             for sample, (one, prompt) in product(range(config.answers.samples), fitting)
         ]
         await check_adapters(engine, list(adapters), [ask.prompt_ids for ask in asks])
         await ask_all(engine, asks, read=AnswerRow, key_of=_key, stage=stage, doing="answering", unit="answers")
 
 
-def _fitting(config: Config, engine: Engine, tasks: Sequence[NamedTask]) -> list[tuple[NamedTask, Prompt]]:
+def _fitting(
+    config: Config, engine: Engine, form: Template, tokenizer: Any, tasks: Sequence[NamedTask]
+) -> list[tuple[NamedTask, Prompt]]:
     """The tasks whose prompts leave room for an answer."""
     room = engine.max_model_len - config.answers.max_tokens
     if room < 1:
@@ -142,9 +205,8 @@ def _fitting(config: Config, engine: Engine, tasks: Sequence[NamedTask]) -> list
             where="answers.max_tokens",
             todo="lower it, or raise engine.args.max_model_len",
         )
-    form = template(config.train.template)
     texts = [form.render(one.task, f"{config.seed}:{one.id}")[0] for one in tasks]
-    prompts = map(Prompt, texts, encode_prompts(engine.tokenizer, texts))
+    prompts = map(Prompt, texts, form_prompts(tokenizer, form, texts))
     fitting = [(one, prompt) for one, prompt in zip(tasks, prompts, strict=True) if len(prompt.ids) <= room]
     if len(fitting) < len(tasks):
         log.warning("answer: %d of %d tasks are left out: too long", len(tasks) - len(fitting), len(tasks))
@@ -154,7 +216,13 @@ def _fitting(config: Config, engine: Engine, tasks: Sequence[NamedTask]) -> list
 
 
 def _ask(
-    answers: AnswersConfig, one: NamedTask, prompt: Prompt, sample: int, journal: Path, adapter: str | None
+    answers: AnswersConfig,
+    one: NamedTask,
+    prompt: Prompt,
+    sample: int,
+    stops: tuple[int, ...],
+    journal: Path,
+    adapter: str | None,
 ) -> Ask[AnswerRow]:
     def record(answer: Completion) -> AnswerRow:
         return AnswerRow(
@@ -174,6 +242,7 @@ def _ask(
         answers.top_p,
         presence_penalty=answers.presence_penalty,
         seed=None if answers.seed is None else answers.seed + sample,
+        stop_token_ids=stops,
     )
     return Ask((one.id, sample, prompt.sha256), prompt.ids, sampling, journal, record, adapter)
 

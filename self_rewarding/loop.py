@@ -17,6 +17,7 @@ from typing import Self
 from pacos.config import Config, resolved_yaml, section_sha256
 from pacos.errors import RunError
 from pacos.files import write_text
+from pacos.models import model_sha256
 from pacos.results import read_result, write_result
 from pacos.results.manifest import describe_files
 from pacos.results.rounds import StepRecord
@@ -39,10 +40,11 @@ def main(config: Config) -> None:
     (`loop.stops`); ConfigError as `all_steps`.
     """
     steps = all_steps(config)
-    with Run.open(config):  # creates the folder, or refuses another run's; the commands open it again
-        pass
+    with Run.open(config) as run:  # creates the folder, or refuses another run's; the commands open it again
+        run.keep_config()
     with locked(config.run_dir / ".loop", "another loop is working in this run"), SharedServer(config) as server:
-        done = CompletedSteps(config.run_dir / "loop.json", input_files(config))
+        base_sha256 = model_sha256(config.student, config.model)
+        done = CompletedSteps(config.run_dir / "loop.json", input_files(config), base_sha256)
         for number, step in enumerate(steps, 1):
             if done.includes(step):
                 continue
@@ -63,10 +65,12 @@ def plan(config: Config) -> list[str]:
 
 class CompletedSteps:
     """`loop.json`: the steps that succeeded. A step is identified by its command and configuration, by those before
-    it, and by the content of the files that the loop starts from."""
+    it, by the content of the files that the loop starts from, and by the weights of its base (`base_sha256`, "" where
+    they are not on this machine)."""
 
-    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+    def __init__(self, path: Path, files: Sequence[Path], base_sha256: str = "") -> None:
         self._path = path
+        self._base_sha256 = base_sha256
         self._steps = read_result(path, dict[str, StepRecord], todo="delete it") if path.is_file() else {}
         self._chain = section_sha256([asdict(file) for file in describe_files(files)])
 
@@ -74,11 +78,17 @@ class CompletedSteps:
         """Return whether the step is done. Steps must be passed in their order."""
         self._chain = section_sha256(self._chain, list(step.words), step.config)
         done = self._steps.get(step.name)
-        return done is not None and done.sha256 == self._chain
+        if done is None or done.sha256 != self._chain:
+            return False
+        # Earlier versions did not record the base: it is assumed to be the same.
+        if done.base_sha256 and self._base_sha256 and done.base_sha256 != self._base_sha256:
+            log.warning("loop: %s is done again: the weights of the base changed under its name or path", step.name)
+            return False
+        return True
 
     def add(self, step: LoopStep, seconds: float) -> None:
         """Record the step that was last passed to `includes`."""
-        self._steps[step.name] = StepRecord(self._chain, seconds)
+        self._steps[step.name] = StepRecord(self._chain, seconds, self._base_sha256)
         write_result(self._path, self._steps)
 
 

@@ -24,6 +24,8 @@ from pacos.runs import Run
 
 log = logging.getLogger("pacos")
 
+SCORES = ("0", "1", "2", "3", "4", "5")
+
 
 class DropReason(StrEnum):
     """Why a task gives no pair."""
@@ -63,7 +65,7 @@ def main(config: Config, run: Run, judged: Path | None = None) -> PairStats:
     with run.stage("pairs", inputs=[answers_file, judgements_file]) as stage:
         answers = read_records(answers_file, AnswerRow)
         judgements = read_records(judgements_file, Judgement)
-        scored = score_answers(answers, judgements)
+        scored = score_answers(answers, judgements, where=judgements_file)
         pairs, dropped = pair_up(answers, scored)
         stats = pair_stats(answers, judgements, scored, pairs, dropped)
         write_jsonl(folder / "pairs.jsonl", pairs)
@@ -84,11 +86,15 @@ def main(config: Config, run: Run, judged: Path | None = None) -> PairStats:
     return stats
 
 
-def score_answers(answers: Sequence[AnswerRow], judgements: Iterable[Judgement]) -> dict[tuple[str, int], AnswerScore]:
+def score_answers(
+    answers: Sequence[AnswerRow], judgements: Iterable[Judgement], *, where: Path | None = None
+) -> dict[tuple[str, int], AnswerScore]:
     """Return {(task, sample): answer with its mean score} of complete answers that have a readable judgement.
 
-    Raises DataError for a judgement of an unknown answer, or of another kind than additive.
+    `where` is the judgements' file. Raises DataError for a judgement of an unknown answer, of another kind than
+    additive, or whose verdict is no score.
     """
+    place = str(where) if where else None
     known = {(answer.id, answer.sample): answer for answer in answers}
     readable: dict[tuple[str, int], list[Judgement]] = defaultdict(list)
     for judgement in judgements:
@@ -97,8 +103,11 @@ def score_answers(answers: Sequence[AnswerRow], judgements: Iterable[Judgement])
             raise DataError(
                 f"the {judgement.kind} judgement of {judgement.model}'s answer {judgement.sample} to "
                 f"{judgement.item!r} belongs to none of these answers",
+                where=place,
                 todo="judge them: pacos judge --kind additive",
             )
+        if judgement.verdict not in ("", *SCORES):
+            raise DataError(f"the verdict {judgement.verdict[:20]!r} is not a score from 0 to 5", where=place)
         if judgement.verdict:
             readable[key].append(judgement)
     return {

@@ -148,7 +148,7 @@ def _mean_words(config: Config, name: str) -> float | None:
     if not path.is_file():
         return None
     lengths = [len(row.raw.split()) for row in read_records(path, Prediction)]
-    return round(math.fsum(lengths) / len(lengths), 2)
+    return round(math.fsum(lengths) / len(lengths), 2) if lengths else None
 
 
 def _mirrored(row: PairwiseFigures) -> PairwiseFigures:

@@ -66,7 +66,7 @@ class Comparison:
     """`comparison.json`: models on one suite against the first of them, paired by instance.
 
     `contestants` are the models under evaluation besides the base, and the baselines. `tokenizer` is as in
-    `scores.json`.
+    `scores.json`. `cautions` say in what else than the models the evaluations differ, where that is known.
     """
 
     suite: str
@@ -81,6 +81,21 @@ class Comparison:
     per_category: dict[str, GroupScores]
     per_task: dict[str, GroupScores]
     tokenizer: str = "rouge"
+    cautions: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where parts are at odds: every model has its scores everywhere."""
+        if not (self.contestants and self.per_category and self.per_task):
+            raise ValueError("there are no contestants, categories or tasks")
+        for name, group in (*self.per_category.items(), *self.per_task.items()):
+            if lacking := [model for model in self.labels if "rougeL" not in group.scores.get(model, {})]:
+                raise ValueError(f"{name!r} has no ROUGE-L of {lacking[0]!r}")
+        for model in self.contestants:
+            lacks = [name for name in self.per_category if "rougeL" not in model.per_category.get(name, {})]
+            if lacks or not {"rougeL", "first_line_rougeL"} <= model.against_base.keys():
+                raise ValueError(f"{model.name!r} is not compared by ROUGE-L throughout")
+            if lacking := [name for name in self.further_metrics if name not in model.metrics]:
+                raise ValueError(f"{model.name!r} has no {lacking[0]!r}")
 
     @property
     def labels(self) -> dict[str, str]:

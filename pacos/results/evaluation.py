@@ -17,7 +17,8 @@ class EvaluationSettings:
     one, or `merged`; "" in records of earlier versions, whose `dtype` is that of the configuration.
     `max_source_tokens` is 0 where the context alone limits a prompt, and None in records of earlier versions, where it
     always did. `tokenizer` is the one that ROUGE-L is taken by ("" in records of earlier versions): it decides scores,
-    not answers.
+    not answers. `prompt_sha256` is that of all text around an instance's own: with prompt chat, of `system`, of so many
+    `demonstrations` and of the model's chat template, whose own hash is `chat_template_sha256` ("" for other prompts).
     """
 
     model: str
@@ -36,6 +37,9 @@ class EvaluationSettings:
     serve: str = ""
     max_source_tokens: int | None = None
     tokenizer: str = ""
+    system: str = ""
+    demonstrations: int = 0
+    chat_template_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class AskedPrompt:
     """How the questions were put. `preset` is "" where the evaluation is unknown.
 
     `truncated` prompts lost a part of their input, `fewer_demonstrations` demonstrations, to fit the context or
-    `max_source_tokens` (0, and None in files of earlier versions: the context alone).
+    `max_source_tokens` (0, and None in files of earlier versions: the context alone). `system`, `demonstrations` and
+    `chat_template_sha256` are those of prompt chat.
     """
 
     preset: str = ""
@@ -85,6 +90,9 @@ class AskedPrompt:
     decoding: Decoding = field(default_factory=Decoding)
     postprocess: str = ""
     max_source_tokens: int | None = None
+    system: str = ""
+    demonstrations: int = 0
+    chat_template_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,9 @@ class Evaluation:
             decoding=Decoding(max_tokens=self.settings.max_tokens),
             postprocess=self.settings.postprocess,
             max_source_tokens=self.settings.max_source_tokens,
+            system=self.settings.system,
+            demonstrations=self.settings.demonstrations,
+            chat_template_sha256=self.settings.chat_template_sha256,
         )
 
     @property

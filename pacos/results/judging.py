@@ -56,6 +56,11 @@ class GradeFigures:
     A: Rate | None = None
     A_or_B: Rate | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where a grade has no count."""
+        if lacking := [grade for grade in "ABCD" if grade not in self.counts]:
+            raise ValueError(f"`counts` has no {lacking[0]}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RubricFigures(GradeFigures):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pacos.errors import DataError, RunError
 from pacos.files import file_sha256, line_count
+from pacos.json_text import unreadable
 from pacos.machine import GitState, Hardware
 from pacos.results import read_result
 
@@ -20,9 +21,12 @@ class FileRecord:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the file is there and holds what it held."""
-        path = Path(self.path)
-        return path.is_file() and file_sha256(path) == self.sha256
+        """Whether the file is there and holds what it held; one that cannot be read does not."""
+        try:
+            path = Path(self.path)
+            return path.is_file() and file_sha256(path) == self.sha256
+        except (OSError, ValueError):
+            return False
 
 
 @dataclass(slots=True)
@@ -37,6 +41,9 @@ class StageRecord:
     outputs: list[FileRecord] = field(default_factory=list)
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
     cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.tokens = {"prompt": 0, "completion": 0} | self.tokens
 
 
 @dataclass(slots=True)
@@ -65,6 +72,13 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def describe_files(paths: Sequence[Path]) -> list[FileRecord]:
-    """A record of each file; a folder counts as its files, sorted."""
+    """A record of each file; a folder counts as its files, sorted. Raises RunError for one that cannot be read."""
     files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
-    return [FileRecord(str(file), file_sha256(file), line_count(file)) for file in files if file.is_file()]
+    return [_describe(file) for file in files if file.is_file()]
+
+
+def _describe(file: Path) -> FileRecord:
+    try:
+        return FileRecord(str(file), file_sha256(file), line_count(file))
+    except OSError as failure:
+        raise unreadable(failure, file, RunError) from None

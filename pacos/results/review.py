@@ -97,3 +97,13 @@ class ReviewResults:
     agreement: list[RaterPair]
     judge: JudgeAgreement | None
     published: PublishedReview
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where figures are not of this kind of review, or an agreement on items has no rate."""
+        kind = {"rating": GradeFigures, "pairwise": BlindComparison}.get(self.kind)
+        for name, figures in {**self.raters, "published": self.published}.items():
+            if kind and not all(isinstance(found, kind) for found in figures.models.values()):
+                raise ValueError(f"the figures of {name!r} are not those of a {self.kind} review")
+        for row in (*self.agreement, *(self.judge.agreement.values() if self.judge else ())):
+            if row.n and row.agreement is None and not row.questions:
+                raise ValueError("an agreement on items has no rate")

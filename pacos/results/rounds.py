@@ -8,10 +8,12 @@ from pacos.results.judging import PairwiseFigures, Ranking
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A step that `loop.json` has as done: the hash of what determines it, and its seconds."""
+    """A step that `loop.json` has as done: the hash of what determines it, its seconds, and its base's fingerprint
+    ("" where it was unknown)."""
 
     sha256: str
     seconds: float
+    base_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

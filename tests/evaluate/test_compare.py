@@ -1,11 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pacos.errors import DataError
 from pacos.evaluate.baselines import published_scores
+from pacos.evaluate.comparable import MUST_BE_EQUAL
 from pacos.evaluate.compare import compare, comparison_table
+from pacos.evaluate.evaluation import read_evaluation
+from pacos.evaluate.evaluation import write_evaluation as write_record
+from pacos.report.render import render_comparison
 from pacos.results import plain, read_result
 from pacos.results.comparison import Comparison, PublishedScore
 from tests.support.evaluation_folder import write_evaluation
@@ -55,16 +60,119 @@ def test_the_first_line_difference_ignores_rambling(tmp_path: Path) -> None:
 def test_evaluations_that_do_not_match_are_refused(tmp_path: Path) -> None:
     base = write_evaluation(tmp_path / "base", "base", BASE)
     others = {
-        "different suites": write_evaluation(tmp_path / "a", "a", BASE, suite="other"),
-        "different prompts": write_evaluation(tmp_path / "b", "b", BASE, prompt="tk-instruct:def"),
-        "2 instances are answered in one of them only": write_evaluation(tmp_path / "c", "c", BASE | {"one": []}),
-        "other references": write_evaluation(tmp_path / "d", "d", BASE | {"one": [("red", "green"), WRONG]}),
+        "`suite` is 'superni' for base and 'other' for a": write_evaluation(tmp_path / "a", "a", BASE, suite="other"),
+        "`prompt` is 'alpaca' for base and 'tk-instruct:def' for b": write_evaluation(
+            tmp_path / "b", "b", BASE, prompt="tk-instruct:def"
+        ),
+        "2 instances are answered by one of base and c only": write_evaluation(tmp_path / "c", "c", BASE | {"one": []}),
+        "1 instances have other references, the first of them '0' of one": write_evaluation(
+            tmp_path / "d", "d", BASE | {"one": [("red", "green"), WRONG]}
+        ),
     }
     for message, other in others.items():
         with pytest.raises(DataError, match=message):
             compare([base, other], tmp_path)
     with pytest.raises(DataError, match="two evaluations or more"):
         compare([base], tmp_path)
+
+
+def changed(folder: Path, **settings: object) -> Path:
+    """The evaluation, with other settings in its record."""
+    record = read_evaluation(folder)
+    assert record
+    write_record(folder, replace(record, settings=replace(record.settings, **settings)))  # type: ignore[arg-type]
+    return folder
+
+
+# One of each kind of difference: the setting, and its value for the base and for the other.
+DIFFERENCES = [
+    ("max_tokens", 128, 16),
+    ("postprocess", "none", "first-line"),
+    ("prompt_sha256", "1" * 64, "2" * 64),
+    ("suite_sha256", "1" * 64, "2" * 64),
+    ("max_source_tokens", 1024, 0),
+    ("tokenizer", "rouge", "gpt2"),
+    ("n_expected", 6, 7),
+]
+
+
+def test_every_setting_that_must_be_equal_is_among_those_that_are_tried() -> None:
+    assert {key for key, _, _ in DIFFERENCES} | {"suite", "prompt"} == set(MUST_BE_EQUAL)
+
+
+@pytest.mark.parametrize(("key", "ours", "theirs"), DIFFERENCES)
+def test_a_difference_in_a_setting_is_refused_or_with_force_said(
+    tmp_path: Path, key: str, ours: object, theirs: object
+) -> None:
+    base, tuned = pair(tmp_path)
+    folders = [changed(base, **{key: ours}), changed(tuned, **{key: theirs})]
+    said = f"`{key}` is {str(ours)[:12]!r}" if isinstance(ours, str) else f"`{key}` is {ours}"
+    with pytest.raises(DataError, match=f"{said} for base and"):
+        compare(folders, tmp_path)
+    assert not (tmp_path / "comparison.json").exists()
+    found = compare(folders, tmp_path, force=True)
+    (caution,) = found.cautions
+    assert caution.startswith(f"compared all the same: {said} for base and")
+    assert f"caution: {caution}" in comparison_table(found)
+    assert read_result(tmp_path / "comparison.json", Comparison, todo="").cautions == [caution]
+
+
+def test_every_difference_is_named_at_once(tmp_path: Path) -> None:
+    base, tuned = pair(tmp_path)
+    changed(tuned, max_tokens=16, postprocess="first-line")
+    with pytest.raises(DataError, match=r"`max_tokens` is 128 .*; `postprocess` is 'none'"):
+        compare([base, tuned], tmp_path)
+
+
+def test_with_force_only_shared_instances_are_compared(tmp_path: Path) -> None:
+    base, _ = pair(tmp_path)
+    fewer = write_evaluation(tmp_path / "fewer", "fewer", {"one": [RIGHT, RIGHT], "two": [RIGHT]})
+    found = compare([base, fewer], tmp_path, force=True)
+    assert (found.n, found.tasks) == (3, 2)
+    # Task one: 0 → 100 twice; task two: 0 → 100 once.
+    assert found.contestants[0].against_base["exact_match"].difference == 100.0
+    assert any("3 instances are answered by one of base and fewer only" in line for line in found.cautions)
+    nothing = write_evaluation(tmp_path / "nothing", "nothing", {"four": [RIGHT]})
+    with pytest.raises(DataError, match="no instance is answered in all of them"):
+        compare([base, nothing], tmp_path, force=True)
+
+
+def test_the_report_of_a_forced_comparison_has_the_caution(tmp_path: Path) -> None:
+    base, _ = pair(tmp_path)
+    fewer = write_evaluation(tmp_path / "fewer", "fewer", {"one": [RIGHT, RIGHT], "two": [RIGHT]})
+    page = render_comparison([base, fewer], compare([base, fewer], tmp_path, force=True), tmp_path)
+    assert "Caution: compared all the same: `n_expected` is 6 for base and 3 for fewer" in page.read_text("utf-8")
+
+
+def test_an_evaluation_without_its_record_is_not_compared_with_one_that_has_it(tmp_path: Path) -> None:
+    base, tuned = pair(tmp_path)
+    (tuned / "evaluation.json").unlink()
+    with pytest.raises(DataError, match=r"tuned has no evaluation\.json"):
+        compare([base, tuned], tmp_path)
+    (base / "evaluation.json").unlink()
+    assert compare([base, tuned], tmp_path).cautions == []
+
+
+def test_what_an_earlier_version_did_not_record_is_said(tmp_path: Path) -> None:
+    base, tuned = pair(tmp_path)
+    changed(tuned, max_source_tokens=1024)
+    (caution,) = compare([base, tuned], tmp_path).cautions
+    assert caution == "`max_source_tokens` of base is not recorded (an earlier version); the other's is 1024"
+
+
+def test_other_weights_under_one_name_and_another_dtype_are_said(tmp_path: Path) -> None:
+    base, tuned = pair(tmp_path)
+    changed(base, base_sha256="a", dtype="float32", serve="model")
+    changed(tuned, base_sha256="b", dtype="bfloat16", serve="merged")
+    cautions = compare([base, tuned], tmp_path).cautions
+    assert "`dtype` is 'float32' for base and 'bfloat16' for tuned" in cautions
+    assert "the weights of llama changed between base and tuned" in cautions
+
+
+def test_a_file_instead_of_a_folder_is_named(tmp_path: Path) -> None:
+    base, tuned = pair(tmp_path)
+    with pytest.raises(DataError, match=r"predictions\.jsonl: no such folder of an evaluation"):
+        compare([base, tuned / "predictions.jsonl"], tmp_path)
 
 
 def test_models_of_one_name_are_told_apart_by_their_runs(tmp_path: Path) -> None:

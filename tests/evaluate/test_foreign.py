@@ -88,6 +88,26 @@ def test_missing_references_are_an_error(tmp_path: Path) -> None:
         score_file(tmp_path / "p.jsonl", references=references(tmp_path / "t.jsonl", references=[]))
 
 
+def test_predictions_of_the_other_track_are_an_error_and_not_a_zero(tmp_path: Path) -> None:
+    rows = [{"id": "1", "references": ["oui"], "task_id": "t9", "track": "xlingual"}]
+    rows += [{"id": "2", "references": ["yes"], "task_id": "t1", "track": "default"}]
+    write_jsonl(tmp_path / "r.jsonl", rows)
+    write_jsonl(tmp_path / "p.jsonl", [{"id": "1", "prediction": "oui"}])
+    with pytest.raises(DataError, match=r"p\.jsonl: holds no predictions of the default track\n.*--track"):
+        score_file(tmp_path / "p.jsonl", references=tmp_path / "r.jsonl")
+    assert score_file(tmp_path / "p.jsonl", references=tmp_path / "r.jsonl", track="xlingual").rougeL == 100.0
+    (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"empty\.jsonl: holds no predictions$"):
+        score_file(tmp_path / "empty.jsonl", references=tmp_path / "r.jsonl")
+
+
+def test_a_file_of_references_is_not_taken_for_predictions(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"its rows are no predictions, but have id, references, task_category, task_id"
+    ):
+        score_file(references(tmp_path / "r.jsonl"))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

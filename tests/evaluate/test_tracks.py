@@ -144,7 +144,7 @@ def test_evaluations_by_different_tokenizers_are_not_compared(tmp_path: Path) ->
     record = read_evaluation(folders[1])
     assert record
     write_evaluation(folders[1], replace(record, settings=replace(record.settings, tokenizer="rouge")))
-    with pytest.raises(DataError, match="the tokens of gpt2 in one of them, of rouge in the other"):
+    with pytest.raises(DataError, match="`tokenizer` is 'gpt2' for a and 'rouge' for b"):
         compare(folders, tmp_path)
 
 

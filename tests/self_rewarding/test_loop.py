@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pacos.config import DataSource, with_values
-from pacos.errors import ConfigError, RunError
+from pacos.errors import ConfigError, DataError, RunError
 from pacos.results import write_result
 from pacos.results.figures import Rate
 from pacos.results.judging import JudgeSettings, PairwiseFigures, PairwiseResults, Ranking
@@ -22,7 +22,7 @@ from tests.support.scripted_server import ScriptedServer
 
 
 def test_every_round_uses_the_model_of_the_round_before(tmp_path: Path, tiny_base: Path) -> None:
-    config = with_values(experiment(tmp_path, tiny_base, ""), {"loop.rounds": 2})
+    config = with_values(experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1"), {"loop.rounds": 2})
     steps = {step.name: step for step in all_steps(config)}
     home = config.run_dir
     second = steps["round-2/train"].config
@@ -39,7 +39,9 @@ def test_every_round_uses_the_model_of_the_round_before(tmp_path: Path, tiny_bas
 
 
 def test_without_judging_rows_a_model_that_only_answers_writes_them(tmp_path: Path, tiny_base: Path) -> None:
-    config = with_values(experiment(tmp_path, tiny_base, ""), {"loop.judging": [], "loop.instructions": []})
+    config = with_values(
+        experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1"), {"loop.judging": [], "loop.instructions": []}
+    )
     names = [step.name for step in all_steps(config)]
     assert names[:5] == ["ranked", "seed/train", "seed/judge", "seed/judging", "round-0/train"]
     steps = {step.name: step.config for step in all_steps(config)}
@@ -51,7 +53,7 @@ def test_without_judging_rows_a_model_that_only_answers_writes_them(tmp_path: Pa
 
 def test_full_models_continue_from_full_models(tmp_path: Path, tiny_base: Path) -> None:
     methods = {"train.method": "full", "loop.sft.method": "full"}
-    full = with_values(experiment(tmp_path, tiny_base, ""), {**methods, "loop.rounds": 2})
+    full = with_values(experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1"), {**methods, "loop.rounds": 2})
     steps = {step.name: step for step in all_steps(full)}
     before = str(full.run_dir / "round-1" / "train" / "model")
     train, answers = steps["round-2/train"].config, steps["round-2/answers"]
@@ -60,7 +62,7 @@ def test_full_models_continue_from_full_models(tmp_path: Path, tiny_base: Path) 
 
 
 def test_a_step_is_done_until_its_command_an_earlier_one_or_the_data_changes(tmp_path: Path, tiny_base: Path) -> None:
-    config = experiment(tmp_path, tiny_base, "")
+    config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1")
     record, files = tmp_path / "loop.json", input_files(config)
     assert len(files) == 3  # ranked answers, instructions, judging rows
     first, *_, last = all_steps(config)
@@ -81,6 +83,32 @@ def test_a_step_is_done_until_its_command_an_earlier_one_or_the_data_changes(tmp
     assert not CompletedSteps(record, files).includes(first)
 
 
+def test_other_weights_of_the_base_make_every_step_due_again(
+    tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    step, *_ = all_steps(experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1"))
+    record = tmp_path / "loop.json"
+    for base, is_done in (("", False), ("one", True), ("two", True)):  # an earlier version recorded none
+        assert CompletedSteps(record, [], base).includes(step) == is_done
+        if not is_done:
+            done = CompletedSteps(record, [], base)
+            done.includes(step)
+            done.add(step, 1.0)
+    done = CompletedSteps(record, [], "one")
+    done.includes(step)
+    done.add(step, 1.0)
+    assert CompletedSteps(record, [], "one").includes(step) and CompletedSteps(record, [], "").includes(step)
+    assert not CompletedSteps(record, [], "two").includes(step)
+    assert "the weights of the base changed under its name or path" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"ranked": 5}', '{"ranked": {"sha256": 1, "seconds": 1}}'])
+def test_a_damaged_record_of_steps_is_named(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "loop.json").write_text(damage, encoding="utf-8")
+    with pytest.raises(DataError, match=r"loop\.json: .*\n  → delete it"):
+        CompletedSteps(tmp_path / "loop.json", [])
+
+
 @pytest.mark.parametrize(
     ("values", "key"),
     [
@@ -93,7 +121,7 @@ def test_a_step_is_done_until_its_command_an_earlier_one_or_the_data_changes(tmp
 )
 def test_a_loop_that_cannot_work_is_refused(tmp_path: Path, tiny_base: Path, values: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        all_steps(with_values(experiment(tmp_path, tiny_base, ""), values))
+        all_steps(with_values(experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1"), values))
     assert refusal.value.where == key
 
 
@@ -120,7 +148,7 @@ def pairs(margin: float) -> PairStats:
 
 
 def test_what_goes_wrong_is_reported_with_its_figure_and_limit(tmp_path: Path, tiny_base: Path) -> None:
-    stops = experiment(tmp_path, tiny_base, "").loop.stops
+    stops = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1").loop.stops
     good = [model("M1", 10, 60), model("M2", 24, 50)]
     assert rounds.alarms(good, [Round(1, None, pairs(0.6))], stops) == []
     bad = [model("M1", 10, 49.9), model("M2", 26, None)]
@@ -144,7 +172,7 @@ def test_judges_at_chance_or_with_a_position_bias_are_named() -> None:
 
 
 def test_an_alarm_stops_the_loop_unless_it_may_continue(tmp_path: Path, tiny_base: Path) -> None:
-    config = experiment(tmp_path, tiny_base, "")
+    config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1")
     write_result(config.run_dir / "round-1" / "pairs" / "stats.json", pairs(0.1))
     rounds.raise_alarm(config)
     stopping = with_values(config, {"loop.stops.stop": True})
@@ -153,7 +181,7 @@ def test_an_alarm_stops_the_loop_unless_it_may_continue(tmp_path: Path, tiny_bas
 
 
 def test_wins_of_the_others_are_losses_of_the_new_model(tmp_path: Path, tiny_base: Path) -> None:
-    config = experiment(tmp_path, tiny_base, "")
+    config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1")
     results = PairwiseResults(
         suite="small",
         judge=JudgeSettings(model="judge"),

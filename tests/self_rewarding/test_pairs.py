@@ -1,13 +1,16 @@
 """Answers and scores → preference pairs; the figures are worked out by hand."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pacos.config import with_values
+from pacos.config import section_sha256, with_values
 from pacos.errors import DataError, RunError
-from pacos.files import write_jsonl
+from pacos.files import file_sha256, write_jsonl
+from pacos.models import model_sha256
 from pacos.records import AnswerRow, Judgement, PairRow, read_records
 from pacos.results.rounds import AnswerLengths, ScoreMargin
 from pacos.runs import Run
@@ -16,6 +19,7 @@ from pacos.self_rewarding import pairs as pairing
 from pacos.train.data.pairs import parse_pair
 from tests.support.looped_run import Model, experiment
 from tests.support.scripted_server import ScriptedServer
+from tests.support.tiny_llama import build_tiny_llama, write_adapter
 
 
 def answer(id: str, sample: int, output: str = "", finish_reason: str = "stop") -> AnswerRow:
@@ -91,6 +95,13 @@ def test_a_judgement_of_another_answer_is_refused() -> None:
         pairing.score_answers([answer("a", 0)], [stray])
 
 
+@pytest.mark.parametrize("verdict", ["x", "6", "-1", "2.5", "9" * 5000])
+def test_a_verdict_that_is_no_score_is_refused_with_its_file(tmp_path: Path, verdict: str) -> None:
+    forged = Judgement("additive", "a", "M1", "", 0, 0, "", False, verdict, "", "stop")
+    with pytest.raises(DataError, match=r"judgements\.jsonl: .*is not a score from 0 to 5"):
+        pairing.score_answers([answer("a", 0)], [forged], where=tmp_path / "judgements.jsonl")
+
+
 def test_answers_are_asked_once_each_and_stand_in_the_order_of_the_tasks(tmp_path: Path, tiny_base: Path) -> None:
     tasks = [{"instruction": f"Say {number}.", "input": "", "output": ""} for number in range(5)]
     write_jsonl(tmp_path / "tasks.jsonl", tasks)
@@ -115,6 +126,42 @@ def test_answers_are_asked_once_each_and_stand_in_the_order_of_the_tasks(tmp_pat
         (f"row-{number:06d}", sample) for number in range(1, 6) for sample in range(3)
     ]
     assert len({row.output for row in rows if row.id == "row-000001"}) > 1  # a seed of its own for each sample
+
+
+def test_other_weights_of_base_or_adapter_ask_all_answers_again(
+    tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter", 0.3, 1)
+    write_jsonl(tmp_path / "tasks.jsonl", [{"instruction": f"Say {number}.", "output": ""} for number in range(2)])
+    with ScriptedServer(answer=Model(tiny_base)) as server:
+        config = experiment(tmp_path, base, server.url)
+        places = {"answers.tasks": str(tmp_path / "tasks.jsonl"), "answers.adapter": str(adapter)}
+        config = with_values(config, places)
+
+        def asked() -> int:
+            server.bodies.clear()
+            with Run.open(config) as run:
+                answering.main(config, run)
+            return sum(body["max_tokens"] == config.answers.max_tokens for body in server.bodies)
+
+        assert asked() == 6
+        # As an earlier version recorded it: the adapter by its weights alone.
+        companion = config.run_dir / "answers" / "settings.sha256"
+        weights = file_sha256(adapter / "adapter_model.safetensors")
+        base_sha256 = model_sha256(str(base), config.model)
+        decides = [config.answers, config.train.template, config.model, base_sha256, config.seed, weights]
+        companion.write_text(section_sha256(*decides), encoding="utf-8")
+        (config.run_dir / "manifest.json").write_text('{"name": "loop"}', encoding="utf-8")
+        assert asked() == 0
+        settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        (adapter / "adapter_config.json").write_text(json.dumps(settings | {"lora_alpha": 64}), encoding="utf-8")
+        assert asked() == 6
+        assert "asked again; the adapter's weights or configuration changed" in caplog.text
+        build_tiny_llama(base, seed=9)
+        assert asked() == 6
+        assert "asked again; the base's weights changed" in caplog.text
+    assert len(list((config.run_dir / "answers").glob("superseded-*"))) == 2
 
 
 def test_a_judge_that_cannot_choose_stops_before_training(tmp_path: Path, tiny_base: Path) -> None:
