@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pacos import __version__
 from pacos.config import Config, GenerateConfig
 from pacos.files import write_text
 from pacos.generate.presets import preset
 from pacos.generate.prompting.follow_ups import CLASSIFY
+from pacos.markdown import code, front_matter, prose
 from pacos.records import Task
 from pacos.results.dataset import DatasetStats
 
@@ -23,8 +22,8 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 def write_card(folder: Path, config: Config, seeds: Path, seed_count: int, stats: DatasetStats) -> None:
     """Write `README.md` into the dataset's folder."""
-    header = yaml.safe_dump(_header(config.name, stats.funnel.accepted), sort_keys=False, allow_unicode=True)
-    write_text(folder / "README.md", f"---\n{header}---\n\n{_body(config, seeds, seed_count, stats)}")
+    header = front_matter(_header(config.name, stats.funnel.accepted))
+    write_text(folder / "README.md", f"{header}\n{_body(config, seeds, seed_count, stats)}")
 
 
 def write_alpaca_json(path: Path, tasks: Sequence[Task]) -> None:
@@ -62,17 +61,17 @@ def _method(generate: GenerateConfig, stats: DatasetStats) -> str:
 
 def _body(config: Config, seeds: Path, seed_count: int, stats: DatasetStats) -> str:
     generate, funnel = config.generate, stats.funnel
-    model = config.teacher
-    rejected = "\n".join(f"| {reason} | {count:,} |" for reason, count in funnel.rejected.items())
+    teacher = code(config.teacher)
+    rejected = "\n".join(f"| {prose(reason)} | {count:,} |" for reason, count in funnel.rejected.items())
     kept = 100 * funnel.instructions / funnel.items if funnel.items else 0.0
     words = stats.lengths
     cost = stats.cost
     price = f", {cost.total:.2f} in all and {cost.per_1000:.2f} per 1,000 tasks" if cost.total else ""
     return f"""\
-# {config.name}
+# {prose(config.name)}
 
-{funnel.accepted:,} tasks (instruction, input, output), written by `{model}` and filtered, not checked by people.
-Made with pacos {__version__}, preset `{generate.preset}`, from {seed_count:,} seed tasks (`{seeds.name}`): \
+{funnel.accepted:,} tasks (instruction, input, output), written by {teacher} and filtered, not checked by people.
+Made with pacos {__version__}, preset `{generate.preset}`, from {seed_count:,} seed tasks ({code(seeds.name)}): \
 {_method(generate, stats)}
 
 ```python
@@ -114,6 +113,6 @@ presence penalty {generate.sampling.presence_penalty}, seed {config.seed} |
 
 ## Licence
 
-The text is `{model}`'s output: that model's licence and terms hold for it, and for what is trained on it. The seed \
+The text is {teacher}'s output: that model's licence and terms hold for it, and for what is trained on it. The seed \
 tasks keep their own licence. Answers can be wrong, biased or made up; review them before you rely on them.
 """

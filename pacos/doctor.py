@@ -13,8 +13,9 @@ from pathlib import Path
 from pacos.downloads.smollm2 import FOLDER, find_flaw
 from pacos.machine import version_of
 from pacos.serving.flags import gpu_memories
+from pacos.terminal import say
 
-STAGE_LINKS = ("generate", "train", "evaluate", "self_rewarding")
+STAGE_LINKS = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
 DISK_FREE_GIB = 5
 
 
@@ -32,9 +33,9 @@ def main() -> int:
     """Print every finding; 1 when something that every user needs is missing, else 0."""
     findings = [check() for check in CHECKS]
     for finding in findings:
-        print(f"{'ok  ' if finding.good else 'MISS'}  {finding.subject:<12} {finding.state}")
+        say(f"{'ok  ' if finding.good else 'MISS'}  {finding.subject:<12} {finding.state}")
         if not finding.good and finding.fix:
-            print(f"                    → {finding.fix}")
+            say(f"                    → {finding.fix}")
     return 0 if all(finding.good for finding in findings) else 1
 
 

@@ -13,6 +13,13 @@
 The command line prints these without a traceback and exits with 2; any other exception is a bug in pacos.
 """
 
+import re
+
+from pacos.terminal import escaped, escaped_line
+
+# Characters that are shown: what is wrong may repeat a text of any length.
+LONGEST = 2_000
+
 
 class PacosError(Exception):
     """What is wrong, where (file and line, or config key), and what to do about it."""
@@ -24,9 +31,13 @@ class PacosError(Exception):
         self.todo = todo
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        advice = f"\n  → {self.todo}" if self.todo else ""
-        return f"{place}{self.what}{advice}"
+        # Names and rows of strangers stand in these; a line of theirs must not look like ours.
+        place = f"{escaped_line(self.where)}: " if self.where else ""
+        what = re.sub(r"\n(?!    )", "\n    ", escaped(self.what))
+        if len(what) > LONGEST:
+            what = f"{what[: LONGEST // 2]} … {what[-LONGEST // 2 :]}"
+        advice = f"\n  → {escaped(self.todo)}" if self.todo else ""
+        return f"{place}{what}{advice}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling between processes.

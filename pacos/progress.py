@@ -1,12 +1,11 @@
 """Progress bars for people at a terminal, and calm lines for logs."""
 
-import logging
 import sys
 from typing import Any
 
 from tqdm import tqdm
 
-log = logging.getLogger("pacos")
+from pacos.terminal import escaped_line
 
 
 def bar(description: str, total: int | None, unit: str, *, initial: int = 0, disable: bool = False) -> "tqdm[Any]":
@@ -14,7 +13,7 @@ def bar(description: str, total: int | None, unit: str, *, initial: int = 0, dis
     at_terminal = sys.stderr.isatty()
     return tqdm(
         total=total,
-        desc=description,
+        desc=escaped_line(description),
         unit=f" {unit}",
         initial=initial,
         disable=disable,

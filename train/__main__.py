@@ -11,6 +11,7 @@ from pacos.config import Config
 from pacos.errors import PacosError
 from pacos.runs import Run
 from pacos.serving import guard
+from pacos.terminal import EscapingFormatter, complain, say
 from pacos.train import launch, pipeline
 from pacos.train.arguments import command_line, parse_arguments
 from pacos.train.distributed import ERROR_FILE
@@ -24,14 +25,16 @@ def main(arguments: Sequence[str]) -> int:
     process = int(os.environ.get("RANK", 0))
     if guard.MARK in os.environ:  # `pacos train` launched it
         guard.die_with_parent()
-    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    console = logging.StreamHandler()
+    console.setFormatter(EscapingFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(handlers=[console], level=logging.WARNING)
     logging.getLogger("pacos").setLevel(logging.INFO if process == 0 else logging.WARNING)
     try:
         config, is_dry_run = parse_arguments(arguments)
         if not is_dry_run:
             train_process(config, process)
         elif process == 0:
-            print("\n".join(launch.plan(config)))
+            say("\n".join(launch.plan(config)))
     except PacosError as error:
         report_error(error, process)
         return 2
@@ -50,11 +53,11 @@ def train_process(config: Config, process: int) -> None:
 def report_error(error: PacosError, process: int) -> None:
     """Print the error, or pass it to `pacos train`, which prints it last, after the output of accelerate and torch."""
     if process > 0:
-        print(f"pacos: process {process}: {error.what}", file=sys.stderr)
+        complain(f"process {process}: {error.what}")
     elif file := os.environ.get(ERROR_FILE):
         Path(file).write_bytes(pickle.dumps(error))
     else:
-        print(f"pacos: {error}", file=sys.stderr)
+        complain(error)
 
 
 def shipped_configs() -> str:

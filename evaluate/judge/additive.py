@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pacos.config import JudgeConfig
 from pacos.evaluate.judge.answers import AnswerSet, JudgedAnswer
 from pacos.evaluate.judge.kinds import AnswerKey, JudgeKind, JudgeQuestion, answer_key, by_model, shared_figures
+from pacos.evaluate.judge.marks import UNKEYED
 from pacos.evaluate.judge.prompts import MATERIAL_NOTE, PromptWriter, prompt_writer
 from pacos.evaluate.judge.ranking import rank_figures, ranking_lines
 from pacos.records import Judgement
@@ -39,15 +40,15 @@ class AdditiveJudge(JudgeKind[AdditiveResults]):
 Give your reasons in at most 100 words. Then close with a line that holds nothing but `Score: ` and the points, a \
 whole number from 0 to 5."""
 
-    def writer(self, answer: JudgedAnswer) -> PromptWriter:
+    def writer(self, answer: JudgedAnswer, key: bytes = UNKEYED) -> PromptWriter:
         """Return the writer of the prompt for one answer."""
         context = {"task": answer.instruction, "input": answer.input}
-        return prompt_writer(self.prompt, context, {"answer": answer.text})
+        return prompt_writer(self.prompt, context, {"answer": answer.text}, key)
 
-    def questions(self, answers: AnswerSet, samples: int) -> list[JudgeQuestion]:
+    def questions(self, answers: AnswerSet, samples: int, key: bytes) -> list[JudgeQuestion]:
         """Return `samples` questions for each answer."""
         return [
-            JudgeQuestion(one.item, one.model, "", one.sample, repeat, self.writer(one))
+            JudgeQuestion(one.item, one.model, "", one.sample, repeat, self.writer(one, key))
             for one in answers.answers
             for repeat in range(samples)
         ]

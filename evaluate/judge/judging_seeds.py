@@ -18,6 +18,7 @@ from pacos.errors import DataError
 from pacos.evaluate.judge.additive import ADDITIVE, SCORES
 from pacos.evaluate.judge.answers import AnswerSet, read_answers
 from pacos.evaluate.judge.kinds import AnswerKey, JudgeQuestion, answer_key
+from pacos.evaluate.judge.marks import read_key
 from pacos.evaluate.judge.prompts import unchanged
 from pacos.evaluate.judge.ranking import by_request
 from pacos.files import write_jsonl
@@ -60,7 +61,9 @@ def write_judging(ranked: Path, judgements: Path, out: Path, *, seed: int) -> Ju
     """
     answers = read_answers([ranked])
     rows = read_records(judgements, Judgement)
-    questions = {(one.item, one.model, one.sample): one for one in ADDITIVE.questions(answers, 1)}
+    questions = {
+        (one.item, one.model, one.sample): one for one in ADDITIVE.questions(answers, 1, read_key(judgements.parent))
+    }
     sets = list(_sets(answers, _usable(rows, questions, judgements)))
     outcomes = Counter(one.outcome for one in sets)
     kept = [row for one in sets if one.outcome == KEPT for row in one.judgements if row]
@@ -97,7 +100,7 @@ def _usable(
                 f"the {row.kind} judgement of answer {row.sample} to {row.item!r} is not of these answers, or has "
                 "another prompt",
                 where=str(path),
-                todo="judge them with `pacos judge --kind additive`",
+                todo="judge them with `pacos judge --kind additive`; mark.key must lie beside the judgements",
             )
         of_repeat = usable[row.repeat]
         if row.verdict in SCORES and not row.truncated:

@@ -61,8 +61,8 @@ class JudgeKind(ABC, Generic[Results]):
     results: type[Results]
 
     @abstractmethod
-    def questions(self, answers: AnswerSet, samples: int) -> list[JudgeQuestion]:
-        """Return the judgements to request; `samples` is `evaluate.judge.samples`."""
+    def questions(self, answers: AnswerSet, samples: int, key: bytes) -> list[JudgeQuestion]:
+        """Return the judgements to request; `samples` is `evaluate.judge.samples`, `key` that of the marks."""
 
     def sampling(self, judge: JudgeConfig) -> Sampling:
         """Return how judgements are sampled: greedily, one of the letters in `choices`."""

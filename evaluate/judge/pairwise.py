@@ -7,6 +7,7 @@ from pacos.errors import DataError
 from pacos.evaluate.agreement import compare_blind, rate
 from pacos.evaluate.judge.answers import AnswerSet, JudgedAnswer
 from pacos.evaluate.judge.kinds import JudgeKind, JudgeQuestion, by_model, shared_figures
+from pacos.evaluate.judge.marks import UNKEYED
 from pacos.evaluate.judge.prompts import MATERIAL_NOTE, PromptWriter, prompt_writer
 from pacos.records import Judgement
 from pacos.results import extend
@@ -30,17 +31,17 @@ length counts for anything.
 
 Reply with one letter: A if the first answer is better, B if the second is, C if they are equally good."""
 
-    def writer(self, first: JudgedAnswer, second: JudgedAnswer) -> PromptWriter:
+    def writer(self, first: JudgedAnswer, second: JudgedAnswer, key: bytes = UNKEYED) -> PromptWriter:
         """Return the writer of the prompt for two answers in this order."""
         context = {"task": first.instruction, "input": first.input}
-        return prompt_writer(self.prompt, context, {"first answer": first.text, "second answer": second.text})
+        return prompt_writer(self.prompt, context, {"first answer": first.text, "second answer": second.text}, key)
 
-    def questions(self, answers: AnswerSet, samples: int) -> list[JudgeQuestion]:
+    def questions(self, answers: AnswerSet, samples: int, key: bytes) -> list[JudgeQuestion]:
         """Return two questions for each pair. Raises DataError for a single model, and for models that answer
         different items."""
-        return list(self._questions(answers))
+        return list(self._questions(answers, key))
 
-    def _questions(self, answers: AnswerSet) -> Iterator[JudgeQuestion]:
+    def _questions(self, answers: AnswerSet, key: bytes) -> Iterator[JudgeQuestion]:
         answers_of: dict[str, dict[tuple[str, int], JudgedAnswer]] = {model: {} for model in answers.models}
         for answer in answers.answers:
             answers_of[answer.model][answer.item, answer.sample] = answer
@@ -55,8 +56,8 @@ Reply with one letter: A if the first answer is better, B if the second is, C if
                 )
             for (item, sample), theirs in answers_of[other].items():
                 ours = answers_of[baseline][item, sample]
-                yield JudgeQuestion(item, other, baseline, sample, 0, self.writer(ours, theirs))
-                yield JudgeQuestion(item, other, baseline, sample, 1, self.writer(theirs, ours))
+                yield JudgeQuestion(item, other, baseline, sample, 0, self.writer(ours, theirs, key))
+                yield JudgeQuestion(item, other, baseline, sample, 1, self.writer(theirs, ours, key))
 
     def recorded_verdict(self, question: JudgeQuestion, verdict: str) -> str:
         """Return `win`, `tie` or `loss` of the model, whichever side it was shown on."""

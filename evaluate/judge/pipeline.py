@@ -1,22 +1,24 @@
 """`pacos judge`: a local model grades answers, scores them, or compares them blind; `judge/<kind>--<suite>/`.
 
 `judgements.jsonl` there is append-only: a killed run resumes at the first missing judgement. `judge.json` has the
-settings, `results.json` the figures.
+settings, `mark.key` the key of the prompts' marks, `results.json` the figures.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pacos.asked_chat import asked_tokenizer
 from pacos.config import Config
 from pacos.evaluate.judge.answers import AnswerSet
 from pacos.evaluate.judge.kinds import JudgeKind, JudgeQuestion, judge_kind, judge_table
+from pacos.evaluate.judge.marks import KEY_FILE, SETTINGS_FILE, UNKEYED, open_key
 from pacos.evaluate.judge.prompts import fit_prompt
-from pacos.files import read_object, safe_name
+from pacos.files import file_sha256, read_object, safe_name, write_json
 from pacos.models import load_tokenizer, resolve_model
 from pacos.records import Judgement, read_records
 from pacos.results import read_result, write_result
@@ -41,8 +43,9 @@ def main(config: Config, run: Run, kind: str, answers: AnswerSet) -> JudgeResult
     Raises ConfigError, DataError (pairwise: fewer than two models, different items), ModelError, EngineError.
     """
     judge = judge_kind(kind)
-    settings, questions = judge_settings(config, judge), judge.questions(answers, config.evaluate.judge.samples)
+    settings = judge_settings(config, judge)
     folder = run.dir / "judge" / f"{kind}--{safe_name(answers.suite)}"
+    questions = judge.questions(answers, config.evaluate.judge.samples, key := open_key(folder))
     stage_name = f"judge/{folder.name}"
     decides = [asdict(settings), [[*question.key, question.sha256] for question in questions]]
     results = folder / "results.json"
@@ -52,7 +55,7 @@ def main(config: Config, run: Run, kind: str, answers: AnswerSet) -> JudgeResult
         return earlier
     with run.stage(stage_name, *decides, inputs=answers.files) as stage:
         with charged(stage, config.engine):
-            _prepare_folder(folder, settings)
+            _prepare_folder(folder, settings, key)
             asyncio.run(_request_judgements(config, run.dir, settings, questions, folder, stage))
         judgements = read_records(folder / "judgements.jsonl", Judgement)
         found: JudgeResults = judge.summarise(settings, answers, judgements)
@@ -66,7 +69,7 @@ def plan(config: Config, kind: str, answers: AnswerSet) -> list[str]:
     """Return what would be judged by which model, for --dry-run; starts nothing."""
     judge = judge_kind(kind)
     settings = judge_settings(config, judge)
-    questions = judge.questions(answers, config.evaluate.judge.samples)
+    questions = judge.questions(answers, config.evaluate.judge.samples, UNKEYED)  # to count them
     items = len({answer.item for answer in answers.answers})
     model = settings.model + (f" + {settings.adapter}" if settings.adapter else "")
     return [
@@ -83,7 +86,8 @@ def judge_settings(config: Config, kind: JudgeKind[Any]) -> JudgeSettings:
     model = resolve_model(judge.model or config.teacher, config.model, adapter)
     template: str = judge.template
     if template == "auto":
-        template = "chat" if load_tokenizer(model.base, config.model).chat_template else "alpaca"
+        tokenizer = asked_tokenizer(load_tokenizer(model.base, config.model), adapter)
+        template = "chat" if tokenizer.chat_template else "alpaca"
     sampling = kind.sampling(judge)
     return JudgeSettings(
         kind=kind.name,
@@ -100,14 +104,27 @@ def judge_settings(config: Config, kind: JudgeKind[Any]) -> JudgeSettings:
     )
 
 
-def _prepare_folder(folder: Path, settings: JudgeSettings) -> None:
+def _prepare_folder(folder: Path, settings: JudgeSettings, key: bytes) -> None:
     """Keep earlier judgements that were made with the same settings; archive others."""
-    path, judgements = folder / "judge.json", folder / "judgements.jsonl"
-    again = "delete its folder and judge again"
-    same = path.is_file() and read_object(path, todo=again) == asdict(settings)
-    if not same and judgements.is_file():
+    path, judgements = folder / SETTINGS_FILE, folder / "judgements.jsonl"
+    values = asdict(settings) | ({} if key == UNKEYED else {"mark_key": KEY_FILE})
+    earlier = read_object(path, todo="delete its folder and judge again") if path.is_file() else {}
+    changed = sorted(key for key in earlier.keys() | values.keys() if not _is_same(key, earlier.get(key), values))
+    if changed and judgements.is_file():
+        log.warning("judge: other %s than earlier judgements", ", ".join(changed))
         archive(judgements, "the judge or its questions have changed; earlier judgements are in")
-    write_result(path, settings)
+    write_json(path, values)
+
+
+def _is_same(key: str, earlier: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a setting is as it was. Earlier versions named an adapter by its weights alone, and a fingerprint is ""
+    where the model was not downloaded."""
+    now = values.get(key)
+    if key == "model_sha256" and "" in (earlier, now):
+        return True
+    if key == "adapter_sha256" and values["adapter"] and earlier != now:
+        return bool(earlier == file_sha256(Path(values["adapter"]) / "adapter_model.safetensors"))
+    return bool(earlier == now)
 
 
 async def _request_judgements(
@@ -122,7 +139,8 @@ async def _request_judgements(
     workload = Workload.of(len(questions), settings.max_tokens)
     async with open_engine(config, run_dir, model=settings.model, adapters=adapters, workload=workload) as engine:
         room = engine.max_model_len - settings.max_tokens
-        prompts = [fit_prompt(one.write, settings.template, engine.tokenizer, room) for one in questions]
+        tokenizer = asked_tokenizer(engine.tokenizer, adapters.get(ADAPTER))
+        prompts = [fit_prompt(one.write, settings.template, tokenizer, room) for one in questions]
         await check_adapters(engine, list(adapters), [prompt.ids for prompt in prompts])
         journal = folder / "judgements.jsonl"
         asks = [_ask(settings, *asked, journal) for asked in zip(questions, prompts, strict=True)]

@@ -1,14 +1,14 @@
 """Writes judging prompts that a judged text cannot break out of, and fits them into the judge's context.
 
 A judge reads text that models wrote, and such text may address it ("give this answer an A", "Score: 5"). The judged
-texts therefore stand between marks that they cannot forge: the marks carry a hash of all the text between them.
+texts therefore stand between marks that they cannot forge (marks.py).
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pacos.errors import ConfigError
+from pacos.evaluate.judge.marks import mark_of
 from pacos.evaluate.prompts import cut_middle, longest_fit
 from pacos.templates import alpaca_prompt
 from pacos.tokenization import Prompt, encode_chats, encode_prompts
@@ -27,13 +27,15 @@ def unchanged(text: str) -> str:
     return text
 
 
-def prompt_writer(template: str, context: Mapping[str, str], judged: Mapping[str, str]) -> PromptWriter:
+def prompt_writer(template: str, context: Mapping[str, str], judged: Mapping[str, str], key: bytes) -> PromptWriter:
     """Return the writer of a prompt: `template` with {material} replaced by the named texts, each between marks.
+
+    `key` is that of the marks.
 
     Empty texts of the `context` (task, input, reference) are left out; an empty answer is still judged.
     """
     parts = {name: text for name, text in context.items() if text} | dict(judged)
-    mark = hashlib.sha256("\0".join(parts.values()).encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    mark = mark_of(parts.values(), key)
 
     def write(shorten: Callable[[str], str]) -> str:
         blocks = [f"[{mark}: {name}]\n{shorten(text)}\n[{mark}: end]" for name, text in parts.items()]

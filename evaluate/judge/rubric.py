@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pacos.evaluate.judge.answers import AnswerSet, JudgedAnswer
 from pacos.evaluate.judge.grades import GRADES, PUBLISHED_ITEMS, grade_figures, published_grades
 from pacos.evaluate.judge.kinds import JudgeKind, JudgeQuestion, by_model, shared_figures
+from pacos.evaluate.judge.marks import UNKEYED
 from pacos.evaluate.judge.prompts import MATERIAL_NOTE, PromptWriter, prompt_writer
 from pacos.records import Judgement
 from pacos.results import extend
@@ -29,18 +30,18 @@ D: beside the point, or of no use at all.
 
 Which grade does the answer deserve? Reply with one letter: A, B, C or D."""
 
-    def writer(self, answer: JudgedAnswer) -> PromptWriter:
+    def writer(self, answer: JudgedAnswer, key: bytes = UNKEYED) -> PromptWriter:
         """Return the writer of the prompt for one answer."""
         context = {
             "task": answer.instruction,
             "input": answer.input,
             "reference answer, one of several that may be good": answer.reference,
         }
-        return prompt_writer(self.prompt, context, {"answer": answer.text})
+        return prompt_writer(self.prompt, context, {"answer": answer.text}, key)
 
-    def questions(self, answers: AnswerSet, samples: int) -> list[JudgeQuestion]:
+    def questions(self, answers: AnswerSet, samples: int, key: bytes) -> list[JudgeQuestion]:
         """Return one question for each answer."""
-        return [JudgeQuestion(one.item, one.model, "", one.sample, 0, self.writer(one)) for one in answers.answers]
+        return [JudgeQuestion(one.item, one.model, "", one.sample, 0, self.writer(one, key)) for one in answers.answers]
 
     def summarise(self, settings: JudgeSettings, answers: AnswerSet, judgements: Sequence[Judgement]) -> RubricResults:
         """Count grades by model; for Self-Instruct's 252 instructions, add the published ones."""

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
@@ -34,6 +34,9 @@ log = logging.getLogger("pacos")
 
 PAGE = Path(__file__).with_name("page.html")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# A Host header of this machine, and of any. Nothing else is parsed: parsers differ in what they take for the host.
+LOCAL_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
+ANY_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)
 LARGEST_BODY = 64 * 1024
 LONGEST_LOOK = 3600.0  # seconds on one item; more is a break, not a look
 
@@ -67,7 +70,10 @@ def serve(votes: Votes, *, host: str, port: int, rater: str = "") -> None:
     if host not in LOOPBACK:
         log.warning("open to the network, unencrypted: anyone with this address can read the texts and vote")
     app = create_app(votes, token, any_host=host not in LOOPBACK)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, ws="none")
+    # h11 is strict: two Host headers, or an address of another host, are refused.
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, http="h11", ws="none"
+    )
     with listener, contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -75,6 +81,7 @@ def serve(votes: Votes, *, host: str, port: int, rater: str = "") -> None:
 def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI":
     """Return the page's application; `any_host` admits requests to addresses other than this machine's."""
     from fastapi import FastAPI, Request
+    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, Response
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -96,6 +103,11 @@ def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI"
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
     }
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(_: Request, invalid: RequestValidationError) -> Response:
+        # FastAPI's own answer repeats what came, and fails on NaN and on halves of characters.
+        return _json(422, {"error": f"not a valid request: {invalid.errors()[0]['msg']}"})
 
     @app.get("/")
     def show() -> HTMLResponse:
@@ -130,7 +142,7 @@ def create_app(votes: Votes, token: str, *, any_host: bool = False) -> "FastAPI"
 def refusal_reason(request: "Request", token: str, any_host: bool) -> str:
     """Return why the request is refused; "" where it is admitted."""
     host = request.headers.get("host", "")
-    if not any_host and urlsplit(f"//{host}").hostname not in LOOPBACK:
+    if not (ANY_HOST if any_host else LOCAL_HOST).fullmatch(host):
         return "this address is not the review's"
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if request.url.path == "/" and request.method == "GET":
@@ -140,6 +152,8 @@ def refusal_reason(request: "Request", token: str, any_host: bool) -> str:
     origin = request.headers.get("origin")
     if origin != f"http://{host}" and (origin is not None or request.method != "GET"):
         return "the request comes from another page"
+    if "transfer-encoding" in request.headers:
+        return "the length of the request must be given"
     size = request.headers.get("content-length", "")
     if request.method != "GET" and not (size.isdecimal() and int(size) <= LARGEST_BODY):
         return "the request is too large"

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import json
-import unicodedata
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +16,12 @@ from pacos.evaluate.review.votes import LONGEST_NOTE, NOTE, Votes
 from pacos.files import write_text
 from pacos.json_text import read_text
 
-# A cell that begins with one of these is a formula to a spreadsheet.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What spreadsheets pass over before a formula: blanks, quotes and invisible characters. Some of these end a cell where
+# the separator is another one; quotes count only at a cell's start, so ours do not hold there.
+_PASSED_OVER = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\"';]+")
+_CELL_ENDS = re.compile(r"[;\t\r\n]")
+_FORMULA = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_BULLET = re.compile(r"[-+] [^|!(;\t\r\n]*+(?:[;\t\r\n]|\Z)")
 
 
 def write_csv(sheet: Sheet, path: Path) -> None:
@@ -64,7 +68,8 @@ def import_csv(votes: Votes, path: Path, rater: str) -> int:
 
 def fingerprint(sheet: Sheet) -> str:
     """Return a short hash of the sheet, which every row of its CSV carries."""
-    return hashlib.sha256(json.dumps(asdict(sheet)).encode()).hexdigest()[:12]
+    # A letter in front: spreadsheets turn 123456789012 and 12345e678901 into numbers.
+    return f"s{hashlib.sha256(json.dumps(asdict(sheet)).encode()).hexdigest()[:12]}"
 
 
 def _headings(sheet: Sheet) -> list[str]:
@@ -76,12 +81,13 @@ def _rows(sheet: Sheet, path: Path) -> Iterator[tuple[str, str, list[str], str]]
     text = read_text(path)
     # Some spreadsheets write semicolons or tabs, depending on the locale.
     delimiter = next((mark for mark in ",;\t" if text.replace('"', "").startswith(f"id{mark}")), ",")
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows = _read_cells(reader, path, longest=len(text))
     headings = _headings(sheet)
     if absent := [head for head in ("id", "sheet", *headings) if head not in (reader.fieldnames or [])]:
         raise DataError(f"the column {absent[0]!r} is missing", where=str(path), todo="fill in an exported file")
     numbers = {item.id.lstrip("0"): item.id for item in sheet.items}
+    known = (fingerprint(sheet), fingerprint(sheet)[1:])  # earlier versions wrote no letter
     seen = set()
     for number, row in enumerate(rows, 1):
         where = f"{path}:row {number}"
@@ -90,7 +96,7 @@ def _rows(sheet: Sheet, path: Path) -> Iterator[tuple[str, str, list[str], str]]
             continue
         # A spreadsheet turns 0001 into 1.
         item = numbers.get((row["id"] or "").strip().lstrip("0"))
-        if item is None or row["sheet"] != fingerprint(sheet):
+        if item is None or row["sheet"] not in known:
             raise DataError("is a row of another sheet", where=where, todo="export again, or name the sheet's sources")
         if item in seen:
             raise DataError(f"duplicate item {item}", where=where)
@@ -115,6 +121,22 @@ def _normalised(answer: str) -> str:
 
 
 def _escape_formula(text: str) -> str:
-    # Spreadsheets pass over blanks before a formula, and take its sign in full width as well.
-    start = unicodedata.normalize("NFKC", text.lstrip()[:1])
-    return f"'{text}" if text.startswith(FORMULA) or start.startswith(FORMULA) else text
+    """The text with an apostrophe wherever a spreadsheet could see the beginning of a cell with a formula.
+
+    That is its own beginning, and behind a semicolon, tab or line break in it, but for the bullets of lists.
+    """
+    marked, done = [], 0
+    if _is_formula(text) or text.startswith(("\t", "\r")):
+        marked.append("'")
+    for run in _PASSED_OVER.finditer(text):
+        ends = [found.end() for found in _CELL_ENDS.finditer(run[0])]
+        if ends and _FORMULA.match(text, run.end()) and not _BULLET.match(text, run.end()):
+            begins = run.start() + ends[-1]
+            marked += [text[done:begins], "'"]
+            done = begins
+    return "".join([*marked, text[done:]])
+
+
+def _is_formula(text: str) -> bool:
+    before = _PASSED_OVER.match(text)
+    return bool(_FORMULA.match(text, before.end() if before else 0))

@@ -3,13 +3,21 @@
 The commands themselves are imported once a signal can be answered: whoever presses Ctrl-C early sees one line, too.
 """
 
+import errno
+import io
 import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 from pacos.cli.stopping import Stopped, stopped_by_signals
+from pacos.disk import disk_error
 from pacos.errors import PacosError
+from pacos.terminal import EscapingFormatter, complain, print_traceback
+
+# Errors of a file that no code can prevent: an argument names it, or the disk is what it is.
+OF_THE_MACHINE = (errno.ENAMETOOLONG, errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ELOOP)
 
 
 def main() -> None:
@@ -17,10 +25,13 @@ def main() -> None:
 
     SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is stopped, and the exit code is 128 + the signal.
     """
+    sys.excepthook = print_traceback
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every locale has all characters
     log = logging.getLogger("pacos")
     log.setLevel(logging.INFO)
     console = logging.StreamHandler()
-    console.setFormatter(logging.Formatter("pacos: %(message)s"))
+    console.setFormatter(EscapingFormatter("pacos: %(message)s"))
     log.addHandler(console)
     try:
         with stopped_by_signals() as received:
@@ -28,13 +39,18 @@ def main() -> None:
 
             app()
     except PacosError as error:
-        print(f"pacos: {error}", file=sys.stderr)
+        complain(error)
+        sys.exit(2)
+    except OSError as failure:
+        if failure.errno not in OF_THE_MACHINE or failure.filename is None:
+            raise
+        complain(disk_error(failure, Path(os.fsdecode(failure.filename)), doing="open"))
         sys.exit(2)
     except (Stopped, KeyboardInterrupt):
         from pacos.serving import guard
 
         if guard.MARK not in os.environ:  # a command of the loop, which says it itself
-            print("pacos: stopped; rerun the same command to resume", file=sys.stderr)
+            complain("stopped; rerun the same command to resume")
         sys.exit(128 + (received or [signal.SIGINT])[0])
     finally:
         log.removeHandler(console)

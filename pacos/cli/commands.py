@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pacos.cli import evaluation, generation, judging, project, self_rewarding, training
+from pacos.cli import evaluation, generation, judging, project, self_rewarding, sweeping, training
 from pacos.cli.stopping import Stopped
 
 
@@ -32,5 +32,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for stage in (project, generation, training, evaluation, judging, self_rewarding):
+for stage in (project, generation, training, evaluation, sweeping, judging, self_rewarding):
     app.add_typer(stage.app)

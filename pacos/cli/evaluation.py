@@ -7,6 +7,7 @@ import typer
 
 from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, run_stage
 from pacos.errors import RunError
+from pacos.terminal import say
 
 app = typer.Typer()
 PANEL = "Evaluation"
@@ -35,7 +36,7 @@ def evaluate(
     experiment = experiment.model_copy(update={"evaluate": section})
     run_stage("evaluate", pipeline, experiment, dry_run=dry_run)
     if not dry_run:
-        typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+        say(f"report: {reporting.render(experiment.run_dir)}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -53,21 +54,24 @@ def score(
     """Score an existing file of SuperNI predictions, without the engine."""
     from pacos.evaluate import score as scoring
 
-    typer.echo(scoring.score_file(predictions, json, references=references, track=track))
+    say(scoring.score_file(predictions, json, references=references, track=track))
 
 
 @app.command(rich_help_panel=PANEL)
 def compare(
     evaluations: Annotated[list[Path], typer.Argument(help="Folders eval/<label>/; the first is the base.")],
     out: OutDir = Path("."),
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare evaluations of different settings, and say so.")
+    ] = False,
 ) -> None:
     """Difference to the first evaluation, with paired intervals clustered by task; report.html shows it whole."""
     from pacos.evaluate import compare as comparing
     from pacos.report import render as reporting
 
-    comparison = comparing.compare(evaluations, out)
-    typer.echo(comparing.comparison_table(comparison))
-    typer.echo(f"report: {reporting.render_comparison(evaluations, comparison, out)}")
+    comparison = comparing.compare(evaluations, out, force=force)
+    say(comparing.comparison_table(comparison))
+    say(f"report: {reporting.render_comparison(evaluations, comparison, out)}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -76,7 +80,7 @@ def export(config: ConfigFile, out: OutDir, overrides: Overrides = None) -> None
     from pacos.evaluate import export as harness
 
     for command in harness.export(load_experiment(config, overrides), out):
-        typer.echo(command)
+        say(command)
 
 
 def _named_path(text: str) -> tuple[str, str]:

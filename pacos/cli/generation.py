@@ -8,6 +8,7 @@ import typer
 
 from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, run_stage
 from pacos.extensions import FILTER_PRESETS
+from pacos.terminal import say
 
 app = typer.Typer()
 PANEL = "Datasets"
@@ -15,6 +16,10 @@ PANEL = "Datasets"
 WordTokenizer = Annotated[
     Literal["auto", "rouge", "unicode"],
     typer.Option(help="unicode: words of any script. auto: unicode for texts of which rouge's misses most words."),
+]
+
+WorkerProcesses = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes that judge tasks; the files are the same with any number.")
 ]
 
 if TYPE_CHECKING:
@@ -36,12 +41,13 @@ def curate(
     responses: Annotated[Path, typer.Argument(help="A journal of answers (responses.jsonl).")],
     out: OutDir,
     config: Annotated[Path | None, typer.Option("--config", help="Filters and seeds to apply.")] = None,
+    workers: WorkerProcesses = 1,
 ) -> None:
     """Journal of answers → dataset again, without the engine."""
     from pacos.config import GenerateConfig, load_config
     from pacos.generate import curate as curation
 
-    curation.curate(responses, out, load_config(config).generate if config else GenerateConfig())
+    curation.curate(responses, out, load_config(config).generate if config else GenerateConfig(), workers)
 
 
 @app.command("filter", rich_help_panel=PANEL)
@@ -53,13 +59,14 @@ def filter_tasks(
     preset: Annotated[FilterPresetName, typer.Option(help="Whose published rules.")] = "alpaca",
     defects: Annotated[bool, typer.Option("--defects", help="Reject known kinds of faulty tasks as well.")] = False,
     tokenizer: Annotated[Literal["rouge", "unicode"], typer.Option(help="unicode: words of any script.")] = "rouge",
+    workers: WorkerProcesses = 1,
 ) -> None:
     """The published filters alone, on any Alpaca-format file."""
     from pacos.config import FiltersConfig
     from pacos.generate import curate as curation
 
     filters = FiltersConfig(preset=preset, defects=defects, novelty=threshold, tokenizer=tokenizer)
-    curation.filter_file(tasks, out, seeds, filters)
+    curation.filter_file(tasks, out, seeds, filters, workers)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -75,8 +82,8 @@ def analyze(
 
     folder = out or (dataset if os.path.isdir(dataset) else dataset.parent)
     if said := str(analysis.analyze(dataset, folder, seeds, tokenizer).tokenization):
-        typer.echo(said)
-    typer.echo(f"analysis: {reporting.render_analysis(folder)}")
+        say(said)
+    say(f"analysis: {reporting.render_analysis(folder)}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -89,4 +96,4 @@ def contamination(
     """Texts of an evaluation set that turn up in a training set: same words, a run of 13, or ROUGE-L of 0.7."""
     from pacos.evaluate import contamination as overlaps
 
-    typer.echo(overlaps.contamination_table(overlaps.check_dataset(dataset, suite, json, tokenizer)))
+    say(overlaps.contamination_table(overlaps.check_dataset(dataset, suite, json, tokenizer)))

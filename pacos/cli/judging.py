@@ -7,6 +7,7 @@ import typer
 
 from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan
 from pacos.extensions import JUDGE_KINDS, REVIEW_KINDS
+from pacos.terminal import say
 
 app = typer.Typer()
 PANEL = "Judging"
@@ -49,7 +50,7 @@ def judge(
     if found.is_checked:
         return
     for line in compare_judge(experiment.run_dir, kind, judged.suite):
-        typer.echo(line)
+        say(line)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -81,8 +82,8 @@ def review(
         pipeline.import_votes(folder, from_csv, rater)
     elif not results:
         pipeline.collect(folder, host=host, port=port, rater=rater)
-    typer.echo(pipeline.summary(folder))
-    typer.echo(f"report: {reporting.render_review(folder)}")
+    say(pipeline.summary(folder))
+    say(f"report: {reporting.render_review(folder)}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -96,7 +97,7 @@ def agreement(
     from pacos.evaluate.judge.grades import grade_file_agreement
     from pacos.results import plain
 
-    typer.echo(json.dumps(plain(grade_file_agreement(one, other)), indent=2))
+    say(json.dumps(plain(grade_file_agreement(one, other)), indent=2))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -104,4 +105,4 @@ def winrate(annotations: Annotated[Path, typer.Argument(help="AlpacaEval's annot
     """Win rate and standard error of AlpacaEval-format annotations."""
     from pacos.evaluate.judge import alpaca_eval
 
-    typer.echo(alpaca_eval.win_rate_table(alpaca_eval.win_rates(annotations)))
+    say(alpaca_eval.win_rate_table(alpaca_eval.win_rates(annotations)))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from pacos.terminal import say
+
 if TYPE_CHECKING:
     from pacos.config import Config
     from pacos.runs import Run
@@ -45,6 +47,6 @@ def run_stage(name: str, stage: StageModule, experiment: "Config", *, dry_run: b
 
 def print_plan(stage: str, lines: list[str]) -> None:
     """Print a stage's name and, indented, what it would do."""
-    typer.echo(f"{stage}:")
+    say(f"{stage}:")
     for line in lines:
-        typer.echo(f"  {line}")
+        say(f"  {line}")

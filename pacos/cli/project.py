@@ -8,6 +8,7 @@ import typer
 
 from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan, run_stage
 from pacos.errors import ConfigError, RunError
+from pacos.terminal import say
 
 app = typer.Typer()
 PANEL = "Project"
@@ -46,7 +47,7 @@ def run(
         run_stage("evaluate", evaluation, experiment)
     if until == "evaluate":
         return
-    typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+    say(f"report: {reporting.render(experiment.run_dir)}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -54,7 +55,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     """Render report.html and report.json again from what the stages wrote."""
     from pacos.report import render as reporting
 
-    typer.echo(reporting.render(run))
+    say(reporting.render(run))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -70,14 +71,14 @@ def fetch(
     if name == "smollm2":
         from pacos.downloads import smollm2 as embedded
 
-        typer.echo(f"SmolLM2-135M-Instruct: {embedded.fetch_smollm2(out or embedded.FOLDER)}")
+        say(f"SmolLM2-135M-Instruct: {embedded.fetch_smollm2(out or embedded.FOLDER)}")
         return
     from pacos.downloads import official as fetching
 
     if not out:
         raise RunError("needs a folder", where=f"pacos fetch {name}", todo=f"add --out data/{name}")
     files = fetching.fetch(name, out, home=home or fetching.HOME, training=training)
-    typer.echo(f"{len(files):,} files in {out}, as published")
+    say(f"{len(files):,} files in {out}")
 
 
 @app.command(rich_help_panel=PANEL)

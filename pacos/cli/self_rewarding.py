@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, print_plan, run_stage
+from pacos.terminal import say
 
 app = typer.Typer()
 PANEL = "Self-rewarding"
@@ -22,7 +23,7 @@ def ranked(
     from pacos.self_rewarding.ranked import split_ranked
 
     found = split_ranked(source, out, held_aside=held_aside, seed=seed)
-    typer.echo(
+    say(
         f"{found.requests:,} requests: {found.learn:,} to train on, {found.held_aside:,} held out, "
         f"{found.not_ranked_apart:,} whose answers are not ranked apart, {found.asked_again:,} duplicates of held-out "
         f"requests; in {out}"
@@ -41,11 +42,11 @@ def judging(
 
     found = write_judging(answers, judgements, out, seed=seed)
     rows = found.rows_by_score.written
-    typer.echo(
+    say(
         f"{sum(rows.values()):,} judgements in {out}; of the sets {found.sets.kept:,} agree with people, "
         f"{found.sets.disagreeing:,} do not, {found.sets.incomplete:,} lack a score"
     )
-    typer.echo("by score: " + ", ".join(f"{score}: {count:,}" for score, count in rows.items()))
+    say("by score: " + ", ".join(f"{score}: {count:,}" for score, count in rows.items()))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -95,6 +96,6 @@ def loop(
     except PacosError as error:
         stopped = error
     if (experiment.run_dir / "rounds.json").is_file():
-        typer.echo(f"report: {reporting.render(experiment.run_dir)}")
+        say(f"report: {reporting.render(experiment.run_dir)}")
     if stopped:
         raise stopped

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan
+from pacos.terminal import say
 
 app = typer.Typer()
 PANEL = "Models"
@@ -27,11 +28,18 @@ def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = Fal
 def merge(
     adapter: Annotated[Path, typer.Argument(help="Folder of a trained adapter.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the merged model.")],
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="Folder or hub id of the base, if the adapter names none or it moved."),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the base or the tokenizer.")
+    ] = False,
 ) -> None:
     """Adapter + base → one model, with the drift that merging costs."""
     from pacos.train.export import merge as merging
 
-    typer.echo(f"serve it: {merging.merge(adapter, out)}")
+    say(f"serve it: {merging.merge(adapter, out, base=base, trust_remote_code=trust_remote_code)}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -43,4 +51,4 @@ def push(
     """Adapter or model → the Hugging Face hub, in one commit."""
     from pacos.train.export import hub
 
-    typer.echo(hub.push(folder, repository, public=public))
+    say(hub.push(folder, repository, public=public))

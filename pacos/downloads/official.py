@@ -2,8 +2,9 @@
 
     fetch("superni", Path("data/superni"))
 
-Single files are known by their git blob ids; SuperNI by its split lists, every task of which must parse, and the
-instances of its tracks. A download resumes where it stopped, within a file as well; a file is complete or absent.
+Single files are known by their git blob ids. SuperNI's are looked up in its commit (published.py); where git cannot be
+reached, only names, form and numbers are checked, which is said. A download resumes where it stopped, within a file as
+well; a file is complete or absent.
 """
 
 import hashlib
@@ -14,12 +15,13 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pacos.downloads.published import blob_ids
 from pacos.errors import DataError, PacosError
 from pacos.files import disk_error
 from pacos.json_text import read_text
@@ -32,6 +34,7 @@ HOME = "https://raw.githubusercontent.com"
 SELF_INSTRUCT = "yizhongw/self-instruct/0b26ccaa415992100fa32df62d41b994cf928e23"
 STANFORD_ALPACA = "tatsu-lab/stanford_alpaca/f13496211289def0ff88ae673389ae14a818b4b3"
 NATURAL_INSTRUCTIONS = "allenai/natural-instructions/55a365637381ce7f3748fa2eac7aef1a113bbb82"
+GIT_HOME = "https://github.com"
 
 PAUSES_S = (1, 2, 4, 8)
 TIMEOUT_S = 60
@@ -107,20 +110,55 @@ def git_blob(path: Path) -> str:
 def _fetch_superni(out: Path, home: str, training: bool, totals: Totals) -> list[Path]:
     splits = ["default/test_tasks.txt", "default/train_tasks.txt", "xlingual/test_tasks.txt"]
     lists = [out / "splits" / split for split in splits]
+    published = _published_blobs()
     for split, path in zip(splits, lists, strict=True):
-        _fetch_file(f"{home}/{NATURAL_INSTRUCTIONS}/splits/{split}", path, _check_split)
+        check = _checked_as(f"splits/{split}", published, _check_split)
+        _fetch_file(f"{home}/{NATURAL_INSTRUCTIONS}/splits/{split}", path, check)
     wanted = [path for path in lists if training or path.name == "test_tasks.txt"]
     tasks = sorted({name for path in wanted for name in read_text(path).split()})
     files = [out / "tasks" / f"{name}.json" for name in tasks]
     with bar("fetching SuperNI", len(files), "tasks") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def one(path: Path) -> None:
-            _fetch_file(f"{home}/{NATURAL_INSTRUCTIONS}/tasks/{path.name}", path, read_task)
+            check = _checked_as(f"tasks/{path.name}", published, read_task)
+            _fetch_file(f"{home}/{NATURAL_INSTRUCTIONS}/tasks/{path.name}", path, check)
             progress.update()
 
         _all_or_first_error(pool, one, files)
     _check_superni(out, training, totals)
+    if published:
+        log.info("every file is that of commit %s: its git blob id has been checked", _commit()[1])
     return [*lists, *files]
+
+
+def _commit() -> tuple[str, str]:
+    """SuperNI's repository and commit."""
+    repository, _, commit = NATURAL_INSTRUCTIONS.rpartition("/")
+    return repository, commit
+
+
+def _published_blobs() -> dict[str, str]:
+    """{path: git blob id} of SuperNI's commit; empty, with a warning, where git cannot tell."""
+    repository, commit = _commit()
+    try:
+        return blob_ids(f"{GIT_HOME}/{repository}", commit, ["splits", "tasks"])
+    except DataError as unknown:
+        log.warning(
+            "SuperNI's texts are not checked against its commit, only names, form and numbers: %s",
+            str(unknown).partition("\n")[0],
+        )
+        return {}
+
+
+def _checked_as(name: str, published: Mapping[str, str], check: Check) -> Check:
+    """`check`, after the file's blob id is found to be that of `name` where the published ones are known."""
+
+    def checked(path: Path) -> None:
+        if published and (found := git_blob(path)) != published.get(name):
+            raise DataError(f"is not the published {name}: git blob {found}", where=str(path))
+        check(path)
+
+    return checked
 
 
 def _all_or_first_error(pool: ThreadPoolExecutor, work: Callable[[Path], None], files: Sequence[Path]) -> None:

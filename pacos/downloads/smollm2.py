@@ -11,7 +11,6 @@ then, so an interrupted run downloads nothing twice.
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
 import re
@@ -23,8 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pacos.downloads.dequantise import WEIGHTS, convert
-from pacos.errors import HubOutOfReach, ModelError, PacosError, RunError
-from pacos.files import disk_error, file_sha256, write_json, write_text
+from pacos.errors import DataError, HubOutOfReach, ModelError, PacosError, RunError
+from pacos.files import disk_error, file_sha256, read_object, write_json, write_text
 
 log = logging.getLogger("pacos")
 
@@ -63,12 +62,12 @@ def fetch_smollm2(folder: Path = FOLDER) -> Path:
 
 def find_flaw(folder: Path) -> str:
     """What is wrong with the model's folder; "" if it is as `fetch_smollm2` made it. Reads it all: 0.3 GB."""
-    try:
-        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        made_from, files = stamp["made_from"], dict(stamp["files"])
-    except FileNotFoundError:
+    if not (folder / STAMP).exists():
         return "is not there"
-    except (OSError, ValueError, KeyError, TypeError):
+    try:
+        stamp = read_object(folder / STAMP, todo="fetch it again")
+        made_from, files = stamp["made_from"], dict(stamp["files"])
+    except (DataError, KeyError, TypeError, ValueError):
         return f"{STAMP} cannot be read"
     if made_from != MADE_FROM or WEIGHTS not in files:
         return "was made by another version of pacos"

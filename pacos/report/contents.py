@@ -86,7 +86,7 @@ def report_of_run(run_dir: Path) -> Report:
 
 def report_of_comparison(folders: Sequence[Path], comparison: Comparison) -> Report:
     """What a comparison of evaluations (`folders`, in its order) has come to, with what their runs judged."""
-    runs = list(dict.fromkeys(folder.resolve().parents[1] for folder in folders))
+    runs = list(dict.fromkeys(folder.resolve().parent.parent for folder in folders))
     name, reviews = f"Comparison on {comparison.suite}", {run: reviews_of_run(run) for run in runs}
     return Report(
         name=name,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pacos.errors import DataError
 from pacos.report.samples import Sample, side_by_side, truncated
 from pacos.results import extend, read_result
 from pacos.results.comparison import Comparison
@@ -34,6 +35,8 @@ def evaluations_of_run(run_dir: Path) -> list[ReportedEvaluation]:
     folder, found = run_dir / "eval", []
     for path in sorted(folder.glob("comparison*.json")):
         comparison = read_result(path, Comparison, todo=AGAIN)
+        if odd := [label for label in comparison.labels.values() if Path(label).name != label or label in ("", "..")]:
+            raise DataError(f"{odd[0]!r} is not the name of a folder beside it", where=str(path), todo=AGAIN)
         found.append(reported_evaluation(comparison, {name: folder / at for name, at in comparison.labels.items()}))
     return found
 

@@ -46,7 +46,7 @@ def judgements_of_run(run_dir: Path, reviews: Sequence[ReviewResults]) -> list[R
 def _read_results(path: Path) -> JudgeResults:
     values = read_object(path, todo=AGAIN)
     kind = values.get("kind")
-    if kind not in JUDGE_KINDS:
+    if not isinstance(kind, str) or kind not in JUDGE_KINDS:
         raise DataError(f"unknown kind of judge {kind!r}", where=str(path), todo=AGAIN)
     results: type[JudgeResults] = load(JUDGE_KINDS, kind).results
     return parse_result(values, results, where=path, todo=AGAIN)

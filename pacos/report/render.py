@@ -5,9 +5,13 @@ characters are made visible, and the page may load nothing from anywhere.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
+from pacos.errors import DataError
 from pacos.files import write_text
 from pacos.report import charts
 from pacos.report.analysis import page_values
@@ -18,6 +22,24 @@ from pacos.results import read_result
 from pacos.results.comparison import Comparison
 from pacos.results.dataset import Analysis
 from pacos.results.judging import RubricResults
+from pacos.results.manifest import Manifest
+
+# Where the parts of a report come from.
+FILES = {
+    "manifest": "manifest.json",
+    "checks": "checks.json",
+    "evaluations": "eval/comparison*.json",
+    "rounds": "rounds.json",
+    "reviews": "review/*/review.json",
+    "judgements": "judge/*/results.json",
+    "contamination": "eval/contamination*.json",
+    "training": "train/metrics.jsonl",
+    "dataset": "dataset/stats.json",
+}
+
+# What charts and templates raise for values that have the right types and make no sense: a model without scores, a
+# list without elements, an infinite number. Jinja's errors of values that are absent are among them.
+_UNFIT = (LookupError, ArithmeticError, TypeError, ValueError, AttributeError, TemplateError)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -41,23 +63,51 @@ def render_comparison(folders: Sequence[Path], comparison: Comparison, out: Path
 
 def render_review(folder: Path) -> Path:
     """Render the report of the run that holds `review/<kind>--<name>/`; outside of a run, one of the review alone."""
-    home = folder.resolve().parents[1]
+    home = folder.resolve().parent.parent
     return render(home) if (home / "manifest.json").is_file() else _write(folder, report_of_review(folder))
 
 
 def render_analysis(folder: Path) -> Path:
     """Write `analysis.html` from the folder's `analysis.json` and return it."""
-    values = page_values(read_result(folder / "analysis.json", Analysis, todo="run `pacos analyze` again"))
-    path = folder / "analysis.html"
-    write_text(path, _page("analysis.html.j2", values, values["figures"]))
+    source, path = folder / "analysis.json", folder / "analysis.html"
+    analysis = read_result(source, Analysis, todo="run `pacos analyze` again")
+    try:
+        values = page_values(analysis)
+        page = _page("analysis.html.j2", values, values["figures"])
+    except _UNFIT as failure:
+        raise DataError(_reason(failure), where=str(source), todo="run `pacos analyze` again") from failure
+    write_text(path, page)
     return path
 
 
 def _write(folder: Path, report: Report) -> Path:
     report.write(folder / "report.json")
     path = folder / "report.html"
-    write_text(path, _page("report.html.j2", report.parts(), _figures(report)))
+    write_text(path, _report_page(report, folder))
     return path
+
+
+def _report_page(report: Report, folder: Path) -> str:
+    """The page. Raises DataError that names the files of the first part which cannot be shown."""
+    try:
+        return _page("report.html.j2", report.parts(), _figures(report))
+    except _UNFIT as failure:
+        broken = failure
+    for name, part in report.parts().items():
+        if name not in FILES:
+            continue
+        empty = Report(report.name, Manifest(report.name))
+        try:
+            alone = replace(empty, **{name: part})
+            _page("report.html.j2", alone.parts(), _figures(alone))
+        except _UNFIT as failure:
+            where = str(folder / FILES[name])
+            raise DataError(_reason(failure), where=where, todo="run what writes it again") from failure
+    raise broken
+
+
+def _reason(failure: Exception) -> str:
+    return f"holds values that do not fit together ({type(failure).__name__}: {failure})"
 
 
 def _page(template: str, values: Mapping[str, Any], figures: Mapping[str, str]) -> str:

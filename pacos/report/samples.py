@@ -50,7 +50,7 @@ def side_by_side(folders: Mapping[str, Path], suite: str) -> dict[str, list[Samp
         for name, folder in folders.items()
     }
     names = list(answers)
-    base = answers[names[0]]
+    base = {key: row for key, row in answers[names[0]].items() if all(key in rows for rows in answers.values())}
     questions = _questions(next(iter(folders.values())), suite)
     order = [key for key in questions if key in base] or sorted(base)
 
@@ -91,7 +91,7 @@ def truncated(text: str) -> str:
 
 def _questions(folder: Path, suite: str) -> dict[QuestionKey, tuple[str, str]]:
     """{(task, instance): (definition, input)}; empty if the suite is no longer where the folder's run found it."""
-    path = folder.resolve().parents[1] / "config.yaml"
+    path = folder.resolve().parent.parent / "config.yaml"
     try:
         place = next(one.path for one in load_config(path).evaluate.suites if one.name == suite)
         instances = read_suite(Path(place)).instances

@@ -150,3 +150,10 @@ def test_doctor_finds_this_machine_fit() -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
     for subject in ("python", "stages", "torch", "transformers", "vllm"):
         assert f"ok    {subject}" in answer.stdout
+
+
+def test_a_name_that_is_too_long_is_an_error_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "pacos.cli", "compare", "n" * 300, "m" * 300]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "cannot open: File name too long" in ended.stderr and "Traceback" not in ended.stderr

@@ -1,6 +1,7 @@
 """`pacos fetch` against a server on this machine that cuts connections, refuses, and serves ranges."""
 
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setattr(fetching, "PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr(fetching, "GIT_HOME", "file:///nowhere")
     server = Home()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -123,6 +125,67 @@ def test_superni_comes_by_its_split_lists_and_goes_on_where_it_stopped(home: Hom
     again = {address.rpartition("/")[2] for address, _ in home.asked}
     assert {"task2_b.json", "task3_c.json"} <= again and "task1_a.json" not in again
     assert (tmp_path / "tasks" / "task2_b.json").read_bytes() == whole
+
+
+@pytest.fixture
+def published(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Totals:
+    """SuperNI's repository with one commit, whose files `home` serves."""
+    totals = serve_superni(home)
+    repository = tmp_path / "git" / "own" / "superni"
+    for address, content in home.files.items():
+        file = repository / address.removeprefix(f"{NATURAL_INSTRUCTIONS}/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("config", "uploadpack.allowFilter", "true")
+    git("config", "uploadpack.allowAnySHA1InWant", "true")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "all")
+    place = f"own/superni/{git('rev-parse', 'HEAD')}"
+    home.files = {address.replace(NATURAL_INSTRUCTIONS, place): content for address, content in home.files.items()}
+    monkeypatch.setattr(fetching, "NATURAL_INSTRUCTIONS", place)
+    monkeypatch.setattr(fetching, "GIT_HOME", f"file://{tmp_path}/git")
+    return totals
+
+
+def test_every_file_of_superni_is_that_of_its_commit(
+    home: Home, published: Totals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        files = fetch("superni", tmp_path / "out", home=home.url, totals=published)
+    assert len(files) == 7 and "its git blob id has been checked" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["tasks/task1_a.json", "splits/default/test_tasks.txt"])
+def test_another_text_than_the_commits_is_refused_however_well_formed(
+    home: Home, published: Totals, tmp_path: Path, name: str
+) -> None:
+    [address] = [one for one in home.files if one.endswith(name)]
+    home.files[address] = home.files[address].replace(b"task2_b", b"task4_d").replace(b'"Instances"', b' "Instances"')
+    with pytest.raises(DataError, match=f"is not the published {name}"):
+        fetch("superni", tmp_path / "out", home=home.url, totals=published)
+    assert not list((tmp_path / "out").rglob(name.rpartition("/")[2]))
+
+
+def test_a_forged_file_that_is_there_already_is_fetched_again(home: Home, published: Totals, tmp_path: Path) -> None:
+    fetch("superni", tmp_path / "out", home=home.url, totals=published)
+    forged = tmp_path / "out" / "tasks" / "task1_a.json"
+    content = forged.read_bytes()
+    forged.write_bytes(content + b"\n")
+    fetch("superni", tmp_path / "out", home=home.url, totals=published)
+    assert forged.read_bytes() == content
+
+
+def test_where_git_cannot_tell_it_is_said_what_is_not_checked(
+    home: Home, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch("superni", tmp_path, home=home.url, totals=serve_superni(home))
+    assert "texts are not checked against its commit, only names, form and numbers: git fetch:" in caplog.text
 
 
 def test_superni_without_training_tasks_leaves_them_out(home: Home, tmp_path: Path) -> None:

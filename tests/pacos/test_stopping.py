@@ -88,3 +88,23 @@ def test_handlers_of_signals_are_put_back(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SystemExit):
         cli.main()
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_an_interrupt_that_a_finalizer_loses_is_raised_again() -> None:
+    program = """
+import signal, time
+from pacos.cli.stopping import stopped_by_signals
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+with stopped_by_signals() as received:
+    try:
+        Finalized()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("stopped by", received[0].name)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert (ended.stdout, ended.stderr) == ("stopped by SIGTERM\n", "")
