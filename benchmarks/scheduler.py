@@ -72,6 +72,9 @@ def busy(requests: int, in_flight: int, times: int, commit_s: float) -> float:
         await asyncio.sleep(seconds[number])
         return Response(number, "", "stop")
 
+    async def record(answer: Response) -> None:
+        answered[answer.request] = answer
+
     def commit(answer: Response) -> bool:
         loop.now += commit_s
         return True
@@ -80,7 +83,7 @@ def busy(requests: int, in_flight: int, times: int, commit_s: float) -> float:
         ask_ahead(
             ask,
             answered=answered,
-            record=lambda answer: answered.update({answer.request: answer}),
+            record=record,
             commit=commit,
             may_ask=lambda number: number < requests,
             window=times * in_flight,

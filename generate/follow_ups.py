@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from pacos.generate.budget import StoppedBy
+from pacos.generate.candidates import JudgedCandidate
 from pacos.generate.filtering.instances import judge_instances
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.journal import Responses
-from pacos.generate.pool import JudgedCandidate, Pool
+from pacos.generate.pool import Pool
 from pacos.generate.presets import preset
 from pacos.generate.prompting.follow_ups import (
     CLASSIFY,
@@ -82,7 +83,7 @@ class FollowUpSession(Session):
         elif self.budget.time_or_money():
             return False
         else:
-            self.journal.append(await self.send(request))
+            await self.journal.append(await self.send(request))
         return True
 
     async def _write_in_order(self) -> None:

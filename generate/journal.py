@@ -1,21 +1,23 @@
-"""The journal `responses.jsonl`: every answer, in the order in which they came, flushed before it is used.
+"""The journal `responses.jsonl`: every answer, in the order in which they came, on the disk before it is used.
 
-Next to it, `journal.json` has the settings that determined the requests, so that answers to different requests are
-never mixed, and the seconds spent so far, from which time and money budgets continue.
+Next to it, `journal.json` has the settings that determined the requests and what answered them, so that answers to
+different requests or by different models are never mixed, and the seconds spent so far, from which time and money
+budgets continue.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from pacos.config import Config
+from pacos.durable import DurableJournal
 from pacos.errors import DataError, RunError
-from pacos.files import JsonlWriter, file_sha256, write_json
+from pacos.files import file_sha256, write_json
 from pacos.generate.presets import Preset, preset
 from pacos.generate.stats import token_counts
 from pacos.records import Response, read_records
@@ -48,22 +50,32 @@ class Responses(dict[int, Response]):
 class Journal:
     """The answers of one run, from earlier sessions and this one, and what they took.
 
-    Raises RunError, and changes nothing, when its answers were requested with settings other than `settings`.
+    `source` says what answers, as far as it is known: a key that is known now and was known before must be the same.
+    `shard` are values that `journal.json` is to have besides, of a journal of a part of the requests.
+    Raises RunError, and changes nothing, when its answers were requested with other settings, or are another model's.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        source: Mapping[str, str] | None = None,
+        shard: Mapping[str, int] | None = None,
+    ) -> None:
         self.path = folder / "responses.jsonl"
         self._companion = folder / "journal.json"
         self.answers = read_responses(self.path) if self.path.exists() else Responses()
         before = self._read_companion()
         if self.answers and before:
             _refuse_other_settings(before["settings"], settings, self._companion)
+            refuse_other_source(before["source"], source or {}, self._companion)
         self.tokens = token_counts(self.answers.everything())
-        self._settings = dict(settings)
+        self._settings, self._shard = dict(settings), dict(shard or {})
+        self._source = {**(before["source"] if self.answers and before else {}), **(source or {})}
         self._seconds_before = float(before["seconds"]) if self.answers and before else 0.0
         self._started: float | None = None
         self.save_seconds()
-        self._writer = JsonlWriter(self.path)
+        self._writer = DurableJournal(self.path)
 
     @property
     def seconds(self) -> float:
@@ -79,9 +91,18 @@ class Journal:
         """Count seconds from now on."""
         self._started = time.monotonic()
 
-    def append(self, answer: Response) -> None:
-        """Write an answer to the journal, then add it to `answers`."""
-        self._writer.write(answer)
+    def answered_by(self, source: Mapping[str, str]) -> None:
+        """Note what answers from now on. Raises RunError where the answers so far are another model's."""
+        refuse_other_source(self._source, source, self._companion)
+        self._source |= source
+        self.save_seconds()
+
+    def append(self, answer: Response) -> Coroutine[Any, Any, None]:
+        """Write an answer to the journal now; what is returned adds it to `answers` once it is on the disk."""
+        return self._add(answer, self._writer.append(answer))
+
+    async def _add(self, answer: Response, on_disk: Coroutine[Any, Any, None]) -> None:
+        await on_disk
         self.answers.add(answer)
         self.tokens = TokenCounts(
             self.tokens.prompt + answer.prompt_tokens, self.tokens.completion + answer.completion_tokens
@@ -90,8 +111,11 @@ class Journal:
             self.save_seconds()
 
     def save_seconds(self) -> None:
-        """Write `journal.json` with the settings and the seconds so far."""
-        write_json(self._companion, {"settings": self._settings, "seconds": round(self.seconds, 3)})
+        """Write `journal.json` with the settings, the source and the seconds so far."""
+        values = {"settings": self._settings, "source": self._source, "seconds": round(self.seconds, 3)}
+        if self._shard:
+            values["shard"] = self._shard
+        write_json(self._companion, values)
         self._saved = time.monotonic()
 
     def close(self) -> None:
@@ -100,17 +124,30 @@ class Journal:
         self.save_seconds()
 
     def _read_companion(self) -> dict[str, Any] | None:
-        if not self._companion.exists():
-            return None
-        try:
-            content = json.loads(self._companion.read_text(encoding="utf-8"))
-            return {"settings": dict(content["settings"]), "seconds": float(content["seconds"])}
-        except (ValueError, KeyError, TypeError, RecursionError) as broken:
-            raise RunError(
-                f"cannot parse: {broken}",
-                where=str(self._companion),
-                todo="delete it: the answers are in responses.jsonl, and each is checked against its own prompt",
-            ) from None
+        return read_companion(self._companion)
+
+
+def read_companion(path: Path) -> dict[str, Any] | None:
+    """Settings, source, seconds and shard from `journal.json`, or None without one. Raises RunError for a broken one.
+
+    `shard` is empty for the journal of a whole run.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        source = {str(key): str(value) for key, value in content.get("source", {}).items()}
+        if not 0 <= float(content["seconds"]) < float("inf"):
+            raise ValueError("`seconds` is no time")
+        shard = {str(key): int(value) for key, value in content.get("shard", {}).items()}
+        seconds = float(content["seconds"])
+        return {"settings": dict(content["settings"]), "source": source, "seconds": seconds, "shard": shard}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
+        raise RunError(
+            f"cannot parse: {broken}",
+            where=str(path),
+            todo="delete it: the answers are in responses.jsonl, and each is checked against its own prompt",
+        ) from None
 
 
 def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
@@ -170,14 +207,31 @@ def read_responses(path: Path) -> Responses:
 
 
 def _refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if not changed:
+    if not (changes := changed_settings(before, now)):
         return
-    changes = "; ".join(f"`{key}` was {_short(before.get(key))}, is {_short(now.get(key))}" for key in changed)
     raise RunError(
         f"the answers so far were requested with other settings: {changes}",
         where=str(where),
         todo="restore them to resume from these answers, or choose another `name`; nothing was changed",
+    )
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between the settings of two journals, as an error tells it; "" if nothing does."""
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return "; ".join(f"`{key}` was {_short(before.get(key))}, is {_short(now.get(key))}" for key in changed)
+
+
+def refuse_other_source(before: Mapping[str, str], now: Mapping[str, str], where: Path) -> None:
+    """Raise RunError where what answers now is known to be another model than what answered before."""
+    changed = [key for key in now if before.get(key, now[key]) != now[key]]
+    if not changed:
+        return
+    changes = "; ".join(f"{key} was {_short(before[key])}, is {_short(now[key])}" for key in changed)
+    raise RunError(
+        f"the answers so far are another model's, and the two would be mixed: {changes}",
+        where=str(where),
+        todo="restore that model to resume from these answers, or choose another `name`; nothing was changed",
     )
 
 

@@ -10,16 +10,17 @@ committed again, in order, and only requests that were never answered are sent.
 """
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
 from pacos.config import Config
-from pacos.errors import RunError
+from pacos.errors import ModelError, RunError
 from pacos.generate.budget import Budget, StoppedBy
 from pacos.generate.card import write_alpaca_json, write_card
 from pacos.generate.estimate import estimate_lines, expected_tokens
 from pacos.generate.follow_ups import FollowUpSession
-from pacos.generate.journal import Journal, request_settings
+from pacos.generate.journal import Journal, read_companion, refuse_other_source, request_settings
 from pacos.generate.known import known_files, known_tasks
 from pacos.generate.pool import Pool
 from pacos.generate.presets import Preset, preset
@@ -27,6 +28,7 @@ from pacos.generate.prompting.request import RequestMaker, examples_per_request
 from pacos.generate.scheduler import ask_ahead
 from pacos.generate.session import Session, check_same_prompt
 from pacos.generate.stats import EngineUsage, dataset_stats
+from pacos.models import model_sha256
 from pacos.progress import bar
 from pacos.records import Task, read_tasks
 from pacos.results import plain, write_result
@@ -35,6 +37,8 @@ from pacos.runs import Run
 from pacos.seeds import Seed, load_seeds, seeds_path
 from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
+from pacos.serving.engine import Engine
+from pacos.serving.engine_args import engine_flags
 
 log = logging.getLogger("pacos")
 
@@ -50,11 +54,16 @@ def main(config: Config, run: Run) -> None:
     known = known_tasks(config.generate.known)
     decides = decisions(config)
     if run.is_done("generate", *decides):
+        refuse_other_weights(config, run.dataset)
         log.info("generate: done already, see %s", run.dataset)
         return
-    with run.stage("generate", *decides, inputs=[path, *known_files(config.generate.known)]) as stage:
+    # Before the stage begins: a refusal changes nothing, in the manifest neither.
+    journal = Journal(run.dataset, request_settings(config, path), answering_weights(config))
+    with (
+        contextlib.closing(journal),
+        run.stage("generate", *decides, inputs=[path, *known_files(config.generate.known)]) as stage,
+    ):
         stage.outputs.append(run.dataset)
-        journal = Journal(run.dataset, request_settings(config, path))
         budget = Budget(config.generate, config.engine, journal)
         try:
             stats = asyncio.run(_generate(config, run, seeds, known, journal, budget))
@@ -65,6 +74,32 @@ def main(config: Config, run: Run) -> None:
         _finish(config, run.dataset, path, len(seeds), stats)
 
 
+def answering_weights(config: Config) -> dict[str, str]:
+    """A journal's source, as far as it is known without an engine: the weights' fingerprint. Raises ModelError.
+
+    Empty for a server of the user's, which tells what it serves, and for a hub model that is not downloaded yet.
+    """
+    sha256 = "" if config.engine.url else model_sha256(config.teacher, config.model)
+    return {"sha256 of the weights": sha256} if sha256 else {}
+
+
+def what_answers(config: Config, engine: Engine) -> dict[str, str]:
+    """A journal's source, with the engine open. Raises ModelError."""
+    return {"the served model": str(engine.served)} if config.engine.url else answering_weights(config)
+
+
+def refuse_other_weights(config: Config, folder: Path) -> None:
+    """Raise RunError where a finished dataset was written by other weights than lie under the model's path now."""
+    companion = folder / "journal.json"
+    if not (before := read_companion(companion)):
+        return
+    try:
+        now = answering_weights(config)
+    except ModelError:  # that it was deleted since changes nothing
+        return
+    refuse_other_source(before["source"], now, companion)
+
+
 def decisions(config: Config) -> tuple[object, ...]:
     """All that decides the dataset and is no file. A key that earlier versions lack counts only where it is set."""
     later = set() if config.generate.forbid_eos else {"forbid_eos"}
@@ -72,7 +107,9 @@ def decisions(config: Config) -> tuple[object, ...]:
 
 
 def plan(config: Config) -> list[str]:
-    """What a run would do, with an estimate of what it would take. Checks the seeds; starts nothing."""
+    """What a run would do, with an estimate of what it would take. Checks seeds and `engine.args`; starts nothing."""
+    if not config.engine.url:
+        engine_flags(config)
     path = seeds_path(config.generate.seeds)
     return estimate_lines(config, load_seeds(path, at_least=examples_per_request(config.generate)), path)
 
@@ -84,11 +121,12 @@ async def _generate(
     generate, chosen = config.generate, preset(config.generate.preset)
     workload = Workload(expected_tokens(config.generate, seeds), generate.sampling.max_tokens)
     async with open_engine(config, run.dir, workload=workload) as engine:
-        journal.start_clock()
+        journal.answered_by(what_answers(config, engine))
         maker = RequestMaker(config, seeds, engine.tokenizer, engine.max_model_len)
         if first := journal.answers.get(0):
             # Before anything is written; the other answers are checked when they are committed.
             check_same_prompt(first, maker.make(0), journal.path)
+        journal.start_clock()
         session_type = FollowUpSession if chosen.follow_ups else Session
         with (
             Pool(run.dataset, seeds, generate.filters, generate.target, lists=chosen.lists, known=known) as pool,

@@ -15,7 +15,7 @@ async def ask_ahead(
     ask: Callable[[int], Awaitable[Response]],
     *,
     answered: Mapping[int, Response],
-    record: Callable[[Response], None],
+    record: Callable[[Response], Awaitable[None]],
     commit: Callable[[Response], bool],
     may_ask: Callable[[int], bool],
     window: int,
@@ -23,8 +23,8 @@ async def ask_ahead(
 ) -> None:
     """Run until `commit` returns False, or until `may_ask` allows no further request and all answers are committed.
 
-    `record` stores an answer and adds it to `answered`, in the order in which answers come; `commit` gets the answers
-    in the order of their requests, from 0 on. Requests in `answered` are not sent again. Every answer that came is
+    `record` stores an answer when it is called; awaited, it adds the answer to `answered`. `commit` gets the answers in
+    the order of their requests, from 0 on. Requests in `answered` are not sent again. Every answer that came is
     recorded, even when another request fails or the run is interrupted.
     """
     committed = asked = 0
@@ -47,19 +47,17 @@ async def ask_ahead(
                 done, pending = await asyncio.wait(
                     pending, timeout=0 if more_to_commit else None, return_when=asyncio.FIRST_COMPLETED
                 )
-                _record_all(done, record)
+                await _record_all(done, record)
     finally:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        _record_all({task for task in pending if not task.cancelled() and not task.exception()}, record)
+        await _record_all({task for task in pending if not task.cancelled() and not task.exception()}, record)
 
 
-def _record_all(done: set[asyncio.Task[Response]], record: Callable[[Response], None]) -> None:
+async def _record_all(done: set[asyncio.Task[Response]], record: Callable[[Response], Awaitable[None]]) -> None:
     """Record the answers in `done`, then raise its first failure, if any."""
     failures = [failure for task in done if (failure := task.exception())]
-    for task in done:
-        if not task.exception():
-            record(task.result())
+    await asyncio.gather(*[record(task.result()) for task in done if not task.exception()])
     if failures:
         raise failures[0]

@@ -2,18 +2,19 @@
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
 import os
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
+from pacos.disk import disk_error as disk_error
+from pacos.disk import sync_folder
+from pacos.disk import sync_tree as sync_tree
 from pacos.errors import DataError, RunError
 from pacos.json_text import (
     BOM,
@@ -26,13 +27,9 @@ from pacos.json_text import (
     read_text,
     unreadable,
 )
+from pacos.names import safe_name as safe_name
 
 log = logging.getLogger("pacos")
-
-# Bytes of a safe name. Most file systems take 255, and a prefix and a suffix are added.
-LONGEST_NAME = 150
-
-_SAFE_NAME = re.compile(r"[^\W_](?:[\w .,()+@=-]{0,118}[\w)])?")
 
 
 def read_jsonl(path: Path, *, torn_tail: bool = False, repair: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -160,6 +157,13 @@ class JsonlWriter:
             raise disk_error(failure, self.path) from failure
         self._end += len(line)
 
+    def to_disk(self) -> None:
+        """Wait until every line is on the disk itself. Raises RunError where the disk fails."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as failure:
+            raise disk_error(failure, self.path) from failure
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -237,6 +241,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as failure:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -251,36 +256,6 @@ def make_folder(path: Path) -> None:
         raise disk_error(failure, path) from failure
     if not os.access(path, os.W_OK):
         raise RunError("cannot write: the folder is read-only", where=str(path), todo="check the folder's rights")
-
-
-def safe_name(text: str) -> str:
-    """A file name for any text: the text itself where it is one, else what is harmless of it and a hash of the whole.
-
-    The name begins with a letter or a digit and has no separator, so that it stays in its folder and hides nothing;
-    it leaves room for a prefix and a suffix. Different texts have different names.
-    """
-    if _SAFE_NAME.fullmatch(text) and len(_encoded(text)) <= LONGEST_NAME:
-        return text
-    harmless = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:60]
-    return f"{harmless or 'name'}-{hashlib.sha256(_encoded(text)).hexdigest()[:16]}"
-
-
-def disk_error(failure: OSError, path: Path) -> RunError:
-    """The error of a write that failed, with what to do about it."""
-    if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
-            "the disk is full; everything written before is whole",
-            where=str(path),
-            todo="make space and rerun the same command: it resumes",
-        )
-    todo = {
-        errno.ENOTDIR: "a file has the name of a folder above it: choose another folder",
-        errno.EEXIST: "a file has the name of its folder: choose another folder",
-        errno.EISDIR: "a folder has this name: choose another",
-        errno.ENAMETOOLONG: "choose a shorter name",
-        errno.ELOOP: "it is a link, and pacos does not write through links: remove it",
-    }.get(failure.errno or 0, "check the folder's rights")
-    return RunError(f"cannot write: {failure.strerror or failure}", where=str(path), todo=todo)
 
 
 def file_sha256(path: Path) -> str:

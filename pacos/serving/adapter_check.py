@@ -34,11 +34,19 @@ async def check_adapters(
 ) -> dict[str, AdapterCheck]:
     """{adapter: its check}, from log-probabilities of the same probes under the base, several times, and each adapter.
 
-    Raises ModelError for an adapter that answers as the base or another adapter does, and EngineError for a server
-    that answers requests to one of them with another.
+    Of several servers each is checked, and the smallest difference returned. Raises ModelError for an adapter that
+    answers as the base or another adapter does, and EngineError for a server that answers requests to one of them with
+    another.
     """
     if not adapters:
         return {}
+    found = [await _check_server(each, adapters, prompts) for each in engine.on_each_server()]
+    return {name: min((each[name] for each in found), key=lambda check: check.largest_difference) for name in adapters}
+
+
+async def _check_server(
+    engine: Engine, adapters: Sequence[str], prompts: Sequence[list[int]]
+) -> dict[str, AdapterCheck]:
     if engine.merged:
         return {name: await _check_merged(engine, engine.merged, name) for name in adapters}
     probes = [ids[:PROBE_TOKENS] for ids in prompts[:: max(1, len(prompts) // PROBE_PROMPTS)][:PROBE_PROMPTS]]

@@ -5,27 +5,46 @@ long and answers short, it sets the pace and not the engine.
 """
 
 import contextlib
+import email.utils
 import http.client
 import json
 import resource
 import socket
+import time
 import urllib.error
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from pacos.errors import ConfigError
+from pacos.errors import ConfigError, EngineError
 from pacos.serving.address import http_url, proxy_of, socket_path
+from pacos.serving.replies import REPLY_BYTES, message
 
 SPARE_FILES = 256  # what a process has open besides its connections
 # vLLM closes a connection that was idle for 5 s; a request sent at that moment would be lost.
 KEEP_ALIVE_S = 3
-TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+SPARE_CONNECTIONS = 2  # for other questions than completions, which must not wait behind them
+CONNECT_S = 30
+# A server sends a completion when it has all of it; the reply itself takes no time.
+BODY_S = 60
+SHORT_S = 60  # for a request that takes no computing
+LONGEST_WAIT_S = 300.0
+OK, SERVER_ERROR = 200, 500
+# Request timeout, conflict, too early, too many requests.
+MAY_PASS = (408, 409, 425, 429)
 
 
 class NoAnswer(Exception):
-    """A failure that may pass: no connection, a broken one, a timeout, or a server too busy or in trouble."""
+    """A failure that may pass: no connection, a broken one, a timeout, or a server too busy or in trouble.
+
+    `is_slow` tells a timeout, which is not waited for as often; the server asks to be left alone for `retry_after_s`.
+    """
+
+    def __init__(self, reason: str, *, is_slow: bool = False, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.is_slow = is_slow
+        self.retry_after_s = retry_after_s
 
 
 def send(url: str, key: str, body: Mapping[str, object] | None = None, *, timeout_s: float = 60) -> tuple[int, str]:
@@ -48,9 +67,9 @@ def _send_to_host(request: Request, timeout_s: float) -> tuple[int, str]:
     opener = build_opener(ProxyHandler({request.type: proxy} if proxy else {}), _NoRedirect)
     try:
         with opener.open(request, timeout=timeout_s) as answer:
-            return answer.status, answer.read().decode("utf-8", "replace")
+            return answer.status, answer.read(REPLY_BYTES).decode("utf-8", "replace")
     except urllib.error.HTTPError as refusal:
-        return refusal.code, refusal.read().decode("utf-8", "replace")
+        return refusal.code, refusal.read(REPLY_BYTES).decode("utf-8", "replace")
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -64,7 +83,7 @@ def _send_to_socket(
     with contextlib.closing(_SocketConnection(path, timeout_s)) as connection:
         connection.request("GET" if data is None else "POST", urlsplit(url).path, data, dict(headers))
         answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace")
+        return answer.status, answer.read(REPLY_BYTES).decode("utf-8", "replace")
 
 
 class _SocketConnection(http.client.HTTPConnection):
@@ -81,49 +100,126 @@ class _SocketConnection(http.client.HTTPConnection):
 
 
 class Client:
-    """Posts JSON. It does not retry: the engine does, where a dead server can be told from a busy one."""
+    """Sends requests and reads replies within bounds of time and size. It does not retry: the engine does, where a dead
+    server can be told from a busy one."""
 
     def __init__(self, url: str, key: str, *, connections: int, timeout_s: float) -> None:
-        """Raises ConfigError where the system does not let this process open so many files."""
+        """`timeout_s` is for one request, its reply included. Raises ConfigError where the system does not let this
+        process open so many files."""
         import aiohttp
 
         _allow_open_files(connections + SPARE_FILES)
+        self._shown, self._timeout_s = url, timeout_s
         self._url = http_url(url)
         path = socket_path(url)
+        limit = connections + SPARE_CONNECTIONS
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(path, limit=connections, keepalive_timeout=KEEP_ALIVE_S)
+            connector=aiohttp.UnixConnector(path, limit=limit, keepalive_timeout=KEEP_ALIVE_S)
             if path
-            else aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+            else aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
+            headers={
+                "Authorization": f"Bearer {key}",
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+            },
             proxy=proxy_of(url),  # aiohttp would look again for every request
+            auto_decompress=False,  # a small reply may unpack to more than the memory holds
         )
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
-        """(status, text). Raises NoAnswer."""
+    async def get(self, path: str, *, timeout_s: float = SHORT_S) -> tuple[int, str]:
+        """(status, text). Raises NoAnswer and EngineError as `post`."""
+        return await self._request("GET", path, None, REPLY_BYTES, timeout_s)
+
+    async def health(self) -> int:
+        """The status of /health, which is beside /v1. Raises NoAnswer where it is 500 or more, or none comes."""
+        return (await self._request("GET", "/health", None, REPLY_BYTES, SHORT_S, base=self._url.removesuffix("/v1")))[
+            0
+        ]
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], *, largest: int = REPLY_BYTES, timeout_s: float | None = None
+    ) -> tuple[int, str]:
+        """(status, text). `largest` is the most bytes that a reply may have.
+
+        Raises NoAnswer for what may pass, EngineError for a reply that is larger, compressed, or not UTF-8.
+        """
+        return await self._request("POST", path, json.dumps(body).encode(), largest, timeout_s)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        largest: int,
+        timeout_s: float | None,
+        *,
+        base: str | None = None,
+    ) -> tuple[int, str]:
         import aiohttp
 
+        url = f"{self._url if base is None else base}{path}"
+        total_s = self._timeout_s if timeout_s is None else timeout_s
+        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S)
         try:
-            data = json.dumps(body).encode()
             # A redirection would take the key and the prompt elsewhere.
-            async with self._session.post(f"{self._url}{path}", data=data, allow_redirects=False) as answer:
-                status, text = answer.status, (await answer.read()).decode("utf-8", "replace")
-        except (aiohttp.ClientError, TimeoutError, OSError) as failure:
+            async with self._session.request(method, url, data=data, allow_redirects=False, timeout=timeout) as answer:
+                content = await self._read(answer, largest)
+        except TimeoutError as failure:
+            raise NoAnswer(str(failure) or f"no reply within {total_s:g} s", is_slow=True) from None
+        except aiohttp.ServerDisconnectedError as failure:
+            raise NoAnswer("the server closed the connection") from failure
+        except (aiohttp.ClientError, OSError, UnicodeError) as failure:
             raise NoAnswer(f"{type(failure).__name__}: {failure}".rstrip(": ")) from failure
-        if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
-            raise NoAnswer(f"{status}: {message(text)}")
-        return status, text
+        if answer.status in MAY_PASS or answer.status >= SERVER_ERROR:
+            reason = message(content.decode("utf-8", "replace"))
+            raise NoAnswer(f"{answer.status}: {reason}", retry_after_s=_retry_after(answer.headers.get("Retry-After")))
+        return answer.status, self._text(answer.status, content)
+
+    async def _read(self, answer: Any, largest: int) -> bytes:
+        """The body of a reply, as long as it is no larger than it may be."""
+        if (coding := answer.headers.get("Content-Encoding", "identity").lower()) != "identity":
+            raise EngineError(
+                f"the reply is compressed ({coding}), which was not asked for",
+                where=self._shown,
+                todo="have the server, or the proxy before it, send plain replies",
+            )
+        content, deadline = bytearray(), time.monotonic() + BODY_S
+        async for part in answer.content.iter_any():
+            content += part
+            if time.monotonic() > deadline:
+                raise NoAnswer(f"its reply did not end within {BODY_S} s", is_slow=True)
+            if len(content) > largest:
+                raise EngineError(
+                    f"the reply has more than {largest:,} bytes, which is more than was asked for",
+                    where=self._shown,
+                    todo="check that an OpenAI-compatible completions server answers there",
+                )
+        return bytes(content)
+
+    def _text(self, status: int, content: bytes) -> str:
+        try:
+            return content.decode("utf-8", "strict" if status == OK else "replace")
+        except UnicodeDecodeError as broken:
+            raise EngineError(f"the reply is not UTF-8: {broken.reason}", where=self._shown) from None
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
 
-def message(text: str) -> str:
-    """The message of an OpenAI-style error body, or its first line."""
-    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
-        return str(json.loads(text)["error"]["message"])
-    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+def _retry_after(header: str | None) -> float:
+    """Seconds of a Retry-After header, which is a number of them or a date; LONGEST_WAIT_S at most, 0 without one."""
+    if header is None:
+        return 0.0
+    if header.strip().isdecimal():
+        seconds = float(header)
+    else:
+        try:
+            seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)
 
 
 def _allow_open_files(count: int) -> None:

@@ -19,6 +19,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     choice: tuple[str, ...] = ()  # the only answers allowed; servers other than vLLM may pass over it
+    stop_token_ids: tuple[int, ...] = ()  # besides EOS and the model's own; sent only where there are some
     forbidden: tuple[int, ...] = ()  # ids that are never drawn, by OpenAI's logit_bias; sent only where there are some
 
     def fields(self) -> dict[str, Any]:
@@ -34,6 +35,7 @@ class Sampling:
             "top_k": self.top_k,
             "min_p": self.min_p,
             "repetition_penalty": self.repetition_penalty,
+            **({"stop_token_ids": list(self.stop_token_ids)} if self.stop_token_ids else {}),
             **({"structured_outputs": {"choice": list(self.choice)}} if self.choice else {}),
             **({"logit_bias": {str(id): -100 for id in self.forbidden}} if self.forbidden else {}),
         }

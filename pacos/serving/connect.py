@@ -1,4 +1,4 @@
-"""Opens an engine: the server at `engine.url`, one lent by the caller, or one that is started here.
+"""Opens an engine: the servers at `engine.url`, one lent by the caller, or one that is started here.
 
 async with open_engine(config, run.dir, adapters={"tuned": path}) as engine:
     answer = await engine.complete(prompt_ids, Sampling(max_tokens=128), adapter="tuned")
@@ -7,18 +7,24 @@ async with open_engine(config, run.dir, adapters={"tuned": path}) as engine:
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pacos.config import Config, EngineConfig
 from pacos.errors import ConfigError
 from pacos.models import load_tokenizer
+from pacos.serving.address import is_loopback
 from pacos.serving.cpu import Workload
-from pacos.serving.engine import Engine, ServerAddress
+from pacos.serving.endpoint import ServerAddress
+from pacos.serving.engine import Engine
 from pacos.serving.flags import in_flight, runs_on_cpu, serving_dtype
 from pacos.serving.merged import merged_copy
 from pacos.serving.server import ManagedServer
+
+log = logging.getLogger("pacos")
 
 # A server that the caller has started for several commands: JSON of model, url and key.
 LENT_ENGINE = "PACOS_LENT_ENGINE"
@@ -46,8 +52,8 @@ async def open_engine(
     merged = bool(adapters) and serves_merged(config)
     with contextlib.ExitStack() as stack:
         server = copy = None
-        address = _running_server(config.engine, model, merged=merged)
-        if address is None:
+        addresses = _running_servers(config.engine, model, merged=merged)
+        if not addresses:
             if merged:
                 dtype = serving_dtype(config.model.dtype)
                 merging = merged_copy(_only(adapters), model, config.model, run_dir / "merged", dtype=dtype)
@@ -56,11 +62,11 @@ async def open_engine(
             server = ManagedServer.of(config, run_dir, model, loaded, copy=copy, workload=workload)
             stack.callback(server.close)
             await asyncio.to_thread(server.start)
-            address = ServerAddress(server.url, server.key)
+            addresses = [ServerAddress(server.url, server.key)]
         requests = server.in_flight if server else in_flight(config, model, workload)
-        engine = Engine(config.engine, tokenizer, address, server, in_flight=requests)
+        engine = Engine(config.engine, tokenizer, addresses[0], server, in_flight=requests, others=addresses[1:])
         try:
-            await engine.connect(adapters, copy)
+            await engine.connect(adapters, copy, model=model if config.engine.url else None)
             yield engine
         finally:
             await engine.close()
@@ -87,8 +93,21 @@ def _only(adapters: Mapping[str, Path]) -> Path:
     return next(iter(adapters.values()))
 
 
-def _running_server(engine: EngineConfig, model: str, *, merged: bool) -> ServerAddress | None:
-    if engine.url:
-        return ServerAddress(engine.url.rstrip("/"), os.environ.get(engine.api_key_env, "EMPTY"))
+def _running_servers(engine: EngineConfig, model: str, *, merged: bool) -> list[ServerAddress]:
+    if engine.urls:
+        return [ServerAddress(url.rstrip("/"), key_for(url, engine.api_key_env)) for url in engine.urls]
     lent = json.loads(os.environ.get(LENT_ENGINE, "{}"))
-    return ServerAddress(lent["url"], lent["key"]) if lent.get("model") == model and not merged else None
+    return [ServerAddress(lent["url"], lent["key"])] if lent.get("model") == model and not merged else []
+
+
+def key_for(url: str, variable: str) -> str:
+    """The key for the server at `url`, and a line that says where it goes, before it does."""
+    key = os.environ.get(variable)
+    if not key:
+        return "EMPTY"
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        log.warning("the key in $%s goes to %s unencrypted: whoever is on the way can read it", variable, url)
+    else:
+        log.info("the key in $%s goes to %s", variable, url)
+    return key

@@ -1,51 +1,51 @@
-"""Sends requests to a model server: an OpenAI-compatible *completions* endpoint, fed token ids.
+"""Sends requests to model servers: OpenAI-compatible *completions* endpoints, fed token ids.
 
-Retries what can pass, restarts a server of our own that died, and raises a clear error for what cannot pass. The chat
+Retries what can pass, restarts a server of our own that died, goes from one of several servers to another, and raises a
+clear error for what cannot pass. The chat
 endpoint is never used: prompts are rendered by `templates.py`, as in training.
 """
 
 import asyncio
 import contextlib
-import json
+import copy
 import logging
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pacos.adapters import read_adapter_config
+from pacos.adapters import adapter_sha256, read_adapter_config
 from pacos.config import EngineConfig
 from pacos.errors import EngineError
-from pacos.files import file_sha256
-from pacos.serving.client import Client, NoAnswer, message, send
+from pacos.serving.client import OK, NoAnswer, send
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.cpu import sampling_warning
+from pacos.serving.endpoint import Endpoint, ServerAddress
 from pacos.serving.flags import runs_on_cpu
 from pacos.serving.merged import MergedCopy
+from pacos.serving.replies import (
+    ServedModel,
+    largest_reply,
+    read_completion,
+    read_prompt_logprobs,
+    refusal,
+)
+from pacos.serving.served import check_same_model, served_base
 from pacos.serving.server import ManagedServer
+from pacos.serving.servers import Servers
 
 log = logging.getLogger("pacos")
 
 BACKOFF_S = (1, 2, 4, 8, 16, 30, 30, 30)
+# Of a request that the server leaves unanswered. Another try takes as long again.
+SLOW_TRIES = 2
 RESTARTS = 3
 
 
-@dataclass
-class ServerAddress:
-    """Where the server is. `generation` counts its starts, so that each death is handled once; `found_alive` is when it
-    was last checked after a failure, so that a hundred failures of one moment make one check."""
-
-    url: str
-    key: str
-    generation: int = 0
-    found_alive: float = 0.0
-    recovering: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class Engine:
-    """A model server as the stages use it: at most `in_flight` requests at a time, each retried until answered."""
+    """One model server or several of the same model, as the stages use them: at most `in_flight` requests at a time,
+    each retried until answered."""
 
     def __init__(
         self,
@@ -55,7 +55,9 @@ class Engine:
         server: ManagedServer | None,
         *,
         in_flight: int,
+        others: Sequence[ServerAddress] = (),
     ) -> None:
+        """`server` is the one at `address` if pacos started it; `others` are more of the user's."""
         self.tokenizer = tokenizer
         self.max_model_len = 0
         self.in_flight = in_flight
@@ -63,10 +65,14 @@ class Engine:
         self._settings = settings
         self._address = address
         self._server = server
-        self._served_base = ""
+        self.served: ServedModel | None = None
         self._adapters: dict[str, tuple[str, Path]] = {}
         self._slots = asyncio.Semaphore(in_flight)
-        self._clients: dict[int, Client] = {}
+        self._servers = Servers(
+            [Endpoint(settings, each, connections=in_flight) for each in (address, *others)], self._admit
+        )
+        self._wanted: str | None = None
+        self._first = ""  # the address of the server whose model the others' must be
         self._sorting_checked = False
 
     async def complete(self, prompt_ids: list[int], sampling: Sampling, *, adapter: str | None = None) -> Completion:
@@ -76,15 +82,8 @@ class Engine:
         """
         self._warn_of_sorting(sampling)
         began = time.monotonic()
-        answer = await self._request(prompt_ids, sampling, adapter, {})
-        choice, usage = answer["choices"][0], answer["usage"]
-        return Completion(
-            text=choice["text"],
-            finish_reason=choice["finish_reason"] or "",
-            prompt_tokens=usage["prompt_tokens"],
-            completion_tokens=usage["completion_tokens"],
-            seconds=time.monotonic() - began,
-        )
+        reply, where = await self._request(prompt_ids, sampling, adapter, {})
+        return read_completion(reply, where, time.monotonic() - began)
 
     def _warn_of_sorting(self, sampling: Sampling) -> None:
         """Once, where this machine's CPU does the sampling."""
@@ -96,59 +95,44 @@ class Engine:
 
     async def prompt_logprobs(self, prompt_ids: list[int], *, adapter: str | None = None) -> list[float]:
         """Natural-log probability of each prompt token after the first: length len(prompt_ids) - 1."""
-        answer = await self._request(prompt_ids, Sampling(max_tokens=1), adapter, {"prompt_logprobs": 0})
-        per_token = answer["choices"][0]["prompt_logprobs"][1:]
-        return [float(entry[str(token)]["logprob"]) for entry, token in zip(per_token, prompt_ids[1:], strict=True)]
+        reply, where = await self._request(prompt_ids, Sampling(max_tokens=1), adapter, {"prompt_logprobs": 0})
+        return read_prompt_logprobs(reply, prompt_ids, where)
 
     async def _request(
         self, prompt_ids: list[int], sampling: Sampling, adapter: str | None, extra: Mapping[str, object]
-    ) -> dict[str, Any]:
+    ) -> tuple[str, str]:
+        """(the reply, where it came from)."""
         body = {"model": self._model_name(adapter), "prompt": prompt_ids, **sampling.fields(), **extra}
+        largest = largest_reply(len(prompt_ids) + sampling.max_tokens)
+        silence_s = self._settings.silence_s(sampling.max_tokens)
+        slow = 0
         async with self._slots:
             for attempt in range(len(BACKOFF_S) + 1):
+                endpoint = await self._servers.choose()
                 generation = self._address.generation
                 try:
-                    status, text = await self._client(generation).post("/completions", body)
+                    status, text = await endpoint.complete(body, largest=largest, silence_s=silence_s)
                 except NoAnswer as failure:
-                    if attempt == len(BACKOFF_S):
-                        raise self._gave_up(failure) from failure
+                    slow += failure.is_slow
+                    if attempt == len(BACKOFF_S) or slow >= max(SLOW_TRIES, len(self._servers.all)):
+                        raise self._gave_up(failure, endpoint.url, attempt + 1) from failure
                     log.warning("request failed (%s), trying again", failure)
-                    if not await self._recovered(generation):
-                        await asyncio.sleep(BACKOFF_S[attempt])
+                    if not self._servers.leave(endpoint, failure) and not await self._recovered(generation):
+                        await asyncio.sleep(max(BACKOFF_S[attempt], failure.retry_after_s))
                     continue
-                if status != 200:
-                    raise self._refused(status, text)
-                return self._parsed(text)
+                if status != OK:
+                    raise refusal(status, text, endpoint.url, self._settings.api_key_env)
+                return text, f"{endpoint.url}/completions"
         raise AssertionError("unreachable")
-
-    def _client(self, generation: int) -> Client:
-        if generation not in self._clients:
-            self._clients[generation] = Client(
-                self._address.url,
-                self._address.key,
-                connections=self.in_flight,
-                timeout_s=self._settings.request_timeout_s,
-            )
-        return self._clients[generation]
-
-    def _parsed(self, text: str) -> dict[str, Any]:
-        try:
-            answer = json.loads(text)
-            answer["choices"][0], answer["usage"]
-        except (json.JSONDecodeError, KeyError, IndexError, TypeError):
-            raise EngineError(
-                f"not an OpenAI completion: {text[:200]!r}",
-                where=f"{self._address.url}/completions",
-                todo="`engine.url` must name the /v1 of an OpenAI-compatible server",
-            ) from None
-        return dict(answer)
 
     def _model_name(self, adapter: str | None) -> str:
         if self.merged:
             if adapter is None:
                 raise ValueError("a merged copy cannot answer as its base")
-            return self._served_base
-        return self._served_base if adapter is None else self._adapters[adapter][0]
+            adapter = None
+        if adapter is not None:
+            return self._adapters[adapter][0]
+        return self.served.id if self.served else ""
 
     async def _recovered(self, generation: int) -> bool:
         """Whether our own server had died and answers again. The first to notice restarts it; the others wait."""
@@ -175,7 +159,10 @@ class Engine:
             log.warning("the server died; starting it again (%d of %d)", generation + 1, RESTARTS)
             await asyncio.to_thread(self._server.start)
             self._address.url, self._address.generation = self._server.url, generation + 1
-            await self._load_adapters()
+            try:
+                await self._servers.all[0].load(self._adapters.values())
+            except NoAnswer as failure:
+                raise self._does_not_load(failure) from failure
             return True
 
     async def tokens_generated(self) -> int | None:
@@ -189,69 +176,81 @@ class Engine:
             return int(sum(map(float, found))) if status == 200 and found else None
         return None
 
-    async def connect(self, adapters: Mapping[str, Path], copy: MergedCopy | None = None) -> None:
-        """Read what is served and load the adapters; a merged `copy` stands for the only one."""
-        await self._read_models()
-        self.merged = copy
-        if not copy:
-            await self.add_adapters(adapters)
+    async def connect(
+        self, adapters: Mapping[str, Path], merged: MergedCopy | None = None, *, model: str | None = None
+    ) -> None:
+        """Read what is served and load the adapters; a `merged` copy stands for the only one.
 
-    async def _read_models(self) -> None:
-        """Read the served name and context length. Raises EngineError when nothing answers, or refuses our key."""
-        url = f"{self._address.url}/models"
+        `model` is what a server of the user's should serve; None for one that pacos started. Raises EngineError when
+        nothing answers, our key is refused, the model is not there, or several servers do not serve the same.
+        """
+        self._wanted, self.merged = model, merged
+        self._name_adapters({} if merged else adapters)
         try:
-            status, text = await asyncio.to_thread(send, url, self._address.key)
-        except OSError as failure:
+            await self._servers.open()
+        except NoAnswer as failure:
             raise EngineError(
-                f"no server answers: {failure}", where=self._address.url, todo="start it, or correct `engine.url`"
+                f"no server answers: {failure}",
+                where=", ".join(one.url for one in self._servers.all),
+                todo="start it, or correct `engine.url`",
             ) from failure
-        if status != 200:
-            raise self._refused(status, text)
-        models = json.loads(text)["data"]
-        base = next((model for model in models if not model.get("parent")), models[0])
-        self._served_base = base["id"]
-        self.max_model_len = int(base.get("max_model_len") or self.tokenizer.model_max_length)
+
+    async def _admit(self, endpoint: Endpoint) -> None:
+        """Check what a server serves, against the others if there are some, and load the adapters into it."""
+        models = await endpoint.models()
+        own = next((one for one in models if not one.parent), models[0])
+        served = served_base(models, self._wanted, endpoint.url) if self._wanted else own
+        context = served.max_model_len or int(self.tokenizer.model_max_length)
+        if self.served is None:
+            self.served, self._first, self.max_model_len = served, endpoint.url, context
+        check_same_model(served, endpoint.url, self.served, self._first)
+        if context != self.max_model_len:
+            raise EngineError(
+                f"takes {context} tokens, and {self._first} takes {self.max_model_len}",
+                where=endpoint.url,
+                todo="start all servers of `engine.url` with the same --max-model-len",
+            )
+        await endpoint.load(self._adapters.values())
 
     async def add_adapters(self, adapters: Mapping[str, Path]) -> None:
-        """Load LoRA adapters into the running server; requests name them by these names."""
+        """Load LoRA adapters into the running servers; requests name them by these names."""
+        self._name_adapters(adapters)
+        for endpoint in list(self._servers.live):
+            try:
+                await endpoint.load(self._adapters.values())
+            except NoAnswer as failure:
+                if not self._servers.leave(endpoint, failure):
+                    raise self._does_not_load(failure) from failure
+
+    def _name_adapters(self, adapters: Mapping[str, Path]) -> None:
         for name, path in adapters.items():
             read_adapter_config(path)
             self._adapters[name] = (served_name(path), path.resolve())
-        await self._load_adapters()
 
-    async def _load_adapters(self) -> None:
-        for served, path in self._adapters.values():
-            body = {"lora_name": served, "lora_path": str(path)}
-            url = f"{self._address.url}/load_lora_adapter"
-            status, text = await asyncio.to_thread(send, url, self._address.key, body, timeout_s=300)
-            if status == 404:
-                raise EngineError(
-                    "the server takes no adapters",
-                    where=self._address.url,
-                    todo="start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True",
-                )
-            if status != 200 and "already been loaded" not in text:
-                raise EngineError(f"the server refuses the adapter: {message(text)}", where=str(path))
+    def on_each_server(self) -> list["Engine"]:
+        """An engine for each server that answers now, which asks it alone: for what must hold of all of them."""
+        engines = []
+        for endpoint in self._servers.live if self._servers.are_several else []:
+            alone = copy.copy(self)
+            alone._servers = Servers([endpoint], self._admit)
+            engines.append(alone)
+        return engines or [self]
 
     async def close(self) -> None:
-        """Close the connections; the server stays as it is."""
-        for client in self._clients.values():
-            await client.close()
+        """Close the connections; the servers stay as they are."""
+        await self._servers.close()
 
-    def _refused(self, status: int, reason: str) -> EngineError:
-        todo = None
-        if status in (401, 403):
-            todo = f"put the server's key into the environment variable {self._settings.api_key_env}"
-        return EngineError(f"the server refuses ({status}): {message(reason)}", where=self._address.url, todo=todo)
+    def _does_not_load(self, failure: NoAnswer) -> EngineError:
+        names = ", ".join(str(path) for _, path in self._adapters.values())
+        return EngineError(f"the server does not load the adapter: {failure}", where=names)
 
-    def _gave_up(self, failure: NoAnswer) -> EngineError:
-        return EngineError(
-            f"no answer after {len(BACKOFF_S) + 1} tries: {failure}",
-            where=self._address.url,
-            todo="check that the server runs, then rerun: answered requests are kept",
-        )
+    def _gave_up(self, failure: NoAnswer, url: str, tries: int) -> EngineError:
+        todo = "check that the server runs, then rerun: answered requests are kept"
+        if failure.is_slow:
+            todo += "; for one that needs longer, raise engine.silence_timeout_s and engine.request_timeout_s"
+        return EngineError(f"no answer after {tries} tries: {failure}", where=url, todo=todo)
 
 
 def served_name(adapter: Path) -> str:
     """Named by content: a server shared with others keeps adapters apart, and has each of them once only."""
-    return f"adapter-{file_sha256(adapter / 'adapter_model.safetensors')[:16]}"
+    return f"adapter-{adapter_sha256(adapter)[:16]}"

@@ -2,21 +2,19 @@
 
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pacos.adapters import served_lora_rank
 from pacos.config import Config
-from pacos.errors import ConfigError, EngineError
+from pacos.errors import EngineError
 from pacos.machine import version_of
 from pacos.models import load_model_config, loading_options
 from pacos.serving.cpu import Workload, cpu_dtype, cpu_flags, cpu_in_flight
+from pacos.serving.engine_args import engine_flags
 
-# Where the server listens and who may ask it is not for an experiment to say, and any user can read a key that is on a
-# command line.
-OURS = ("uds", "host", "port", "api-key", "ssl-")
 SERVED_NAME = "base"
-# Where nothing better is known: a GPU, or a server of the user's.
+# Where nothing better is known: a GPU, or each server of the user's.
 IN_FLIGHT = 64
 
 Flags = dict[str, str | int | float | bool]
@@ -25,10 +23,9 @@ Flags = dict[str, str | int | float | bool]
 def server_flags(config: Config, model: str, adapters: Sequence[Path], workload: Workload, requests: int) -> Flags:
     """vllm serve's flags for so many requests at a time: ours, then `engine.args` over them.
 
-    Raises ConfigError for flags that decide where the server listens, EngineError without vLLM.
+    Raises ConfigError for flags that are not an experiment's to give, EngineError without vLLM.
     """
-    asked = {name.replace("_", "-"): value for name, value in config.engine.args.items()}
-    refuse_ours(asked)
+    asked = engine_flags(config)
     check_vllm_installed()
     flags: Flags = {
         "model": model,
@@ -64,19 +61,6 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path], workload:
     return flags | asked
 
 
-def refuse_ours(asked: Iterable[str]) -> None:
-    """Raises ConfigError for a flag of `vllm serve` that `engine.args` may not give."""
-    for name in asked:
-        flag = name.lstrip("-").partition("=")[0]
-        # vLLM takes a flag by its first letters, too.
-        if any(ours.startswith(flag) or (ours.endswith("-") and flag.startswith(ours)) for ours in OURS):
-            raise ConfigError(
-                f"the server that pacos starts takes no --{name}: it listens on a Unix socket that only you can reach",
-                where=f"engine.args.{name.replace('-', '_')}",
-                todo="leave it out; for a server on the network, start `vllm serve` yourself and set `engine.url`",
-            )
-
-
 def context_length(config: Config, model: str) -> int:
     """Tokens of prompt and answer that a server of `model` takes, as far as the model's own files tell.
 
@@ -97,7 +81,7 @@ def in_flight(config: Config, model: str, workload: Workload) -> int:
     if asked != "auto":
         return asked
     if config.engine.url or not runs_on_cpu():
-        return IN_FLIGHT
+        return IN_FLIGHT * max(1, len(config.engine.urls))
     dtype = serving_dtype(config.model.dtype)
     return cpu_in_flight(load_model_config(model, config.model), dtype, context_length(config, model), workload)
 
@@ -110,6 +94,8 @@ def to_arguments(flags: Flags) -> list[str]:
             arguments.append(f"--{name}")
         elif value is False:
             arguments += [] if name == "trust-remote-code" else [f"--no-{name}"]
+        elif str(value).startswith("-"):
+            arguments.append(f"--{name}={value}")  # a word of its own would be read as a flag
         else:
             arguments += [f"--{name}", str(value)]
     return arguments

@@ -1,5 +1,7 @@
 """Sends many requests to an engine, resumably: every answer is journalled as it arrives and never requested again.
 
+It is on the disk before it counts (see `durable.py`).
+
 asks = [Ask(key, prompt_ids, sampling, journal, record) for …]
 await ask_all(engine, asks, read=Prediction, key_of=key_of, stage=stage, doing="evaluating", unit="answers")
 """
@@ -7,6 +9,7 @@ await ask_all(engine, asks, read=Prediction, key_of=key_of, stage=stage, doing="
 import asyncio
 import contextlib
 import logging
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -14,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pacos.files import JsonlWriter, write_jsonl
+from pacos.durable import DurableJournal
+from pacos.files import disk_error, write_jsonl
 from pacos.progress import bar
 from pacos.records import read_records
 from pacos.runs import Stage
@@ -61,15 +65,15 @@ async def ask_all(
         wanted[ask.journal].add(ask.key)
     answered = {path: _keep(path, keys, read, key_of) for path, keys in wanted.items()}
     missing = [ask for ask in asks if ask.key not in answered[ask.journal]]
-    with contextlib.ExitStack() as files:
-        journals = {path: files.enter_context(JsonlWriter(path)) for path in wanted}
+    async with contextlib.AsyncExitStack() as files:
+        journals = {path: await files.enter_async_context(DurableJournal(path)) for path in wanted}
         progress = files.enter_context(bar(doing, len(asks), unit, initial=len(asks) - len(missing)))
 
         async def work(ask: Ask[Record]) -> None:
             answer = await engine.complete(ask.prompt_ids, ask.sampling, adapter=ask.adapter)
             stage.tokens["prompt"] += answer.prompt_tokens
             stage.tokens["completion"] += answer.completion_tokens
-            journals[ask.journal].write(ask.record(answer))
+            await journals[ask.journal].append(ask.record(answer))
             progress.update()
 
         await work_off(missing, work, engine.in_flight)
@@ -90,12 +94,17 @@ def _keep(path: Path, wanted: set[Hashable], read: type[Record], key_of: Callabl
 
 def archive(path: Path, why: str) -> None:
     """Rename a journal whose records answer other requests; `why` is logged in front of the new name."""
-    path.rename(archived := _archive_of(path))
+    try:
+        path.rename(archived := _archive_of(path))
+    except OSError as failure:
+        raise disk_error(failure, path) from failure
     log.info("%s: %s %s", path.parent, why, archived.name)
 
 
 def _archive_of(path: Path) -> Path:
-    return path.with_name(f"superseded-{len(list(path.parent.glob('superseded-*'))) + 1}.jsonl")
+    """The next free name: above all numbers that are taken, whichever of them are gone."""
+    taken = [re.fullmatch(r"superseded-(\d{1,9})\.jsonl", other.name) for other in path.parent.glob("superseded-*")]
+    return path.with_name(f"superseded-{max((int(found[1]) for found in taken if found), default=0) + 1}.jsonl")
 
 
 async def work_off(items: Sequence[Item], work: Callable[[Item], Awaitable[None]], in_flight: int) -> None:

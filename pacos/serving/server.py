@@ -5,6 +5,7 @@ environment. It runs under `guard.py`, so that it cannot outlive pacos.
 """
 
 import logging
+import os
 import secrets
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ from pacos.serving.merged import MergedCopy
 log = logging.getLogger("pacos")
 
 LOG_LINES_SHOWN = 15
+# Bytes that a log needs at least.
+NO_ROOM = 2**16
 
 
 class ManagedServer:
@@ -115,7 +118,9 @@ class ManagedServer:
     def _open_log(self) -> BinaryIO:
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            return self._log.open("ab")
+            # Never through a link: what it points to may be anything.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            return os.fdopen(os.open(self._log, flags, 0o666), "ab")
         except OSError as failure:
             raise disk_error(failure, self._log) from failure
 
@@ -134,7 +139,10 @@ class ManagedServer:
 
     def _failure(self, what: str) -> EngineError:
         tail = self.log_tail()
-        return EngineError(f"{what}; its last lines:\n{tail}", where=str(self._log), todo=_advice(tail))
+        todo = _advice(tail)
+        if shutil.disk_usage(self._log.parent).free < NO_ROOM:
+            todo = "the disk is full: make space and rerun the same command"
+        return EngineError(f"{what}; its last lines:\n{tail}", where=str(self._log), todo=todo)
 
 
 def server_environment(key: str, folder: Path) -> dict[str, str]:

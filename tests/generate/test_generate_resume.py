@@ -1,13 +1,16 @@
 """Generation that is killed, cut short, refused or changed, and started again."""
 
+import itertools
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pacos.config import Config, load_config
+from pacos.config import Config, EngineConfig, load_config
 from pacos.config.experiment import section_sha256
 from pacos.errors import EngineError, RunError
 from pacos.files import JsonlWriter
@@ -17,6 +20,7 @@ from pacos.generate.prompting.request import RequestMaker
 from pacos.records import DatasetRow, Response, read_records
 from pacos.results.manifest import read_manifest
 from pacos.seeds import load_seeds
+from pacos.serving.connect import LENT_ENGINE
 from tests.support.generated_run import derived, experiment, generate, jitter
 from tests.support.killed_run import ROOT, generate_command, run_until_arrival
 from tests.support.scripted_server import Prompt, ScriptedServer
@@ -167,3 +171,93 @@ def test_a_changed_prompt_is_noticed_answer_by_answer(tmp_path: Path, tiny_base:
             generate(config)
     assert journal.read_text(encoding="utf-8") == changed
     assert derived(config) == before
+
+
+def other_weights(base: Path, folder: Path, *, scale: float) -> Path:
+    """A copy of a model whose weights are multiplied."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, folder, dirs_exist_ok=True)
+    weights = load_file(base / "model.safetensors")
+    save_file(
+        {name: scale * weight for name, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    return folder
+
+
+class OurServer(ScriptedServer):
+    """Stands for the server that pacos starts for the model: it is lent by the environment."""
+
+    def lend(self, model: Path, patch: pytest.MonkeyPatch) -> None:
+        patch.setenv(LENT_ENGINE, json.dumps({"model": str(model), "url": self.url, "key": "k"}))
+
+
+def test_other_weights_under_the_same_path_are_refused_and_nothing_is_changed(
+    tmp_path: Path, tiny_base: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = other_weights(tiny_base, tmp_path / "base", scale=1)
+    with OurServer() as server:
+        server.lend(base, monkeypatch)
+        config = experiment(tmp_path, base, server.url, seeds)
+        config = config.model_copy(update={"engine": EngineConfig(max_in_flight=8)})
+        small = config.model_copy(update={"generate": config.generate.model_copy(update={"target": 20})})
+        generate(small)
+        folder = config.run_dir / "dataset"
+        other_weights(tiny_base, base, scale=2)
+        before = {path: path.read_bytes() for path in [*folder.iterdir(), config.run_dir / "manifest.json"]}
+        for again in (small, config):  # done already, and to be continued
+            with pytest.raises(RunError, match=r"another model's[^\n]*sha256 of the weights was") as refusal:
+                generate(again)
+            assert "another `name`" in str(refusal.value)
+        assert {path: path.read_bytes() for path in before} == before
+        other_weights(tiny_base, base, scale=1)
+        generate(config)
+
+
+def test_another_model_behind_the_same_address_is_refused(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        generate(experiment(tmp_path, tiny_base, server.url, seeds, target=20))
+    with ScriptedServer(model="another") as server:
+        with pytest.raises(RunError, match='served model was "scripted", is "another"'):
+            generate(experiment(tmp_path, tiny_base, server.url, seeds))
+        assert not server.asked
+
+
+def test_a_journal_of_an_earlier_version_takes_any_model(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds, target=20)
+        generate(config)
+        companion = config.run_dir / "dataset" / "journal.json"
+        values = json.loads(companion.read_text(encoding="utf-8"))
+        assert values.pop("source") == {"the served model": "scripted"}
+        companion.write_text(json.dumps(values), encoding="utf-8")
+        generate(experiment(tmp_path, tiny_base, server.url, seeds))
+    assert json.loads(companion.read_text(encoding="utf-8"))["source"] == {"the served model": "scripted"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"choices": [{"text": None, "finish_reason": "stop"}]},
+        {"choices": [{"text": "x", "finish_reason": 3}]},
+        {"usage": {"prompt_tokens": 3, "completion_tokens": -1}},
+    ],
+    ids=str,
+)
+def test_a_wrong_reply_never_reaches_the_journal(
+    tmp_path: Path, tiny_base: Path, seeds: Path, wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer() as server:
+        config = experiment(tmp_path, tiny_base, server.url, seeds, target=20)
+        right, arrivals = server.complete, itertools.count(1)
+
+        def complete(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            status, answer = right(body)
+            return status, answer | (wrong if next(arrivals) == 3 else {})
+
+        with monkeypatch.context() as patch, pytest.raises(EngineError):
+            patch.setattr(server, "complete", complete)
+            generate(config)
+        journal = read_responses(config.run_dir / "dataset" / "responses.jsonl")
+        assert all(answer.completion_tokens >= 0 for answer in journal.everything())
+        assert generate(config)

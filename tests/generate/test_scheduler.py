@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ def schedule(
         committed.append(answer.request)
         return True
 
-    def record(answer: Response) -> None:
+    async def record(answer: Response) -> None:
         known[answer.request] = answer
 
     asyncio.run(
@@ -106,10 +106,14 @@ def test_an_interrupt_keeps_the_answers_that_came() -> None:
                 everything.cancel()  # 0, 1 and 2 come in the same moment, before anyone could look
             return Response(number, "", "stop")
 
+        def record(answer: Response) -> Coroutine[Any, Any, None]:
+            known[answer.request] = answer
+            return asyncio.sleep(0)
+
         await ask_ahead(
             ask,
             answered=known,
-            record=lambda answer: known.update({answer.request: answer}),
+            record=record,
             commit=lambda answer: True,
             may_ask=lambda request: True,
             window=8,

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import shutil
 import socket
@@ -14,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import Config, EngineConfig, ModelConfig
+from pacos.config import Config, EngineConfig, ModelConfig, parse_config
 from pacos.errors import ConfigError, EngineError
 from pacos.serving.address import http_url, is_loopback, private_folder, proxy_of, socket_path, socket_url
 from pacos.serving.client import Client, NoAnswer, send
 from pacos.serving.completion import Sampling
-from pacos.serving.connect import open_engine
+from pacos.serving.connect import key_for, open_engine
 from pacos.serving.cpu import Workload
-from pacos.serving.flags import refuse_ours, server_flags
+from pacos.serving.engine_args import check_engine_args
+from pacos.serving.flags import server_flags, to_arguments
 from tests.support.scripted_server import ScriptedServer
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -236,8 +238,75 @@ def test_where_no_folder_takes_sockets_the_error_says_what_to_set(
     "flag", ["host", "port", "uds", "api-key", "ssl-keyfile", "--port", "por", "uds=vllm.sock", "api"]
 )
 def test_an_experiment_cannot_say_where_our_server_listens_or_put_a_key_on_the_command_line(flag: str) -> None:
-    with pytest.raises(ConfigError, match="takes no --"):
-        refuse_ours([flag])
+    for trusted in (False, True):
+        with pytest.raises(ConfigError, match="takes no --"):
+            check_engine_args({flag: "x"}, trusted=trusted)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["middleware", "middle", "--worker-cls", "config", "trust-remote-code", "compilation-config.backend", "model=evil"],
+)
+def test_flags_that_run_code_need_the_experiment_to_be_trusted_and_are_said(
+    flag: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigError, match="run code") as refusal:
+        check_engine_args({flag: "evil.Code"}, trusted=False)
+    assert "model.trust_remote_code=true" in str(refusal.value) and str(refusal.value.where).startswith("engine.args.")
+    check_engine_args({flag: "evil.Code"}, trusted=True)
+    assert "engine.args." in caplog.text
+
+
+def test_an_executor_may_be_one_of_vllms_but_no_class() -> None:
+    check_engine_args({"distributed-executor-backend": "mp"}, trusted=False)
+    with pytest.raises(ConfigError, match="run code"):
+        check_engine_args({"distributed-executor-backend": "evil.Executor"}, trusted=False)
+
+
+def test_a_value_is_never_read_as_a_flag() -> None:
+    assert to_arguments({"seed": "--host=0.0.0.0"}) == ["--seed=--host=0.0.0.0"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:s3cret@host/v1", "https://s3cret@host/v1", "http://host/v1?api_key=s3cret", "http://host/v1#s3cret"],
+)
+def test_a_key_in_the_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"`engine\.url`: must have no user") as refusal:
+        parse_config({"name": "x", "model": {"base": "m"}, "engine": {"url": url}}, where="test")
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["host:8000/v1", "ftp://host/v1", "http://", "http://a b/v1", "http://h:x/v1", "file:///x"]
+)
+def test_an_address_that_is_none_is_refused_before_anything_starts(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"`engine\.url`"):
+        parse_config({"name": "x", "model": {"base": "m"}, "engine": {"url": url}}, where="test")
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "PACOS_LENT_ENGINE"])
+def test_no_other_secret_of_the_environment_can_be_named_as_the_servers_key(name: str) -> None:
+    with pytest.raises(ConfigError, match="meant for a model server"):
+        parse_config({"name": "x", "model": {"base": "m"}, "engine": {"api_key_env": name}}, where="test")
+
+
+@pytest.mark.parametrize(
+    ("url", "level", "said"),
+    [
+        ("https://models.example/v1", logging.INFO, "the key in $PACOS_NODE_KEY goes to https://models.example/v1"),
+        ("http://127.0.0.1:8000/v1", logging.INFO, "the key in $PACOS_NODE_KEY goes to http://127.0.0.1:8000/v1"),
+        ("http://models.example/v1", logging.WARNING, "unencrypted"),
+    ],
+)
+def test_where_the_key_goes_is_said_before_it_goes(
+    url: str, level: int, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PACOS_NODE_KEY", "the-key")
+    caplog.set_level(logging.INFO, "pacos")
+    assert key_for(url, "PACOS_NODE_KEY") == "the-key"
+    assert [record.levelno for record in caplog.records] == [level]
+    assert said in caplog.text and "the-key" not in caplog.text
 
 
 def test_other_flags_of_the_server_are_the_users(tiny_base: Path) -> None:

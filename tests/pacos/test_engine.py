@@ -21,7 +21,8 @@ from pacos.serving.address import socket_path
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
-from pacos.serving.engine import Engine, ServerAddress
+from pacos.serving.endpoint import ServerAddress
+from pacos.serving.engine import Engine
 from pacos.serving.flags import Flags, parallel_flags, server_flags, to_arguments
 from tests.support.scripted_server import Prompt, ScriptedServer
 
@@ -103,9 +104,9 @@ def test_a_refused_request_fails_at_once_with_the_servers_reason(
 def test_a_wrong_key_names_the_variable_that_holds_it(
     tiny_base: Path, live_engine_config: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WRONG_KEY", "guess")
-    engine = live_engine_config.model_copy(update={"api_key_env": "WRONG_KEY"})
-    with pytest.raises(EngineError, match="WRONG_KEY"):
+    monkeypatch.setenv("PACOS_WRONG_KEY", "guess")
+    engine = live_engine_config.model_copy(update={"api_key_env": "PACOS_WRONG_KEY"})
+    with pytest.raises(EngineError, match="PACOS_WRONG_KEY"):
         with_engine(experiment(tiny_base, engine), tmp_path, nothing)
 
 

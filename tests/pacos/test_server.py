@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 import time
+import types
 from pathlib import Path
 
 import psutil
@@ -42,6 +43,23 @@ def test_a_log_that_cannot_be_written_is_told(tiny_base: Path, tmp_path: Path) -
     (tmp_path / "engine.log").mkdir()
     with pytest.raises(RunError, match=r"engine\.log: cannot write"):
         server_of(tiny_base, tmp_path).start()
+
+
+def test_a_link_in_the_place_of_the_log_is_not_followed(tiny_base: Path, tmp_path: Path) -> None:
+    target = tmp_path / "theirs.txt"
+    target.write_text("theirs")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "engine.log").symlink_to(target)
+    with pytest.raises(RunError, match=r"engine\.log: cannot write[\s\S]*it is a link"):
+        server_of(tiny_base, tmp_path / "run").start()
+    assert target.read_text() == "theirs"
+
+
+def test_a_server_that_a_full_disk_ends_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=0))
+    server = ManagedServer({}, tmp_path, timeout_s=0, in_flight=1)
+    with pytest.raises(EngineError, match="the disk is full: make space"):
+        server.start()
 
 
 def test_a_server_that_is_closed_while_it_starts_ends_at_once(tiny_base: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import SHUT_RDWR
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from pacos.serving.address import socket_url
 
@@ -46,10 +47,11 @@ def list_answer(prompt: Prompt, seed: int | None) -> tuple[str, str]:
 
 
 class ScriptedServer:
-    """Serves until the `with` block ends. `asked` lists the prompts as they arrive.
+    """Serves until the `with` block ends, or until it is killed. `asked` lists the prompts as they arrive, `loaded` the
+    adapters.
 
     `delay` gives seconds by prompt; `status` gives an HTTP status by arrival number (200 answers, others fail). With
-    `socket` it listens there instead of on a port.
+    `socket` it listens there instead of on a port; `port` 0 is a free one.
     """
 
     def __init__(
@@ -59,11 +61,15 @@ class ScriptedServer:
         delay: Callable[[Prompt], float] = lambda prompt: 0.0,
         status: Callable[[int], int] = lambda arrival: 200,
         max_model_len: int = 4096,
+        model: str = "scripted",
         socket: Path | None = None,
+        port: int = 0,
     ) -> None:
         self.answer, self.delay, self.status = answer, delay, status
-        self.max_model_len = max_model_len
+        self.max_model_len, self.model = max_model_len, model
         self.asked: list[Prompt] = []
+        self.loaded: list[str] = []
+        self.connections: set[Any] = set()
         self.bodies: list[dict[str, Any]] = []
         self.on_arrival: Callable[[int], None] = lambda arrival: None
         self._lock = threading.Lock()
@@ -71,7 +77,7 @@ class ScriptedServer:
         if socket:
             self._http, self.url = _SocketServer(str(socket), _handler(self)), socket_url(socket)
         else:
-            self._http = _QuietServer(("127.0.0.1", 0), _handler(self))
+            self._http = _QuietServer(("127.0.0.1", port), _handler(self))
             self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -98,7 +104,20 @@ class ScriptedServer:
         """Another for each adapter, so that it is seen to be served."""
         return -hashlib.sha256(f"{body['model']} {id}".encode()).digest()[0] / 16
 
-    def __enter__(self) -> "ScriptedServer":
+    @property
+    def port(self) -> int:
+        """The port that it listens on, or listened on."""
+        return int(self.url.rpartition(":")[2].partition("/")[0])
+
+    def kill(self) -> None:
+        """End it as kill -9 does: nothing listens any more, and every connection breaks."""
+        self._http.shutdown()
+        self._http.server_close()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -124,13 +143,22 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            super().setup()
+            server.connections.add(self.connection)
+
+        def finish(self) -> None:
+            server.connections.discard(self.connection)
+            super().finish()
+
         def do_GET(self) -> None:
-            model = {"id": "scripted", "object": "model", "max_model_len": server.max_model_len}
+            model = {"id": server.model, "object": "model", "max_model_len": server.max_model_len}
             self._reply(200, {"object": "list", "data": [model]})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            loads = self.path.endswith("/load_lora_adapter")
+            if loads := self.path.endswith("/load_lora_adapter"):
+                server.loaded.append(body["lora_name"])
             self._reply(*((200, {}) if loads else server.complete(body)))
 
         def _reply(self, status: int, content: dict[str, Any]) -> None:
