@@ -27,7 +27,7 @@ Classification = Literal["yes", "no", "unknown"]
 _DATA = Path(__file__).resolve().parents[1] / "data"
 
 _CLASS_LABEL = re.compile(r"^[ \t]*Class label:", re.IGNORECASE | re.MULTILINE)
-_EXAMPLE = re.compile(r"^[ \t]*(?:\*\*)?Example[ \t]?(\d+)[.:]?(?:\*\*)?[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_EXAMPLE = re.compile(r"^[ \t]*(?:\*\*)?Example[ \t]?(\d{1,6})[.:]?(?:\*\*)?[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _OUTPUT = re.compile(r"^[ \t]*Output[ \t]*\d*[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _NEXT_INPUT = re.compile(r"^[ \t]*Input[ \t]*\d*[ \t]*:", re.IGNORECASE | re.MULTILINE)
 

@@ -1,8 +1,8 @@
 """`evaluate`: which models are scored on which suites, and which model judges."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pacos.config.section import Count, Name, NotNegative, Section
 from pacos.extensions import POSTPROCESS, PROMPTS, load
@@ -26,10 +26,18 @@ class ModelEntry(Section):
 class SuiteConfig(Section):
     """A set of tasks, and how a model is prompted with them."""
 
+    prose: ClassVar[frozenset[str]] = frozenset({"system"})
+
     name: Name = Field(description="What it is called in results.")
     path: str = Field(description="A SuperNI folder (tasks/, splits/default/test_tasks.txt) or user-oriented .jsonl.")
     prompt: PromptName = Field(
-        "alpaca", description="How an instance is put to the model; tk-instruct:* are byte for byte Tk-Instruct's."
+        "alpaca",
+        description="How an instance is put to the model; tk-instruct:* are byte for byte Tk-Instruct's; chat: in each "
+        "model's own chat template, that of an adapter being the one saved beside it (see evaluate.chat_template).",
+    )
+    system: str | None = Field(None, description="With prompt chat: the system text before the user's turn.")
+    demonstrations: Annotated[int, Field(ge=0)] = Field(
+        0, description="With prompt chat: how many of a task's demonstrations the user's turn shows."
     )
     max_tokens: Count | None = Field(None, description="As published unless given: 1,024 for self-instruct, else 128.")
     max_source_tokens: Count | None = Field(
@@ -44,6 +52,12 @@ class SuiteConfig(Section):
         "and for references in scripts that rouge_score does not know; else rouge_score's.",
     )
     limit: Count | None = Field(None, description="Instances per task; 100 (the official rule) unless given.")
+
+    @model_validator(mode="after")
+    def _only_chats_are_composed(self) -> "SuiteConfig":
+        if not load(PROMPTS, self.prompt).is_chat and (self.system or self.demonstrations):
+            raise ValueError(f"system and demonstrations are those of prompt chat; {self.prompt} has its own")
+        return self
 
     @property
     def answer_tokens(self) -> int:
@@ -85,5 +99,10 @@ class EvaluateConfig(Section):
         "auto",
         description="adapter: all on their base's server. merged: each as a merged copy, in turn. auto: merged on a "
         "CPU engine, where adapters answer several times more slowly.",
+    )
+    chat_template: str | None = Field(
+        None,
+        description="With prompt chat: in which models without a chat template are asked; chatml, plain, or a Jinja "
+        "file. train.chat_template unless given.",
     )
     judge: JudgeConfig = JudgeConfig()

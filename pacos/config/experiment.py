@@ -7,7 +7,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, Field
 
 from pacos.config.engine import EngineConfig, ModelConfig
@@ -16,6 +15,7 @@ from pacos.config.generate import GenerateConfig
 from pacos.config.loop import AnswersConfig, LoopConfig
 from pacos.config.section import Name, Section
 from pacos.config.train import TrainConfig
+from pacos.config.yaml_text import write_yaml
 
 
 class Config(Section):
@@ -50,7 +50,7 @@ class Config(Section):
 
 def resolved_yaml(config: Config) -> str:
     """Every key with its value, in the order of its section; loading it gives an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+    return write_yaml(config.model_dump(mode="json"))
 
 
 def section_sha256(*sections: object) -> str:

@@ -5,7 +5,6 @@
 An unknown key is an error that names the nearest known one.
 """
 
-import difflib
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pacos.config.complaints import complaints
 from pacos.config.experiment import Config
 from pacos.config.section import Section
 from pacos.config.yaml_text import parse_yaml
@@ -21,9 +21,6 @@ from pacos.errors import ConfigError
 from pacos.json_text import read_text
 
 LARGEST = 1_000_000
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 100
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -44,7 +41,7 @@ def parse_config(values: Mapping[str, Any], *, where: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as invalid:
         raise ConfigError(
-            "; ".join(_explain(error) for error in invalid.errors(include_url=False)),
+            complaints(invalid.errors(include_url=False)),
             where=where,
             todo="correct the key, or see `pacos config` for all of them with their defaults",
         ) from None
@@ -89,32 +86,3 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         section[parent] = child = dict(child) if isinstance(child, dict) else {}
         section = child
     section[key] = parse_yaml(text, f"command line: {reprlib.repr(override)}")
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    location = [str(part) for part in error["loc"]]
-    dotted = ".".join(location)
-    if error["type"] == "extra_forbidden":
-        known = _keys_at(error["loc"][:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-        return f"unknown key `{dotted}`; {hint}"
-    if error["type"] == "missing":
-        return f"`{dotted}` is missing"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if not dotted:
-        return message
-    quotes = (
-        "; write it in quotes" if error["type"] == "string_type" and isinstance(error["input"], int | float) else ""
-    )
-    return f"`{dotted}`: {message[:1].lower()}{message[1:]}, not {_SHORT.repr(error['input'])}{quotes}"
-
-
-def _keys_at(location: Sequence[str | int]) -> list[str]:
-    section: Any = Config
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = section.model_fields[part].annotation
-        section = annotation if isinstance(annotation, type) else annotation.__args__[0]
-    return list(section.model_fields)

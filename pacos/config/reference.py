@@ -26,7 +26,7 @@ def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
     """All keys below `section`, in its order. `loop.sft` has the keys of `train`, which are not repeated."""
     for name, field in section.model_fields.items():
         dotted = f"{prefix}{name}"
-        inner, suffix = _section_of(field.annotation)
+        inner, suffix = section_of(field.annotation)
         if inner is None or dotted == "loop.sft":
             default = _default(field) if inner is None else "those of `train`"
             yield Key(dotted, _type(field.annotation, field.metadata), default, field.description or "")
@@ -56,16 +56,16 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+def section_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
     """(the section that a value of this type is, or holds; the suffix of its key)."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, ""
     arguments = get_args(annotation)
     if get_origin(annotation) is list:
-        inner, _ = _section_of(arguments[0])
+        inner, _ = section_of(arguments[0])
         return inner, "[]"
     if get_origin(annotation) in (Union, UnionType):
-        return next((found for one in arguments if (found := _section_of(one))[0]), (None, ""))
+        return next((found for one in arguments if (found := section_of(one))[0]), (None, ""))
     return None, ""
 
 

@@ -1,11 +1,14 @@
 """What every section of an experiment shares: frozen, no unknown keys, and the types of its values."""
 
 import os.path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from pacos.config.yaml_text import TruthWord
+from pacos.config.yaml_text import LARGEST_INTEGER, TruthWord
+
+# Linux's limits, of which Python 3.11's Path.is_file() makes an OSError.
+LONGEST_NAME, LONGEST_PATH = 255, 4_000
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -19,6 +22,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
+    # Fields whose texts are read by models, and may be long.
+    prose: ClassVar[frozenset[str]] = frozenset()
+
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
@@ -27,8 +33,28 @@ class Section(BaseModel):
         values = value if isinstance(value, list) else [value]
         annotation = cls.model_fields[info.field_name or ""].annotation
         if any(isinstance(one, bool) for one in values) and not _takes(annotation, bool):
-            raise ValueError("a truth value does not fit here")
+            quotes = ", or a text in quotes" if _takes(annotation, str) else ""
+            raise ValueError(f"another kind of value is needed here{quotes}")
         return _plain(value, where_any=get_origin(annotation) is dict)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _in_bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        """The value; pydantic makes integers of texts as well. Raises ValueError for an integer that YAML is not read
+        with, and for a text that no file system takes: texts are names, ids and paths, but for `prose`."""
+        if type(value) is int and abs(value) >= LARGEST_INTEGER:
+            raise ValueError("a whole number of at most 64 bits is needed here")
+        if info.field_name in cls.prose:
+            return value
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and (len(text) > LONGEST_PATH or _longest_name(text) > LONGEST_NAME):
+                raise ValueError(f"a text of at most {LONGEST_NAME} bytes between slashes is needed here")
+        return value
+
+
+def _longest_name(path: str) -> int:
+    """Bytes of the longest part of a path."""
+    return max(len(part.encode("utf-8", "replace")) for part in path.split("/"))
 
 
 def _takes(annotation: Any, kind: type) -> bool:

@@ -43,11 +43,16 @@ class DpoConfig(Section):
 class DataSource(Section):
     """One of `path`, `hub` and `superni`; several sources are a mixture.
 
-    With objective dpo a row has `chosen` and `rejected`, and either `instruction` and `input` or a complete `prompt`.
+    Columns tell the form of rows: `instruction`, `input`, `output`, or with template chat also `messages`,
+    `conversations` (ShareGPT), `prompt` and `completion`, and Alpaca's with `system` and `history`. With objective dpo
+    a row has `chosen` and `rejected`, and either `instruction` and `input` or a complete `prompt`; with template chat
+    these may be lists of messages.
     """
 
-    path: str | None = Field(None, description="Alpaca-format .json or .jsonl, or a pacos dataset folder.")
-    hub: str | None = Field(None, description="Id of a dataset with Alpaca's columns on the hub.")
+    path: str | None = Field(
+        None, description="A file of rows (.json, .jsonl, either with .gz, .csv, .tsv, .parquet), or a dataset folder."
+    )
+    hub: str | None = Field(None, description="Id of a dataset on the hub, or a folder that `datasets` reads.")
     revision: str | None = Field(None, description="Revision of `hub`.")
     split: str = Field("train", description="Split of `hub`.")
     superni: str | None = Field(None, description="A SuperNI folder; its training split is used.")
@@ -83,7 +88,13 @@ class TrainConfig(Section):
     template: TemplateName = Field(
         "alpaca",
         description="alpaca: one prompt for all; self-instruct: each row draws one of the published 13, half of the "
-        "inputs lose a lone field name, and rows of the same text count once.",
+        "inputs lose a lone field name, and rows of the same text count once; chat: the tokenizer's own chat template.",
+    )
+    chat_template: str | None = Field(
+        None, description="For template chat, instead of the tokenizer's own: a Jinja file, chatml, or plain."
+    )
+    learn: Literal["all_turns", "last_turn"] = Field(
+        "all_turns", description="With template chat: train on every turn of the assistant's, or on the last alone."
     )
     method: MethodName = Field(
         "lora", description="qlora: the frozen base in 4 bits, CUDA only; full: every weight of the base, in float32."
@@ -139,6 +150,19 @@ class TrainConfig(Section):
         if self.model_fields_set:
             load(OBJECTIVES, self.objective).check(self)
             load(METHODS, self.method).check(self)
+        return self
+
+    @model_validator(mode="after")
+    def _chat_keys_fit(self) -> "TrainConfig":
+        if not self.model_fields_set:
+            return self
+        if load(TEMPLATES, self.template).is_chat:
+            if not self.append_eos:
+                raise ValueError("the token that ends a turn is always trained on with template chat: leave append_eos")
+            if not self.mask_prompt:
+                raise ValueError("template chat trains on the assistant's turns alone: leave mask_prompt")
+        elif self.chat_template or self.learn != "all_turns":
+            raise ValueError("chat_template and learn are for template chat: set template=chat")
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ _NUMBER = re.compile(
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
+_RARE_BREAK = re.compile("[\x85\u2028\u2029]")
 
 
 class TruthWord(str):
@@ -55,12 +56,39 @@ def parse_yaml(text: str, where: str) -> Any:
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(broken, "problem", None) or str(broken).partition("\n")[0]
         raise ConfigError(f"not valid YAML: {problem}", where=f"{where}{line}") from None
-    except RecursionError:
-        raise ConfigError("not valid YAML: it is nested too deeply", where=where) from None
+
+
+def write_yaml(values: Any) -> str:
+    """YAML that `parse_yaml` reads back as these values, keys in their order."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, with texts as escapes that it would write with line breaks and read back as blanks."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _RARE_BREAK.search(text) else None)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the rules of this module."""
+    """PyYAML's safe loader with the rules of this module. Depth is bounded as the text is read: PyYAML's own functions
+    call themselves once a level."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        self._check_depth(self.flow_level)
+        super().fetch_flow_collection_start(TokenClass)
+
+    def add_indent(self, column: int) -> bool:
+        self._check_depth(len(self.indents))
+        return bool(super().add_indent(column))
+
+    def _check_depth(self, depth: int) -> None:
+        if depth > DEEPEST:
+            raise yaml.scanner.ScannerError(None, None, "it is nested too deeply", self.get_mark())
 
 
 _Loader.yaml_implicit_resolvers = {

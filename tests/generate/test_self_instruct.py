@@ -120,6 +120,8 @@ def judged(kind: Any, text: str, finish_reason: str = "stop") -> list[Any]:
 
 
 def test_instances_are_parsed_and_judged_by_the_papers_rules() -> None:
+    number = "9" * 5_000  # more digits than Python makes a number of
+    assert judged("no", f"Example 1\nInput: a\nOutput: b\nExample {number}\nc") == [("a", f"b\nExample {number}\nc")]
     assert judged("no", "Output: An Example of\nExample 7 stays.") == [("", "An Example of\nExample 7 stays.")]
     assert judged("no", "Example 1\nInput: a\nOutput: b\nInput: c\nOutput: d") == [("a", "b")]
     assert judged("no", "Example 1\nA: x\nOutput: y\nExample 2\nA: z\nOutput: cu", "length") == [

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pacos.config import Config, load_config
-from pacos.config.yaml_text import parse_yaml
+from pacos.config import Config, load_config, resolved_yaml
+from pacos.config.yaml_text import parse_yaml, write_yaml
 from pacos.errors import ConfigError
 
 
@@ -47,7 +47,9 @@ def test_a_plain_value_is_what_its_writer_means(text: str, meant: Any) -> None:
         ("a: 1\nb: 2\na: 3\n", "here:3: not valid YAML: the key `a` stands twice, first in line 1"),
         ("train:\n  r: 1\n  r: 2\n", "here:3: "),
         ("{a: 1, 'a': 2}", "here:1: "),
-        ("a: 1\nb: " + "[" * 3_000, "nested too deeply"),
+        ("a: 1\nb: " + "[" * 3_000, "here:2: not valid YAML: it is nested too deeply"),
+        ("a: 1\nb:\n" + "- " * 3_000, "here:3: not valid YAML: it is nested too deeply"),
+        ("a: 1\n" + "".join(f"{' ' * n}b:\n" for n in range(60)), "nested too deeply"),
         ("a: &a [*a]", "nested too deeply"),
         ("a: " + "[" * 60 + "]" * 60, "nested too deeply"),
         ("seed: " + "9" * 5_000, "whole number of at most 64 bits"),
@@ -88,11 +90,51 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(value=VALUES)
 def test_what_pyyaml_writes_is_read_back(value: Any) -> None:
     text = yaml.safe_dump({"a": value}, allow_unicode=True, sort_keys=False)
     assume("\0" not in str(value) and yaml.safe_load(text) == {"a": value})  # it folds some of Unicode's line ends
     assert parse_yaml(text, "here") == {"a": value}
+
+
+@settings(deadline=None)
+@given(value=VALUES)
+def test_what_is_written_is_read_back(value: Any) -> None:
+    assume("\\x00" not in repr(value))
+    assert parse_yaml(write_yaml({"a": value}), "here") == {"a": value}
+
+
+@pytest.mark.parametrize("rare", ["\x85", "\u2028", "\u2029", "\ufeff"])
+def test_an_experiment_keeps_the_rare_line_ends_of_unicode(rare: str, tmp_path: Path) -> None:
+    code = "".join(f"\\u{ord(one):04X}" for one in rare)
+    config = config_of(f'train.adapter="a{code}b"')
+    assert config.train.adapter == f"a{rare}b"
+    (tmp_path / "again.yaml").write_text(resolved_yaml(config), encoding="utf-8")
+    assert load_config(tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("train.lora.targets={a: b}", "`train.lora.targets`: input should be 'all-linear', or a valid list, not"),
+        ("engine.args={a: [1]}", "`engine.args.a`: input should be a valid string, or a valid integer, or a valid"),
+        ("train.lora.r=on", "`train.lora.r`: input should be a valid integer, not 'on'"),
+        ("train.batch_size=true", "`train.batch_size`: another kind of value is needed here, not True"),
+        ("train.adapter=true", "another kind of value is needed here, or a text in quotes, not True"),
+        ("train=5", "`train`: should be a section, that is keys with their values, not 5"),
+        ("name=a b", "`name`: should have letters, digits, `.`, `_` and `-` only, and begin with a letter or digit"),
+        ("name=5", "`name`: input should be a valid string, not 5; write it in quotes"),
+        ("train.adapter=" + "n" * 300, "`train.adapter`: a text of at most 255 bytes between slashes is needed here"),
+        ("generate.known=[a, " + "n" * 300 + "]", "`generate.known`: a text of at most 255 bytes between slashes"),
+        ("seed='9223372036854775808'", "`seed`: a whole number of at most 64 bits is needed here"),
+    ],
+)
+def test_a_complaint_names_the_key_once_and_what_it_takes(override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config_of(override)
+    assert complaint in str(error.value)
+    assert str(error.value).count(f"`{override.partition('=')[0]}") == 1
 
 
 @pytest.mark.parametrize(
