@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = ("generate", "train", "evaluate", "self_rewarding")
+STAGES = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
 
 
 def imports(file: Path) -> set[str]:

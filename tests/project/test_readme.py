@@ -57,7 +57,8 @@ def run(command: str, folder: Path) -> str:
 
 def check_out(folder: Path) -> Path:
     """The repository as the documents leave it; the demonstration's suite stands in for SuperNI at data/superni."""
-    for name in ("configs", "demo", "train.py", "pacos", "generate", "train", "evaluate", "self_rewarding", ".cache"):
+    stages = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
+    for name in ("configs", "demo", "train.py", "pacos", *stages, ".cache"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
     (folder / "data").mkdir()
