@@ -11,6 +11,7 @@ from typing import Any
 TEMPLATES = {
     "alpaca": "pacos.templates:ALPACA",
     "self-instruct": "pacos.templates:SELF_INSTRUCT",
+    "chat": "pacos.templates:CHAT",
 }
 
 # How new tasks are asked for (pacos.generate.presets.Preset), and which published rules filter them.
@@ -42,6 +43,7 @@ METRICS = {
 PROMPTS = {
     "alpaca": "pacos.superni.prompts:ALPACA_PROMPT",
     "self-instruct": "pacos.superni.prompts:SELF_INSTRUCT_PROMPT",
+    "chat": "pacos.superni.prompts:CHAT_PROMPT",
     "tk-instruct:def": "pacos.superni.prompts:DEFINITION",
     "tk-instruct:def+pos2": "pacos.superni.prompts:TWO_POSITIVE",
     "tk-instruct:def+pos2+neg2": "pacos.superni.prompts:TWO_NEGATIVE",

@@ -264,7 +264,8 @@ def refuse_conversation(values: Mapping[str, Any], *, where: str) -> None:
             raise OtherForm(
                 f"`{key}` has {what}, which rows of instruction, input and output cannot hold",
                 where=where,
-                todo=f"write it into `instruction` and remove `{key}`, or keep the rows without it: "
+                todo="to train on it, set train.template=chat; else write it into `instruction` and remove "
+                f"`{key}`, or keep the rows without it: "
                 f"jq -c 'select(.{key} | length == 0)' (of a JSON list, '.[] | select(…)')",
             )
     if "output" in values or "chosen" in values:

@@ -34,6 +34,7 @@ class Template:
     strips: bool = False  # white space around each field is no part of it
     simplifies_inputs: bool = False  # half of the rows, by their own seeds, show `simplified(input)`
     drops_duplicates: bool = False  # rows whose prompt and response are an earlier row's are not trained on
+    is_chat: bool = False  # prompts are the user's turns of the tokenizer's own chat template (pacos/chat.py)
 
     def __post_init__(self) -> None:
         if not self.sha256:
@@ -129,6 +130,16 @@ SELF_INSTRUCT = Template(
     strips=True,
     simplifies_inputs=True,
     drops_duplicates=True,
+)
+
+# Its prompts are what the user says. The text around them is the tokenizer's chat template.
+CHAT = Template(
+    name="chat",
+    with_input=(("{instruction}\n\n{input}", ""),),
+    without_input=(("{instruction}", ""),),
+    chat_template="",
+    chat_prompt="{instruction}",
+    is_chat=True,
 )
 
 

@@ -5,14 +5,13 @@ put a space before every text, and byte-level ones split white space by what fol
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
+from pacos.chat_text import OPEN, ChatText
 from pacos.errors import ModelError
-from pacos.token_ids import Tokenizer, continuation_ids, control_tokens, token_ids
+from pacos.token_ids import Tokenizer, continuation_ids, token_ids
 
 # Where a message goes in a rendered chat template: characters that no text holds.
 _MESSAGE = "\ue000message\ue001"
@@ -90,63 +89,28 @@ def encode_chats(tokenizer: Any, messages: Sequence[str], opening: str = "") -> 
 
     `opening` is how every answer begins. The ids are those of `apply_chat_template(tokenize=True)`, as servers tokenise
     chats, except that text of a message or of the opening that spells a control token ("end of turn") stays text and
-    ends nothing. Raises ModelError for a template that does not repeat its message once.
+    ends nothing. Raises ModelError for a template that cannot be rendered or does not repeat its message once.
     """
-    chats = [[{"role": "user", "content": text}] for text in (_MESSAGE, *messages)]
-    rendered, *texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+    text = ChatText(tokenizer)
+    escaped = (text.escape(message) for message in messages)
+    chats = [[{"role": "user", "content": content}] for content in (_MESSAGE, *escaped)]
+    try:
+        rendered, *texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+    except Exception as failure:  # a template is a stranger's program, and raises anything
+        reason = f"{type(failure).__name__}: {failure}"
+        raise ModelError(
+            f"the tokenizer's chat template does not render a user's message: {reason}",
+            where=str(getattr(tokenizer, "name_or_path", "") or "tokenizer"),
+            todo="take a model with a template for such chats, or correct its chat_template.jinja",
+        ) from failure
     before, *after = rendered.split(_MESSAGE)
-    if len(after) != 1 or not all(text.startswith(before) and text.endswith(after[0]) for text in texts):
+    if len(after) != 1 or not all(one.startswith(before) and one.endswith(after[0]) for one in texts):
         raise ModelError("the chat template does not repeat the message once", todo="take another template")
-    frame, controls = _Frame(before, after[0]), control_tokens(tokenizer)
-    expected, *encoded = token_ids(
-        tokenizer, [frame.around("x"), *(text + opening for text in texts)], special=False, control=True
-    )
-    own = sum(id in controls for id in expected)
-    spelling = [number for number, ids in enumerate(encoded) if sum(id in controls for id in ids) != own]
-    if spelling:
-        # Some tokenizers put a space before text that follows a control token, others do not.
-        ways = (partial(token_ids, tokenizer, special=False), partial(continuation_ids, tokenizer))
-        parts = frame.parts(frame.around("x"), controls)
-        behind = next((way for way in ways if _join(tokenizer, parts, way) == expected), ways[-1])
-        for number in spelling:
-            parts = frame.parts(texts[number], controls, opening)
-            encoded[number] = _join(tokenizer, parts, behind)
+    text.calibrate(f"{before}x{after[0]}")
+    texts = [one + text.escape(opening) for one in texts]
+    encoded, plain = text.ids(texts), [number for number, one in enumerate(texts) if OPEN not in one]
+    if len(plain) < len(texts) and not text.cuts:
+        raise ModelError("a message spells a control token, which this tokenizer cannot tell from the template's own")
+    for number, ids in zip(plain, text.whole([texts[number] for number in plain]), strict=True):
+        encoded[number] = ids
     return encoded
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What a chat template renders `before` and `after` its message."""
-
-    before: str
-    after: str
-
-    def around(self, message: str) -> str:
-        return self.before + message + self.after
-
-    def parts(self, rendered: str, controls: Mapping[int, Any], opening: str = "") -> list[str | int]:
-        """`rendered` and the opening behind it, cut at the template's own control tokens: text, id, text, …"""
-        ids = {token.content: id for id, token in controls.items()}
-        longest_first = sorted(controls.values(), key=lambda token: -len(token.content))
-        patterns = (
-            r"\s*" * token.lstrip + f"({re.escape(token.content)})" + r"\s*" * token.rstrip for token in longest_first
-        )
-        pattern = re.compile("|".join(patterns) or "(?!)")
-        parts: list[str | int] = []
-        at = 0
-        for first, last in ((0, len(self.before)), (len(rendered) - len(self.after), len(rendered))):
-            for found in pattern.finditer(rendered, first, last):
-                parts += [rendered[at : found.start()], ids[found[found.lastindex or 0]]]
-                at = found.end()
-        return [*parts, rendered[at:] + opening]
-
-
-def _join(tokenizer: Any, parts: Sequence[str | int], behind: Callable[[list[str]], list[list[int]]]) -> list[int]:
-    """Token ids of parts, no text of which is a control token; `behind` tokenises texts that follow one."""
-    ids: list[int] = []
-    for number, part in enumerate(parts):
-        if isinstance(part, int):
-            ids.append(part)
-        elif part:
-            ids += (behind([part]) if number else token_ids(tokenizer, [part], special=False))[0]
-    return ids

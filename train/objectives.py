@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from pacos.config import TrainConfig
-from pacos.records import Task, parse_task
-from pacos.templates import Template
+from pacos.records import Task
+from pacos.templates import Template, template
 from pacos.token_ids import Tokenizer
+from pacos.train.data.chat_examples import encode_chat_pairs, encode_conversations
 from pacos.train.data.examples import Dataset, Example, encode_tasks
 from pacos.train.data.pairs import Pair, encode_pairs, parse_pair
+from pacos.train.data.rows import parse_single_turn
 from pacos.train.interfaces import Objective, TrainingLoss
 from pacos.train.optimization.losses import DPOLoss, SupervisedLoss
 from pacos.train.packing.prefixes import share_in_pairs, share_in_rows
@@ -27,9 +29,11 @@ class SupervisedObjective(Objective):
         pass
 
     def parse_row(self, values: Any, *, where: str) -> Task:
-        return parse_task(values, where=where)
+        return parse_single_turn(values, where=where)
 
-    def encode(self, named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train: TrainConfig, seed: int) -> Dataset:
+    def encode(self, named: Sequence[tuple[str, Any]], tokenizer: Tokenizer, train: TrainConfig, seed: int) -> Dataset:
+        if template(train.template).is_chat:
+            return encode_conversations(named, tokenizer, train)
         return encode_tasks(named, tokenizer, train, seed)
 
     def texts(self, row: Task, template: Template, draw: str) -> tuple[str, str]:
@@ -65,7 +69,9 @@ class PreferenceObjective(Objective):
     def parse_row(self, values: Any, *, where: str) -> Pair:
         return parse_pair(values, where=where)
 
-    def encode(self, named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train: TrainConfig, seed: int) -> Dataset:
+    def encode(self, named: Sequence[tuple[str, Any]], tokenizer: Tokenizer, train: TrainConfig, seed: int) -> Dataset:
+        if template(train.template).is_chat:
+            return encode_chat_pairs(named, tokenizer, train)
         return encode_pairs(named, tokenizer, train, seed)
 
     def texts(self, row: Pair, template: Template, draw: str) -> tuple[str, str]:

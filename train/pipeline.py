@@ -206,7 +206,7 @@ def report_probe(probe: StopProbe, path: Path) -> None:
     """Log and write the stop probe, with a warning where most answers run on."""
     log.info("train: %s", probe)
     if 2 * probe.stopped < probe.prompts:
-        log.warning("the tuned model rarely stops by itself: train for longer, and see train.append_eos")
+        log.warning("the tuned model rarely stops by itself: train for longer (and see train.append_eos)")
     write_result(path, probe)
 
 

@@ -77,15 +77,22 @@ def test_no_name_is_no_dataset() -> None:
         load_rows(" ", where="ranked answers")
 
 
-def test_a_dataset_of_chats_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
-    chat = {"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Ho."}]}
-    with pytest.raises(OtherForm, match="has `messages`"):
-        tasks_of(folder_of(tmp_path, train_jsonl=json.dumps(chat) + "\n"))
+TURNS = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Ho."}]
+
+
+def test_a_dataset_of_single_questions_is_read_as_tasks(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, train_jsonl=json.dumps({"messages": TURNS}) + "\n")
+    assert tasks_of(folder) == [Task("Hi.", "", "Ho.")]
+
+
+def test_a_dataset_of_longer_chats_needs_the_chat_template(tmp_path: Path) -> None:
+    with pytest.raises(OtherForm, match=r"row 1: has 4 turns.*\n.*train\.template=chat"):
+        tasks_of(folder_of(tmp_path, train_jsonl=json.dumps({"messages": TURNS * 2}) + "\n"))
 
 
 def test_a_column_of_system_texts_is_refused(tmp_path: Path) -> None:
     rows = [{"instruction": "Go.", "input": "", "output": "Gone.", "system": text} for text in (None, "Be brief.")]
-    with pytest.raises(OtherForm, match="row 2: `system`"):
+    with pytest.raises(OtherForm, match="row 2: has a system text"):
         tasks_of(folder_of(tmp_path, train_jsonl="".join(json.dumps(row) + "\n" for row in rows)))
 
 
@@ -96,3 +103,15 @@ def test_a_pair_with_a_system_text_is_refused(tmp_path: Path) -> None:
     config = training_config(tmp_path, Path("base"), tmp_path, objective="dpo", data=[{"path": str(path)}])
     with pytest.raises(OtherForm, match=r"pairs\.jsonl:1: `system`"):
         read_training_rows(config)
+
+
+def test_a_column_of_messages_is_read_for_a_chat(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    Dataset.from_dict({"messages": [TURNS * 2], "id": ["x"]}).to_parquet(folder / "train.parquet")
+    config = training_config(tmp_path, Path("base"), tmp_path, template="chat", data=[{"hub": str(folder)}])
+    [(name, conversation)] = read_training_rows(config)
+    assert name.endswith("data:1")
+    assert [message.content for message in conversation.messages] == ["Hi.", "Ho."] * 2

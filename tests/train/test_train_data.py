@@ -166,7 +166,7 @@ def test_the_hash_follows_what_is_trained_on(tokenizer: Any) -> None:
 
 def test_a_dataset_of_nothing_but_long_prompts_is_an_error(tmp_path: Path, tiny_base: Path, tokenizer: Any) -> None:
     data = write_tasks(tmp_path / "data.jsonl", 3)
-    with pytest.raises(DataError, match=r"fills train\.max_length = 20 alone"):
+    with pytest.raises(DataError, match=r"3 rows left out because their prompt alone fills train\.max_length"):
         load_dataset(training_config(tmp_path, tiny_base, data, max_length=20), tokenizer)
 
 

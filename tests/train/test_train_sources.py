@@ -251,7 +251,7 @@ def test_without_eos_a_response_ends_in_its_own_last_token(tokenizer: Any) -> No
     dataset = encode_tasks(named, tokenizer, TrainConfig(append_eos=False))
     check_examples(dataset.examples, tokenizer, ends_in_eos=False)
     assert [tokenizer.decode(example.ids[example.prompt_length :]) for example in dataset.examples] == ["the fox"]
-    assert dataset.dropped == 1, "a row without a response has no labels"
+    assert (dataset.dropped, dataset.unlabelled) == (0, 1), "a row without a response has no labels"
 
 
 def test_tokenised_data_is_cached_until_its_content_changes(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacos.files import disk_error
+from pacos.weights import disk_failures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,8 @@ def replace_cache(path: Path, arrays: "Mapping[str, np.ndarray]", metadata: Mapp
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.iterdir():
             old.unlink()
-        save_file(dict(arrays), temporary, metadata=dict(metadata) if metadata else None)
+        with disk_failures():
+            save_file(dict(arrays), temporary, metadata=dict(metadata) if metadata else None)
         temporary.replace(path)
     except OSError as failure:
         raise disk_error(failure, path) from failure

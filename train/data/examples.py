@@ -1,4 +1,4 @@
-"""Tokenises tasks into examples: token ids, and the index where their labels begin.
+"""Tokenises tasks into examples: token ids, and which of them are labels.
 
 Prompt and response are tokenised together where the prompt keeps its own ids (pacos/tokenization.py, `encode_rows`).
 The end-of-sequence id is appended as an id. Labels are decided by position, never by token identity, so that a pad, BOS
@@ -6,6 +6,7 @@ or EOS id inside the text can neither hide nor reveal a token.
 """
 
 import hashlib
+import itertools
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ CHUNK_ROWS = 4096
 class Example:
     """One row as token ids: `ids[:prompt_length]` is context, `ids[prompt_length:]` are the labels.
 
+    The labels of a conversation have `gaps` of context, each (start, end) of ids: the turns between the assistant's.
     Without `train.mask_prompt`, `prompt_length` is 1. The first `prefix_length` ids are shared with other examples
     (packing/prefixes.py). `reference_logp` is the log-probability (nats) of the labels under the untrained model (dpo).
     """
@@ -36,10 +38,23 @@ class Example:
     truncated: bool = False
     prefix_length: int = 0
     reference_logp: float = 0.0
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of_spans(cls, row: str, ids: list[int], spans: Sequence[tuple[int, int]]) -> "Example":
+        """An example with labels at these spans [start, end) of ids, in order; the ids behind the last are left out."""
+        gaps = tuple((end, start) for (_, end), (start, _) in itertools.pairwise(spans) if end < start)
+        return cls(row, ids[: spans[-1][1]], spans[0][0], gaps=gaps)
+
+    @property
+    def label_spans(self) -> list[tuple[int, int]]:
+        """Where the labels are: [start, end) of ids, in order."""
+        bounds = [self.prompt_length, *itertools.chain.from_iterable(self.gaps), len(self.ids)]
+        return list(zip(bounds[::2], bounds[1::2], strict=True))
 
     @property
     def response_tokens(self) -> int:
-        return len(self.ids) - self.prompt_length
+        return len(self.ids) - self.prompt_length - sum(end - start for start, end in self.gaps)
 
 
 # What must be packed into one row: an example, or the chosen and the rejected response to one prompt.
@@ -51,7 +66,9 @@ class Dataset:
     """The examples of one epoch, and how many of the `rows` read were truncated, dropped, or have an empty output.
 
     A preference pair has two examples, the chosen one first. `identical` counts pairs of equal responses, `apart`
-    examples whose response was tokenised apart from the prompt.
+    examples whose response was tokenised apart from the prompt, `unlabelled` rows dropped because nothing follows the
+    prompt (an empty output, without EOS). Of conversations, `shortened` end behind an earlier
+    turn, `unfinished` are dropped as no answer ends within `train.max_length`, and `split` have several examples.
     """
 
     examples: list[Example]
@@ -61,6 +78,10 @@ class Dataset:
     empty: int = 0
     identical: int = 0
     apart: int = 0
+    unlabelled: int = 0
+    shortened: int = 0
+    unfinished: int = 0
+    split: int = 0
     unit: str = "examples"
 
     @property
@@ -77,18 +98,29 @@ class Dataset:
         digest = hashlib.sha256()
         for example in self.examples:
             digest.update(array("q", [len(example.ids), example.prompt_length, *example.ids]).tobytes())
+            if example.gaps:
+                digest.update(array("q", [len(example.gaps), *itertools.chain(*example.gaps)]).tobytes())
         return digest.hexdigest()
 
     def __str__(self) -> str:
         text = f"{len(self.examples):,} {self.unit}, {self.tokens:,} tokens ({self.response_tokens:,} supervised)"
+        return "; ".join([text, *self.notes])
+
+    @property
+    def notes(self) -> list[str]:
+        """What was cut, left out or unusual, with how often."""
         notes = {
             "responses cut at train.max_length": self.truncated,
             "rows left out because their prompt alone fills train.max_length": self.dropped,
-            "rows with an empty output": self.empty,
+            "conversations end behind an earlier turn, as the next exceeds train.max_length": self.shortened,
+            "rows left out because no answer ends within train.max_length": self.unfinished,
+            "conversations have several examples, as the chat template renders earlier turns otherwise": self.split,
+            "rows left out because their output is empty and train.append_eos is off": self.unlabelled,
+            "empty outputs": self.empty,
             "pairs left out because both answers are the same": self.identical,
             "responses tokenised apart from their prompt, whose last token they would change": self.apart,
         }
-        return "; ".join([text, *(f"{count:,} {note}" for note, count in notes.items() if count)])
+        return [f"{count:,} {note}" for note, count in notes.items() if count]
 
 
 def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train: TrainConfig, seed: int = 0) -> Dataset:
@@ -110,8 +142,10 @@ def encode_tasks(named: Sequence[tuple[str, Task]], tokenizer: Tokenizer, train:
                     dataset.truncated += example.truncated
                     dataset.empty += not encoded.response
                     dataset.apart += encoded.apart
-                else:
+                elif encoded.response or end:
                     dataset.dropped += 1
+                else:
+                    dataset.unlabelled += 1
             progress.update(len(chunk))
     return dataset
 

@@ -49,7 +49,7 @@ def parse_pair(values: Any, *, where: str) -> Pair:
     for key in KEYS:
         text = values.get(key) if key in ("chosen", "rejected") else values.get(key) or ""
         if not isinstance(text, str):
-            todo = "render conversations to text first" if isinstance(text, list) else None
+            todo = "set train.template=chat" if isinstance(text, list) else None
             raise DataError(f"`{key}` must be text" if key in values else f"`{key}` is missing", where=where, todo=todo)
         texts[key] = text
     if bool(texts["instruction"].strip()) == bool(texts["prompt"]):
@@ -80,7 +80,9 @@ def encode_pairs(named: Sequence[tuple[str, Pair]], tokenizer: Tokenizer, train:
 def _add_pair(dataset: Dataset, row: str, answers: Sequence[EncodedRow], end: list[int], train: TrainConfig) -> None:
     examples = [example for answer in answers if (example := make_example(row, answer, end, train))]
     if len(examples) < 2:
-        dataset.dropped += 1
+        blank = not end and not all(answer.response for answer in answers)
+        dataset.unlabelled += blank
+        dataset.dropped += not blank
     elif examples[0].ids == examples[1].ids:
         dataset.identical += 1
     else:

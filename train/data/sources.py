@@ -1,5 +1,7 @@
 """Reads training rows: files, pacos's own dataset folders, the hub, SuperNI's training split, or a mixture of them.
 
+Every row becomes what the objective and the template train on (train/data/rows.py), of whatever form its source is.
+
 A mixture takes whole sources in order, then the seed tasks (`train.seed_tasks`); `step_indices` shuffles them. Weights
 draw from the seed alone.
 """
@@ -11,14 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pacos.chat_templates import chat_template_files
 from pacos.config import Config, DataSource
+from pacos.conversations import LISTS
 from pacos.errors import DataError
-from pacos.files import read_rows
 from pacos.hub import load_rows
 from pacos.records import Task, refuse_conversation
 from pacos.seeds import seed_instances, seeds_path
 from pacos.superni.tasks import read_training_split, training_files
 from pacos.templates import Template, template
+from pacos.train.data.files import read_table
+from pacos.train.data.rows import Parse, as_conversation, row_parser
 from pacos.train.interfaces import Objective, objective_of
 
 log = logging.getLogger("pacos")
@@ -36,6 +41,8 @@ def read_training_rows(config: Config) -> list[NamedRow]:
     rows, form = _read_sources(config), template(config.train.template)
     if config.train.seed_tasks:
         rows += seed_instances(seeds_path(config.generate.seeds))
+    if form.is_chat:
+        return [(name, as_conversation(row, form)) for name, row in rows]
     if not form.drops_duplicates:
         return rows
     kept = first_of_each_text(rows, form, config.seed)
@@ -57,16 +64,16 @@ def first_of_each_text(rows: Sequence[NamedRow], form: Template, seed: int) -> l
 
 
 def _read_sources(config: Config) -> list[NamedRow]:
-    objective = objective_of(config.train)
+    objective, parse = objective_of(config.train), row_parser(config.train)
     if not config.train.data:
         [path] = source_paths(config)
         if not path.is_file():
             raise DataError(
                 f"this run has no {objective.file[0]} yet", where=str(path), todo="make it first, or set train.data"
             )
-        return read_file(path, objective)
+        return read_file(path, objective, parse)
     sources = enumerate(config.train.data)
-    return [row for number, source in sources for row in _weighted(source, config.seed, number, objective)]
+    return [row for number, source in sources for row in _weighted(source, config.seed, number, objective, parse)]
 
 
 def source_paths(config: Config) -> list[Path]:
@@ -81,7 +88,7 @@ def source_paths(config: Config) -> list[Path]:
 
 def source_files(config: Config) -> list[Path]:
     """All local files that decide what is trained on; a folder stands for its content."""
-    files = source_paths(config)
+    files = source_paths(config) + chat_template_files(config)
     if config.train.seed_tasks:
         files.append(seeds_path(config.generate.seeds))
     for source in config.train.data:
@@ -117,9 +124,9 @@ def source_names(config: Config) -> str:
     return ", ".join(source.name for source in config.train.data) or own
 
 
-def _weighted(source: DataSource, seed: int, number: int, objective: Objective) -> list[NamedRow]:
+def _weighted(source: DataSource, seed: int, number: int, objective: Objective, parse: Parse) -> list[NamedRow]:
     """Every row `weight` times: the integer part for all rows, the fraction for rows drawn without replacement."""
-    rows = read_source(source, objective)[: source.limit]
+    rows = read_source(source, objective, parse)[: source.limit]
     repeats, rest = divmod(source.weight, 1)
     drawn = random.Random(f"{seed}:weight:{number}").sample(range(len(rows)), round(rest * len(rows)))
     taken = rows * int(repeats) + [rows[index] for index in sorted(drawn)]
@@ -128,18 +135,18 @@ def _weighted(source: DataSource, seed: int, number: int, objective: Objective) 
     return taken
 
 
-def read_source(source: DataSource, objective: Objective) -> list[NamedRow]:
+def read_source(source: DataSource, objective: Objective, parse: Parse) -> list[NamedRow]:
     """All rows of one source, before limit and weight."""
     if source.superni:
         return read_superni(Path(source.superni), source.per_task)
-    return read_file(Path(source.path), objective) if source.path else read_hub(source, objective)
+    return read_file(Path(source.path), objective, parse) if source.path else read_hub(source, objective, parse)
 
 
-def read_file(path: Path, objective: Objective) -> list[NamedRow]:
-    """Rows of a JSON list, of JSON lines, or of a pacos dataset folder. Raises DataError for one without rows."""
+def read_file(path: Path, objective: Objective, parse: Parse) -> list[NamedRow]:
+    """Rows of a file or of a pacos dataset folder. Raises DataError for one without rows, and as `read_table`."""
     if os.path.isdir(path):
         path = path / objective.file[1]
-    rows = [objective.parse_row(values, where=where) for where, values in read_rows(path)]
+    rows = [parse(values, where=where) for where, values in read_table(path)]
     if not rows:
         raise DataError(
             f"holds no {objective.rows_name}", where=str(path), todo="generate some first, or point to another file"
@@ -158,21 +165,20 @@ def read_superni(path: Path, per_task: int | None) -> list[NamedRow]:
     ]
 
 
-def read_hub(source: DataSource, objective: Objective) -> list[NamedRow]:
-    """Rows with the objective's columns, from a hub id or from any folder that `datasets` loads.
-
-    Raises DataError for other columns, and as `load_rows`.
+def read_hub(source: DataSource, objective: Objective, parse: Parse) -> list[NamedRow]:
+    """Rows from a hub id or from any folder that `datasets` loads. Raises DataError for columns of no known form, and
+    as `load_rows`.
     """
     name = source.name
     rows = load_rows(name, split=source.split, revision=source.revision, where="train.data")
-    if lacking := objective.columns - set(rows.column_names):
+    columns = set(rows.column_names)
+    conversations = objective.examples_per_unit == 1 and columns & {*LISTS, "completion"}
+    if not conversations and (lacking := objective.columns - columns):
         for row in rows.select(range(min(1, len(rows)))):
             refuse_conversation(row, where=f"{name}: row 1")
-        columns = ", ".join(rows.column_names)
         raise DataError(
-            f"has no column {' and '.join(sorted(lacking))}; its columns are {columns}",
+            f"has no column {' and '.join(sorted(lacking))}; its columns are {', '.join(rows.column_names)}",
             where=name,
             todo="rename them (datasets' rename_columns), save it as .jsonl and name it as path",
         )
-    parse = objective.parse_row
     return [(f"{name}:{number}", parse(row, where=f"{name}: row {number}")) for number, row in enumerate(rows, 1)]

@@ -14,8 +14,10 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from pacos.chat_templates import template_sha256
 from pacos.config import Config
 from pacos.errors import ConfigError, DataError
+from pacos.stop_tokens import stop_ids
 from pacos.templates import template
 from pacos.train.data.cache import replace_cache
 from pacos.train.data.examples import Dataset, Example, check_examples
@@ -25,7 +27,7 @@ from pacos.train.interfaces import objective_of
 log = logging.getLogger("pacos")
 
 # Version of the cache's format and of the rules by which texts become ids; a new one invalidates every cache.
-FORMAT = 3
+FORMAT = 4
 # Dataset's counts, and the names that they have in the cache.
 COUNTS = {
     "rows": "rows",
@@ -34,6 +36,10 @@ COUNTS = {
     "empty": "empty",
     "identical": "alike",
     "apart": "apart",
+    "unlabelled": "unlabelled",
+    "shortened": "shortened",
+    "unfinished": "unfinished",
+    "split": "split",
 }
 
 
@@ -59,15 +65,27 @@ def load_dataset(
         return cached
     dataset = objective.encode(rows, tokenizer, train, config.seed)
     if not dataset.examples:
-        raise DataError(
-            f"every one of the {dataset.rows:,} prompts fills train.max_length = {train.max_length} alone",
-            where=source_names(config),
-            todo="raise train.max_length",
-        )
-    check_examples(dataset.examples, tokenizer, ends_in_eos=train.append_eos)
+        raise nothing_left(dataset, config)
+    if not template(train.template).is_chat:  # whose turns are checked where they are encoded
+        check_examples(dataset.examples, tokenizer, ends_in_eos=train.append_eos)
     if keep:
         write_dataset(path, dataset)
     return dataset
+
+
+def nothing_left(dataset: Dataset, config: Config) -> DataError:
+    """The error of a dataset of which no row can be trained on: why, and what to do about the most frequent reason."""
+    todos = {
+        dataset.dropped + dataset.unfinished: "raise train.max_length",
+        dataset.identical: "give pairs whose answers differ",
+        dataset.unlabelled: "give rows with outputs, or leave train.append_eos on",
+    }
+    limit, reasons = config.train.max_length, "; ".join(dataset.notes)
+    return DataError(
+        f"nothing is left to train on of {dataset.rows:,} rows (train.max_length = {limit}): {reasons}",
+        where=source_names(config),
+        todo=todos[max(todos)],
+    )
 
 
 def content_sha256(named: Sequence[NamedRow], tokenizer: Any, config: Config) -> str:
@@ -81,6 +99,8 @@ def content_sha256(named: Sequence[NamedRow], tokenizer: Any, config: Config) ->
         template(train.template).rendering,
         config.seed,
     ]
+    if template(train.template).is_chat:
+        rules += [template_sha256(template(train.template), tokenizer), sorted(stop_ids(tokenizer)), train.learn]
     digest = hashlib.sha256(json.dumps([tokenizer_sha256(tokenizer), *rules]).encode())
     for row, texts in named:
         digest.update(json.dumps([row, *astuple(texts)]).encode())
@@ -115,6 +135,8 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
         "lengths": np.array([len(example.ids) for example in examples], np.int32),
         "learnt": np.array([example.prompt_length for example in examples], np.int32),
         "truncated": np.array([example.truncated for example in examples], np.bool_),
+        "gaps": np.array([place for example in examples for gap in example.gaps for place in gap], np.int32),
+        "gap_counts": np.array([len(example.gaps) for example in examples], np.int32),
         "rows": np.frombuffer("\n".join(example.row for example in examples).encode(), np.uint8),
     }
     counts = {key: str(getattr(dataset, name)) for name, key in COUNTS.items()}
@@ -129,16 +151,20 @@ def read_dataset(path: Path) -> Dataset | None:
     try:
         with safe_open(path, framework="numpy") as cache:
             counts = cache.metadata()
-            ids, lengths, prompt_lengths, truncated = (
-                cache.get_tensor(name).tolist() for name in ("ids", "lengths", "learnt", "truncated")
+            ids, lengths, prompt_lengths, truncated, places, gap_counts = (
+                cache.get_tensor(name).tolist()
+                for name in ("ids", "lengths", "learnt", "truncated", "gaps", "gap_counts")
             )
             rows = cache.get_tensor("rows").tobytes().decode().split("\n")
     except SafetensorError as failure:
         log.warning("ignoring the damaged cache %s: %s", path, failure)
         return None
     examples, start = [], 0
-    for row, length, prompt_length, is_truncated in zip(rows, lengths, prompt_lengths, truncated, strict=True):
-        examples.append(Example(row, ids[start : start + length], prompt_length, is_truncated))
+    gaps = iter(zip(places[::2], places[1::2], strict=True))
+    columns = zip(rows, lengths, prompt_lengths, truncated, gap_counts, strict=True)
+    for row, length, prompt_length, is_truncated, count in columns:
+        own = tuple(itertools.islice(gaps, count))
+        examples.append(Example(row, ids[start : start + length], prompt_length, is_truncated, gaps=own))
         start += length
     numbers = {name: int(counts[key]) for name, key in COUNTS.items()}
     dataset = Dataset(examples, unit=counts["unit"], **numbers)

@@ -119,9 +119,10 @@ class RowBuilder:
         prefix_start, prefix_id = self._prefixes.get(prefix, (0, None))
         start, _ = self._append(example.ids[example.prefix_length :], example.prefix_length, prefix_id)
         places = [*range(prefix_start, prefix_start + example.prefix_length), *range(start, len(self.ids))]
-        # Position t predicts token t + 1.
-        self.label_positions += places[example.prompt_length - 1 : -1]
-        self.labels += example.ids[example.prompt_length :]
+        for first, last in example.label_spans:
+            # Position t predicts token t + 1.
+            self.label_positions += places[first - 1 : last - 1]
+            self.labels += example.ids[first:last]
 
     def _append(self, ids: Sequence[int], position: int, prefix_id: int | None) -> tuple[int, int]:
         """Append a segment; returns where it starts and its id."""
