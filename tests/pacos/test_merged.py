@@ -9,12 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
 from pacos.errors import ConfigError, ModelError
+from pacos.models import load_tokenizer
 from pacos.records import Prediction, read_records
 from pacos.serving.adapter_check import check_adapters
 from pacos.serving.completion import Sampling
 from pacos.serving.connect import open_engine, serves_merged
-from pacos.serving.merged import MergedCopy, merged_copy
+from pacos.serving.merged import PROBES, MergedCopy, merged_copy
 from tests.evaluate.test_evaluate import evaluate, experiment, scores
+from tests.support.chat_adapter import OTHER, rendered, write_chat_adapter
 from tests.support.superni_folder import instances, write_superni
 from tests.support.tiny_llama import write_adapter
 
@@ -49,6 +51,15 @@ def test_a_copy_is_the_base_plus_the_update_and_is_deleted_at_the_end(
     expected = load_file(tiny_base / "model.safetensors")[f"{WEIGHT}.weight"] + update(adapter)
     assert dtype == "float32" and torch.allclose(weight, expected, atol=1e-6)
     assert not folder.exists()
+
+
+def test_a_copy_of_a_chat_adapter_has_its_template_and_is_probed_in_it(tiny_base: Path, tmp_path: Path) -> None:
+    adapter = write_chat_adapter(tiny_base, tmp_path / "adapter", OTHER)
+    settings = ModelConfig(base=str(tiny_base))
+    with merged_copy(adapter, str(tiny_base), settings, tmp_path / "merged", dtype="float32") as copy:
+        tokenizer = load_tokenizer(str(copy.folder), settings)
+        assert tokenizer.chat_template == OTHER
+        assert copy.probes == [rendered(tokenizer, ("user", text)) for text in PROBES]
 
 
 def test_a_copy_is_deleted_when_its_server_fails(tiny_base: Path, adapter: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer, tokenizers
 
-from pacos.rouge import NoveltyIndex, rouge_l, tokenize, unicode_tokens
+from pacos.novelty.index import NoveltyIndex
+from pacos.rouge import rouge_l, tokenize, unicode_tokens
 
 ORACLES = {
     stemmer: rouge_scorer.RougeScorer(["rougeL"], use_stemmer=stemmer) for stemmer in (False, True)

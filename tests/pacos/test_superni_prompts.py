@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacos.extensions import PROMPTS
-from pacos.superni.prompts import prompt_preset, tk_instruct
+from pacos.superni.prompts import Demonstrations, prompt_preset, tk_instruct
 from pacos.superni.tasks import Demonstration, Instance
 
 EXAMPLES = (Demonstration("one ", "1", " because"), Demonstration("two?", "2!", "yes."))
@@ -27,6 +27,8 @@ def golden(preset: str, header: dict[str, Any], question: str) -> str:
         return f"{opening} Write a response that appropriately completes the request.\n\n{body}"
     if preset == "self-instruct":
         return "\n".join([definition, "", f"Input: {question}", "Output:"])
+    if preset == "chat":
+        return f"{definition}\n\n{question}"
 
     def closed(*words: str) -> str:
         line = " ".join(words)
@@ -82,9 +84,26 @@ def test_each_preset_has_its_own_fingerprint() -> None:
     assert len({prompt_preset(preset).sha256 for preset in PROMPTS}) == len(PROMPTS)
 
 
+def test_a_users_turn_shows_as_many_demonstrations_as_it_is_asked_for() -> None:
+    chat = prompt_preset("chat")
+    assert chat.render(INSTANCE) == "Name the colour\n\na red ball"
+    assert chat.render(INSTANCE, Demonstrations(positive=1)) == (
+        "Name the colour\n\nInput: one\nOutput: 1\n\nInput: a red ball\nOutput:"
+    )
+    assert chat.render(INSTANCE, Demonstrations(positive=9)).count("Output:") == 3
+    assert chat.render(replace(INSTANCE, input=" ")) == "Name the colour"
+
+
+def test_a_chats_fingerprint_covers_its_system_text_and_its_demonstrations() -> None:
+    chat = prompt_preset("chat")
+    kinds = [chat, replace(chat, system="Be brief."), *(replace(chat, shown=Demonstrations(n)) for n in (1, 2, 3))]
+    assert len({kind.sha256 for kind in kinds}) == len(kinds)
+
+
 @given(st.text(), st.text())
 def test_prompts_keep_their_cue_and_their_texts_whatever_they_hold(definition: str, question: str) -> None:
     for preset in PROMPTS:
         prompt = prompt_preset(preset).render(replace(INSTANCE, definition=definition, input=question))
-        assert prompt.endswith("### Response:" if preset == "alpaca" else "\nOutput:")
+        cues = {"alpaca": "### Response:", "chat": question.strip() or definition.strip()}
+        assert prompt.endswith(cues.get(preset, "\nOutput:"))
         assert definition.strip() in prompt and question.strip() in prompt

@@ -125,12 +125,20 @@ def test_an_untrained_adapter_is_refused() -> None:
     check_trained(pair(), {}, where="x")
     for weights, message in [
         ({}, "empty"),
-        ({"q.lora_A.weight": torch.ones(2, 4)}, "lacks half"),
+        ({"q.lora_A.weight": torch.ones(2, 4)}, r"lacks half of a module: q\.lora_B"),
+        ({"q.lora_B.weight": torch.ones(2, 4)}, r"lacks half of a module: q\.lora_B"),
         (pair(up=0.0), "1 of 1 modules were never trained, q.lora_B.weight"),
         (pair(up=float("nan")), "not finite"),
     ]:
         with pytest.raises(TrainingError, match=message):
             check_trained(weights, {}, where="x")
+
+
+def test_trained_biases_are_no_halves_of_modules() -> None:
+    biased = pair() | {"q.lora_B.bias": torch.ones(4)}
+    check_trained(biased, {}, where="x")
+    with pytest.raises(TrainingError, match=r"1 of 1 modules were never trained, q\.lora_B\.weight"):
+        check_trained(biased | {"q.lora_B.weight": torch.zeros(4, 2)}, {}, where="x")
 
 
 def test_an_adapter_equal_to_the_one_it_started_from_is_refused() -> None:

@@ -13,7 +13,7 @@ from pacos.errors import ModelError, RunError
 from pacos.serving.merged import measure_drift
 from pacos.train.export.merge import merge
 from tests.support.small_training import train_here, training_config, write_tasks
-from tests.support.tiny_llama import build_tiny_llama
+from tests.support.tiny_llama import build_tiny_llama, write_adapter
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,159 @@ def test_an_adapter_of_another_base_is_not_merged(trained: Path, tmp_path: Path)
     assert not (tmp_path / "merged").exists()
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_llama(tmp_path_factory.mktemp("plain") / "base")
+
+
+@pytest.fixture
+def adapter(base: Path, tmp_path: Path) -> Path:
+    return write_adapter(base, tmp_path / "adapter", scale=0.3, seed=5)
+
+
+def configure(adapter: Path, **settings: Any) -> None:
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+TIED: list[dict[str, Any]] = [
+    {"target_modules": ["q_proj", "lm_head"]},
+    {"target_modules": ["q_proj", "embed_tokens"]},
+    {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+    {"modules_to_save": ["embed_tokens"], "target_modules": ["q_proj"]},
+    {"modules_to_save": ["lm_head"], "target_modules": ["q_proj"]},
+    {"trainable_token_indices": [5, 40], "target_modules": ["q_proj"]},
+]
+
+
+@pytest.mark.parametrize("settings", TIED)
+def test_an_adapter_of_one_of_two_tied_embeddings_is_merged_into_that_one(
+    base: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def fresh() -> Any:
+        return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+
+    torch.manual_seed(3)
+    tuned = get_peft_model(fresh(), LoraConfig(r=4, task_type="CAUSAL_LM", **settings))
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    ids = torch.arange(3, 60)[None]
+    expected = PeftModel.from_pretrained(fresh(), str(tmp_path / "adapter")).eval()(input_ids=ids).logits
+    merge(tmp_path / "adapter", tmp_path / "merged")
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()(input_ids=ids).logits
+    assert (expected - fresh()(input_ids=ids).logits).abs().max() > 0.1
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_embeddings_that_the_adapter_leaves_alone_stay_tied(adapter: Path, tmp_path: Path) -> None:
+    merge(adapter, tmp_path / "merged")
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["tie_word_embeddings"] is True
+    assert "lm_head.weight" not in load_file(tmp_path / "merged" / "model.safetensors")
+
+
+def test_an_adapter_that_changes_nothing_is_not_merged(base: Path, tmp_path: Path) -> None:
+    zero = write_adapter(base, tmp_path / "zero", scale=0.0, seed=5)
+    with pytest.raises(ModelError, match="changes nothing"):
+        merge(zero, tmp_path / "merged")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["zero"]
+
+
+def test_a_base_that_the_adapter_does_not_name_is_given(adapter: Path, base: Path, tmp_path: Path) -> None:
+    configure(adapter, base_model_name_or_path=None)
+    with pytest.raises(ModelError, match=r"which base it belongs to\n  → give it: --base PATH"):
+        merge(adapter, tmp_path / "merged")
+    merge(adapter, tmp_path / "merged", base=str(base))
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+def test_a_base_that_moved_is_asked_for_without_the_words_of_another_command(adapter: Path, tmp_path: Path) -> None:
+    configure(adapter, base_model_name_or_path=str(tmp_path / "gone"))
+    with pytest.raises(ModelError, match="no such model folder") as refused:
+        merge(adapter, tmp_path / "merged")
+    assert "--base" in str(refused.value) and "model.base" not in str(refused.value)
+
+
+def test_another_base_than_that_of_the_training_is_refused_where_it_is_given(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="other weights than"):
+        merge(trained, tmp_path / "merged", base=str(build_tiny_llama(tmp_path / "base", seed=1)))
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_tokenizer_with_ids_beyond_the_embeddings_is_refused(adapter: Path, base: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["<x1>", "<x2>"])
+    tokenizer.save_pretrained(adapter)
+    with pytest.raises(ModelError, match="the tokenizer has"):
+        merge(adapter, tmp_path / "merged")
+
+
+def test_replicated_layers_are_not_merged(adapter: Path, base: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    settings = LoraConfig(r=4, target_modules=["q_proj"], layer_replication=[(0, 2), (0, 2)], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings).save_pretrained(str(tmp_path / "replicated"))
+    with pytest.raises(ModelError, match="layer_replication"):
+        merge(tmp_path / "replicated", tmp_path / "merged")
+
+
+@pytest.mark.parametrize("settings", [{"alora_invocation_tokens": [5]}, {"init_lora_weights": "pissa_niter_4"}])
+def test_an_adapter_that_is_no_sum_with_its_base_is_not_merged(
+    adapter: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    configure(adapter, **settings)
+    with pytest.raises(ModelError, match=r"cannot be merged: (alora_invocation_tokens|pissa_niter)"):
+        merge(adapter, tmp_path / "merged")
+
+
+def test_a_bias_for_layers_without_one_is_not_merged(base: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    tuned = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base),
+        LoraConfig(r=4, target_modules=["q_proj"], lora_bias=True, init_lora_weights=False, task_type="CAUSAL_LM"),
+    )
+    tuned.save_pretrained(str(tmp_path / "biased"))
+    with pytest.raises(ModelError, match=r"cannot be merged: .*bias"):
+        merge(tmp_path / "biased", tmp_path / "merged")
+
+
+def test_a_tokenizer_with_code_of_its_own_is_not_run_and_nothing_is_asked(
+    adapter: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    shutil.copy(base / "tokenizer.json", adapter)
+    code = {"AutoTokenizer": ["evil.EvilTokenizer", "evil.EvilTokenizer"]}
+    (adapter / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "EvilTokenizer", "auto_map": code}))
+    (adapter / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ModelError, match="--trust-remote-code"):
+        merge(adapter, tmp_path / "merged")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_full_disk_leaves_nothing_half(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors import SafetensorError
+    from transformers import LlamaForCausalLM
+
+    def fill(self: Any, folder: Path, **_: Any) -> None:
+        Path(folder).mkdir()
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", fill)
+    with pytest.raises(RunError, match="the disk is full"):
+        merge(adapter, tmp_path / "merged")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
 def test_an_existing_folder_is_left_alone(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="already exists"):
         merge(trained, tmp_path)
@@ -83,7 +236,7 @@ def test_a_model_that_reads_back_differently_is_refused(
     monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", save_damaged)
     with pytest.raises(RunError, match="reads back differently"):
         merge(trained, tmp_path / "merged")
-    assert not (tmp_path / "merged").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_drift_is_set_against_what_the_adapter_changes() -> None:

@@ -13,7 +13,7 @@ import pytest
 from pacos.errors import ConfigError, HubOutOfReach, ModelError
 from pacos.train import launch
 from pacos.train.export.card import base_licence
-from pacos.train.export.hub import push
+from pacos.train.export.hub import check_push, push
 from tests.support.small_training import training_config
 
 
@@ -31,7 +31,8 @@ class Hub(BaseHTTPRequestHandler):
             self.created.append(json.loads(body))
             self.answer({"url": f"{self.address}/me/llama", "name": "me/llama"})
         elif self.path == "/api/validate-yaml":
-            self.answer({"errors": [], "warnings": []})
+            errors = [{"message": "must be a mapping"}] if "- list" in json.loads(body)["content"] else []
+            self.answer({"errors": errors, "warnings": []}, 400 if errors else 200)
         elif "/preupload/" in self.path:
             files = [{"path": file["path"], "uploadMode": "regular"} for file in json.loads(body)["files"]]
             self.answer({"files": [{**file, "shouldIgnore": False, "oid": None} for file in files]})
@@ -110,6 +111,26 @@ def test_a_missing_token_stops_the_run_before_it_begins(
     config = training_config(tmp_path, tiny_base, tmp_path, push_to_hub="me/llama")
     with pytest.raises(ConfigError, match="no token to push with"):
         launch.main(config)
+
+
+@pytest.mark.parametrize("repository", ["a/b/c", "just name", "", "/x", "-x/y"])
+def test_what_is_no_repository_is_refused_by_name(
+    adapter: Path, tmp_path: Path, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    with pytest.raises(ConfigError, match=r"pacos push: .* is no name of a repository"):
+        push(adapter, repository)
+    with pytest.raises(ConfigError, match=r"train\.push_to_hub: .* is no name of a repository"):
+        check_push(repository)
+
+
+def test_a_card_that_the_hub_cannot_read_is_a_clear_error(
+    hub: str, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    (adapter / "README.md").write_text("---\n- a\n- list\n---\n")
+    with pytest.raises(ModelError, match="mapping"):
+        push(adapter, "me/llama", endpoint=hub)
 
 
 def test_an_unfinished_folder_is_not_pushed(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.config import Config
 from pacos.errors import RunError, TrainingError
-from pacos.files import disk_error, write_text
+from pacos.files import disk_error, sync_tree, write_text
 from pacos.results import write_result
 from pacos.results.training import Provenance
 from pacos.templates import Template, template
 from pacos.tokenization import encode_prompts
 from pacos.train.interfaces import method_of
 from pacos.train.model.start import ADAPTER_WEIGHTS
+from pacos.weights import disk_failures, read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -47,13 +48,16 @@ def export_trained(
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        method.export(trained.model, trained.weights, config, temporary)
+        with disk_failures():
+            method.export(trained.model, trained.weights, config, temporary)
         with_chat_template(tokenizer, template(config.train.template)).save_pretrained(temporary)
         write_result(temporary / "pacos.json", provenance)
         write_text(temporary / "README.md", card)
         replace_folder(temporary, folder)
     except OSError as failure:
         raise disk_error(failure, folder) from failure
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     log.info("%s: %s", method.result, folder)
     log.info("serve it: %s", method.serve_command(config, folder))
 
@@ -66,7 +70,6 @@ def write_adapter(
     `weights` are by parameter name, `base` is recorded as the adapter's base model. Raises RunError as `check_equal`.
     """
     from peft import get_peft_model_state_dict
-    from safetensors.torch import load_file
 
     model.peft_config["default"].base_model_name_or_path = base
     # "auto" would ask the hub whether the vocabulary was resized; it never is.
@@ -75,7 +78,7 @@ def write_adapter(
     expected: dict[str, torch.Tensor] = get_peft_model_state_dict(
         model, state_dict=dict(weights), save_embedding_layers=False
     )
-    check_equal(load_file(folder / ADAPTER_WEIGHTS), expected, where=str(folder / ADAPTER_WEIGHTS))
+    check_equal(read_tensors(folder / ADAPTER_WEIGHTS), expected, where=str(folder / ADAPTER_WEIGHTS))
     return expected
 
 
@@ -108,14 +111,16 @@ def check_trained(
     halves = {
         name: name.replace(".lora_A.", ".lora_B.").replace(".lora_embedding_A", ".lora_embedding_B") for name in weights
     }
-    ups = {name for name in weights if ".lora_B." in name or name.endswith(".lora_embedding_B")}
+    ups = {name for name in weights if name.endswith((".lora_B.weight", ".lora_embedding_B"))}
     if not ups or ups != {other for name, other in halves.items() if name != other}:
-        raise TrainingError("the adapter is empty or lacks half of a module", where=where)
+        odd = sorted(ups ^ {other for name, other in halves.items() if name != other})
+        lacking = f"lacks half of a module: {odd[0]}" if odd else "is empty"
+        raise TrainingError(f"the adapter {lacking}", where=where)
     for name, weight in weights.items():
         if not torch.isfinite(weight).all():
             raise TrainingError(f"{name} is not finite", where=where, todo="lower train.learning_rate")
     zero = torch.zeros(())
-    first_zero = {name for name in weights if ".lora_B." in name or name.endswith(".lora_embedding_A")}
+    first_zero = {name for name in weights if name.endswith((".lora_B.weight", ".lora_embedding_A"))}
     untouched = {name for name in first_zero if not (weights[name] - start.get(name, zero)).any()}
     wrong = untouched if untouched == first_zero else untouched and untouched - blameless()
     if wrong:
@@ -132,6 +137,8 @@ def with_chat_template(tokenizer: Any, format: Template) -> Any:
     Tokenizers of Llama-2's newer kind put a space before a text but not behind BOS; there, the template writes it.
     Where no template gives these ids, the copy has none, rather than one that renders another prompt than was trained.
     """
+    if format.is_chat:
+        return tokenizer
     tokenizer = copy.deepcopy(tokenizer)
     instruction = "Name two fruits.\nOne of them red: “<b>&amp;</b>”"
     expected = encode_prompts(tokenizer, [format.chat_prompt.format(instruction=instruction)])[0]
@@ -147,10 +154,14 @@ def with_chat_template(tokenizer: Any, format: Template) -> Any:
 
 
 def replace_folder(temporary: Path, folder: Path) -> None:
-    """Replace `folder` by a finished one; a crash in between leaves the old one under `.NAME.old`."""
+    """Replace `folder` by a finished one; a crash in between leaves the old one under `.NAME.old`.
+
+    Raises RunError where the disk does not take what was written.
+    """
+    sync_tree(temporary)
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     temporary.rename(folder)
     shutil.rmtree(old, ignore_errors=True)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacos.config import Config
+from pacos.causal_lm import load_causal_lm
+from pacos.config import Config, ModelConfig
 from pacos.errors import RunError, TrainingError
 from pacos.files import write_json
-from pacos.serving.merged import load_base
 from pacos.train.model.structure import causal_model
 
 if TYPE_CHECKING:
@@ -36,30 +36,28 @@ def write_model(
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     # save_pretrained records the dtype of the weights in memory.
     write_json(folder / "config.json", settings | {"dtype": str(dtype).removeprefix("torch.")})
-    check_model_folder(folder, rounded)
+    check_model_folder(config.model.model_copy(update={"base": str(folder), "revision": None}), rounded)
     moved = share_moved(rounded, config)
     log.info("model: %.1f%% of the weights differ from the base's, in %s", 100 * moved, dtype)
 
 
-def check_model_folder(folder: Path, expected: "Mapping[str, torch.Tensor]") -> None:
-    """Raises RunError unless transformers loads the same names and the same bits."""
+def check_model_folder(written: ModelConfig, expected: "Mapping[str, torch.Tensor]") -> None:
+    """Raises RunError unless transformers loads the same names and the same bits from the folder `written.base`."""
     import torch
 
-    found = dict(load_base(str(folder), None, "cpu").named_parameters())
+    folder = written.base
+    found = dict(load_causal_lm(folder, written, device="cpu").named_parameters())
     if odd := sorted(found.keys() ^ expected.keys()):
-        raise RunError(f"what was written lacks or adds weights: {odd[0]}, …", where=str(folder))
+        raise RunError(f"what was written lacks or adds weights: {odd[0]}, …", where=folder)
     for name, weight in expected.items():
         if found[name].dtype != weight.dtype or not torch.equal(found[name].detach(), weight):
-            raise RunError(
-                f"{name} reads back differently than it was written", where=str(folder), todo="check the disk"
-            )
+            raise RunError(f"{name} reads back differently than it was written", where=folder, todo="check the disk")
 
 
 def share_moved(trained: "Mapping[str, torch.Tensor]", config: Config) -> float:
     """Share of all weights that differ from the base's. Raises TrainingError where none does."""
     name, moved, total = config.student, 0, 0
-    revision = config.model.revision if name == config.model.base else None
-    for parameter, weight in load_base(name, revision, "cpu").named_parameters():
+    for parameter, weight in load_causal_lm(name, config.model, device="cpu").named_parameters():
         moved += int((trained[parameter] != weight.detach().to(trained[parameter].dtype)).sum())
         total += weight.numel()
     if not moved:

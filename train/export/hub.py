@@ -11,14 +11,21 @@ log = logging.getLogger("pacos")
 PUBLISHED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md"]
 
 
-def check_token() -> None:
-    """Raises ConfigError where there is no token of the hub; called before training, not after it."""
+def check_push(repository: str, where: str = "train.push_to_hub") -> None:
+    """Raises ConfigError for what is no repository's name, and where there is no token of the hub; called before
+    training, not after it."""
     from huggingface_hub import get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-    if not get_token():
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as failure:
         raise ConfigError(
-            "there is no token to push with", where="train.push_to_hub", todo="`hf auth login`, or set HF_TOKEN"
-        )
+            f"{repository!r} is no name of a repository: {failure}", where=where, todo="write it as owner/name"
+        ) from None
+    if not get_token():
+        raise ConfigError("there is no token to push with", where=where, todo="`hf auth login`, or set HF_TOKEN")
 
 
 def push(folder: Path, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
@@ -34,7 +41,7 @@ def push(folder: Path, repository: str, *, public: bool = False, endpoint: str |
 
     if not any(folder.glob("*.safetensors")) or not (folder / "README.md").is_file():
         raise ModelError("holds no finished adapter or model: no weights, or no README.md", where=str(folder))
-    check_token()
+    check_push(repository, where="pacos push")
     hub = HfApi(endpoint=endpoint)
     try:
         name = hub.create_repo(repository, private=not public, exist_ok=True).repo_id
@@ -43,6 +50,8 @@ def push(folder: Path, repository: str, *, public: bool = False, endpoint: str |
         )
     except HfHubHTTPError as refused:
         raise ModelError(f"the hub refuses it: {str(refused).splitlines()[0]}", where=repository) from refused
+    except ValueError as failure:  # The card's own header, and what the hub says of it.
+        raise ModelError(f"cannot be pushed: {failure}", where=str(folder)) from failure
     except (OSError, HTTPError) as failure:
         raise HubOutOfReach(f"the hub is out of reach: {failure}", where=repository, todo="pacos push, later") from None
     log.info("pushed: %s", commit.commit_url)

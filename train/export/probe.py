@@ -11,6 +11,7 @@ from pacos.results.training import StopProbe
 from pacos.templates import template
 from pacos.tokenization import encode_rows
 from pacos.train.attention.dispatch import accepted, plain_attention
+from pacos.train.data.chat_examples import stop_prompts
 from pacos.train.data.sources import NamedRow
 from pacos.train.interfaces import objective_of
 from pacos.train.model.structure import causal_model
@@ -29,9 +30,11 @@ def stop_probe_prompts(rows: Sequence[NamedRow], tokenizer: Any, config: Config)
     """Token ids of prompts spread evenly over the rows, whose own responses take at most half of LIMIT."""
     train, objective = config.train, objective_of(config.train)
     form = template(train.template)
-    texts = [
-        objective.texts(row, form, f"{config.seed}:{name}") for name, row in rows[:: max(1, len(rows) // (4 * PROMPTS))]
-    ]
+    rows = rows[:: max(1, len(rows) // (4 * PROMPTS))]
+    if form.is_chat:
+        chats = stop_prompts(rows, tokenizer, train.max_length, LIMIT // 2)
+        return chats[:: max(1, len(chats) // PROMPTS)][:PROMPTS]
+    texts = [objective.texts(row, form, f"{config.seed}:{name}") for name, row in rows]
     short = [
         row.prompt
         for row in encode_rows(tokenizer, texts)
