@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with gzip.open(SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
         published = [json.loads(row)["instruction"] for row in rows]
-    instructions = composed(random.Random(1), published, max(arguments.answers))
+    instructions = list(itertools.islice(composed(random.Random(1), published), max(arguments.answers)))
     sizes = {
         str(count): {
             "to_the_default_target": measure(instructions[:count], GenerateConfig().target),

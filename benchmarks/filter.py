@@ -1,49 +1,90 @@
-"""`pacos filter` on the 52,002 released Alpaca rows with the official seeds: it keeps its own output, in a minute.
+"""`pacos filter` on the 52,002 released Alpaca rows with the official seeds: it keeps its own output; and on more rows.
 
-python -m benchmarks.filter [--save] [--rows 52002] [--defects]
+    python -m benchmarks.filter [--save] [--rows 52002] [--defects] [--workers 1 2]
+
+Rows over 52,002 have composed instructions (see `benchmarks/novelty.py`) and the outputs of released rows. With several
+numbers of workers, the files of each must be those of the first, and `times` is how much less wall-clock time it takes.
 """
 
 import argparse
 import gzip
+import hashlib
 import itertools
 import json
+import os
+import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from benchmarks.novelty import composed
 from benchmarks.result import SHARED_DATA, report
+
+FILES = ("dataset.jsonl", "rejected.jsonl", "stats.json")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=52_002)
     parser.add_argument("--defects", action="store_true")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        tasks, out = Path(folder) / "alpaca.jsonl", Path(folder) / "out"
-        with gzip.open(SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
-            tasks.write_text("".join(itertools.islice(rows, arguments.rows)), encoding="utf-8")
-        seeds = SHARED_DATA / "self_instruct" / "seed_tasks.jsonl"
-        options = ["--out", str(out), "--seeds", str(seeds), *(["--defects"] if arguments.defects else [])]
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "pacos.cli", "filter", str(tasks), *options], check=True)
-        seconds = time.perf_counter() - began
-        funnel = json.loads((out / "stats.json").read_text(encoding="utf-8"))["funnel"]
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    figures = {
+        tasks = Path(folder) / "alpaca.jsonl"
+        with tasks.open("w", encoding="utf-8") as lines:
+            lines.writelines(itertools.islice(rows(), arguments.rows))
+        runs = {str(workers): measured(tasks, workers, defects=arguments.defects) for workers in arguments.workers}
+    first = runs[str(arguments.workers[0])]
+    files = {tuple(run.pop("sha256")) for run in runs.values()}
+    figures: dict[str, Any] = {**first, "by_workers": runs} if len(runs) > 1 else first
+    if len(runs) > 1:
+        figures["same_files"] = len(files) == 1
+        figures["times"] = {count: round(first["seconds"] / run["seconds"], 2) for count, run in runs.items()}
+    name = "filter" + "_defects" * arguments.defects + "_workers" * (len(runs) > 1)
+    settings = {"rows": arguments.rows, "threshold": 0.7, "workers": arguments.workers}
+    report(name, figures, settings=settings, save=arguments.save)
+
+
+def rows() -> Iterator[str]:
+    """The released rows, then composed ones without end."""
+    with gzip.open(SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as lines:
+        released = list(lines)
+    yield from released
+    instructions = [json.loads(row)["instruction"] for row in released]
+    outputs = itertools.cycle(json.loads(row)["output"] for row in released)
+    for instruction, output in zip(composed(random.Random(1), instructions), outputs, strict=False):
+        yield json.dumps({"instruction": instruction, "input": "", "output": output}) + "\n"
+
+
+def measured(tasks: Path, workers: int, *, defects: bool) -> dict[str, Any]:
+    out = tasks.parent / f"out-{workers}"
+    seeds = SHARED_DATA / "self_instruct" / "seed_tasks.jsonl"
+    options = ["--out", str(out), "--seeds", str(seeds), "--workers", str(workers), *(["--defects"] * defects)]
+    before, began = cpu_of_children(), time.perf_counter()
+    subprocess.run([sys.executable, "-m", "pacos.cli", "filter", str(tasks), *options], check=True)
+    seconds = time.perf_counter() - began
+    funnel = json.loads((out / "stats.json").read_text(encoding="utf-8"))["funnel"]
+    return {
         "tasks": funnel["items"],
         "kept": funnel["accepted"],
         "rejected": funnel["rejected"],
         "seconds": round(seconds, 1),
-        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
-        "peak_mib": used.ru_maxrss // 1024,
+        "cpu_seconds": round(cpu_of_children() - before, 1),
+        "peak_mib_of_a_process": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+        "load_at_the_end": round(os.getloadavg()[0], 1),
+        "sha256": [hashlib.sha256((out / name).read_bytes()).hexdigest() for name in FILES],
     }
-    name = "filter_defects" if arguments.defects else "filter"
-    report(name, figures, settings={"rows": arguments.rows, "threshold": 0.7}, save=arguments.save)
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pacos.novelty.index import NoveltyIndex
 from pacos.progress import bar
 from pacos.records import Task, read_tasks
 from pacos.results import write_result
 from pacos.results.evaluation import Contamination, Overlap, Passage
-from pacos.rouge import NoveltyIndex, rouge_l_tokens
+from pacos.rouge import rouge_l_tokens
 from pacos.seeds import seed_instances
 from pacos.superni.suites import read_suite
 from pacos.superni.tasks import Suite

@@ -14,6 +14,8 @@ from pacos.errors import DataError
 from pacos.generate.filtering.defects import DEFECTS, SUSPICIONS, repeated_long_outputs
 from pacos.generate.stats import mean_or_zero, score_histogram, word_counts
 from pacos.generate.verbs import VerbNoun, verb_noun_extractor
+from pacos.novelty.index import NoveltyIndex
+from pacos.novelty.neighbours import BATCH, WHOLE
 from pacos.progress import bar
 from pacos.records import Task, read_tasks
 from pacos.results import plain, read_result, write_result
@@ -29,7 +31,6 @@ from pacos.results.dataset import (
     SimilarityHistogram,
     VerbsAndNouns,
 )
-from pacos.rouge import BATCH, NoveltyIndex
 from pacos.seeds import load_seeds, seeds_path
 from pacos.words import TOKENIZERS, auto_tokens, tokenization, word_count
 
@@ -142,22 +143,22 @@ def top_pairs(pairs: Sequence[VerbNoun]) -> dict[str, dict[str, int]]:
 
 def _nearest_seed(instructions: Sequence[str], seeds: Sequence[str], words: Words) -> SimilarityHistogram:
     index = NoveltyIndex(0.0, words)
-    for position, text in enumerate(seeds):
-        index.add(str(position), text)
-    scores = [match.score if (match := index.rejects(text)) else 0.0 for text in instructions]
+    index.extend([str(position) for position in range(len(seeds))], seeds)
+    scores = [match.score if match else 0.0 for match in index.matches(instructions)]
     return SimilarityHistogram(round(mean_or_zero(scores), 4), score_histogram(scores))
 
 
 def _novelty(instructions: Sequence[str], words: Words) -> NoveltyOverTime:
     """ROUGE-L to the nearest earlier task of the dataset."""
     index = NoveltyIndex(1.0, words)
+    index.extend([str(position) for position in range(len(instructions))], instructions)
     scores: list[float] = []
     with bar("analyze", len(instructions), "tasks") as progress:
-        for position, text in enumerate(instructions, 1):
-            index.add(str(position), text)
-            if position % BATCH == 0 or position == len(instructions):
-                scores += [found.nearest for found in index.neighbours(len(scores))]
-                progress.update(len(scores) - progress.n)
+        for start in range(0, len(instructions), BATCH):
+            scores += [found.nearest for found in index.neighbours(start, min(start + BATCH, len(instructions)))]
+            progress.update(len(scores) - progress.n)
+    if len(instructions) > WHOLE:
+        log.info("novelty of tasks after the first %d is over samples of those before them", WHOLE)
     edges = [len(scores) * stretch // STRETCHES for stretch in range(STRETCHES + 1)]
     stretches = [(end, scores[start:end]) for start, end in pairwise(edges) if end > start]
     return NoveltyOverTime(

@@ -1,107 +1,85 @@
 """Datasets without an engine: from a journal of answers, or from existing tasks."""
 
 import dataclasses
-import json
 import logging
 import os
 from pathlib import Path
 
 from pacos.config import FiltersConfig, GenerateConfig
-from pacos.errors import DataError, OtherForm, RunError
-from pacos.files import make_folder, read_rows
-from pacos.generate.filtering.reasons import Reason
+from pacos.errors import DataError, RunError
+from pacos.files import make_folder
 from pacos.generate.follow_ups import write_list
 from pacos.generate.journal import read_responses
+from pacos.generate.judging import open_pool, unfinished
 from pacos.generate.known import known_tasks
-from pacos.generate.pool import Candidate, Pool
 from pacos.generate.presets import preset
-from pacos.generate.prompting.answer_text import plain_task
-from pacos.generate.prompting.items import ParsedItem
 from pacos.generate.stats import EngineUsage, dataset_stats, token_counts
+from pacos.generate.task_rows import TaskRows
 from pacos.progress import bar
-from pacos.records import parse_task, tasks_file
+from pacos.records import tasks_file
 from pacos.results import read_result, write_result
 from pacos.results.dataset import DatasetStats
 from pacos.seeds import load_seeds, seeds_path
 
 log = logging.getLogger("pacos")
 
-# Answers or tasks that are committed together, since finding their neighbours together is faster.
-PER_COMMIT = 256
 
-
-def curate(responses: Path, out: Path, config: GenerateConfig) -> DatasetStats:
+def curate(responses: Path, out: Path, config: GenerateConfig, workers: int = 1) -> DatasetStats:
     """Write `dataset.jsonl`, `rejected.jsonl` and `stats.json` from a journal; return the statistics.
 
     Uses the answers in the order of their requests, up to `config.target` accepted items. With the journal and config
-    of a run that stopped at its target, the files equal the run's byte for byte. Accepted instructions whose follow-ups
-    have no answer are rejected as `pending`. Raises RunError where `out` holds another dataset.
+    of a run that stopped at its target, the files equal the run's byte for byte, whatever the number of `workers`.
+    Accepted instructions whose follow-ups have no answer are rejected as `pending`. Raises RunError where `out` holds
+    another dataset.
     """
     seeds = load_seeds(seeds_path(config.seeds))
     answers = read_responses(responses)
     _refuse_other_dataset(responses, out)
     chosen, known = preset(config.preset), known_tasks(config.known)
+    ordered = [answers[request] for request in sorted(answers)]
     with (
-        Pool(out, seeds, config.filters, config.target, lists=chosen.lists, known=known) as pool,
+        unfinished(out) as folder,
+        open_pool(
+            folder, seeds, config.filters, config.target, lists=chosen.lists, known=known, workers=workers
+        ) as judging,
         bar("curate", len(answers), "answers") as progress,
     ):
-        ordered = [answers[request] for request in sorted(answers)]
-        for start in range(0, len(ordered), PER_COMMIT):
-            chunk = ordered[start : start + PER_COMMIT]
-            committed = pool.judge_answers(chunk)
-            for answer, judged in zip(chunk, committed, strict=False):  # fewer where the pool is full
+        pool, rest = judging.pool, iter(ordered)
+        for committed in judging.answers(ordered):
+            for judged in committed:
                 if chosen.follow_ups:
-                    write_list(pool, answer, judged, answers, chosen.phases)
+                    write_list(pool, next(rest), judged, answers, chosen.phases)
                 else:
-                    pool.write_answer(answer, judged)
+                    pool.write_answer(next(rest), judged)
             progress.update(len(committed))
-            if pool.is_full:
-                break
     usage = EngineUsage(len(answers) + len(answers.follow_ups), token_counts(answers.everything()))
     stats = dataset_stats(pool.tally, "target" if pool.is_full else "end", usage)
     return _finish(responses, out, stats)
 
 
-def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConfig) -> DatasetStats:
+def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConfig, workers: int = 1) -> DatasetStats:
     """Run the rules and the novelty filter over Alpaca-format tasks, in their order; return the statistics.
 
     A task must be novel against `seeds`, if given, and against the tasks before it. A row that is not a task is
-    rejected as `malformed`. Raises DataError for a file that is not rows at all, or of which no row is a task;
-    RunError where `out` holds another dataset.
+    rejected as `malformed`. The files are the same whatever the number of `workers`. Raises DataError for a file that
+    is not rows at all, or of which no row is a task; RunError where `out` holds another dataset.
     """
     source = tasks_file(tasks)
-    listed = _read_candidates(source)
+    rows = TaskRows(source)
     compared = load_seeds(seeds) if seeds else []
     _refuse_other_dataset(source, out)
-    with Pool(out, compared, filters) as pool, bar("filter", len(listed), "tasks") as progress:
-        for start in range(0, len(listed), PER_COMMIT):
-            chunk = listed[start : start + PER_COMMIT]
-            pool.commit(chunk)
-            progress.set_postfix({"kept": f"{pool.tally.accepted:,}"}, refresh=False)
-            progress.update(len(chunk))
-    return _finish(source, out, dataset_stats(pool.tally, "end"))
-
-
-def _read_candidates(path: Path) -> list[Candidate]:
-    found: list[Candidate] = []
-    complaints: list[DataError] = []
-    for number, (where, values) in enumerate(read_rows(path), 1):
-        try:
-            task = parse_task(values, where=where)
-            parsed = ParsedItem(json.dumps(dataclasses.asdict(task), ensure_ascii=False), plain_task(task))
-        except OtherForm:
-            raise
-        except DataError as broken:
-            complaints.append(broken)
-            parsed = ParsedItem(json.dumps(values, ensure_ascii=False), reason=Reason.MALFORMED)
-        found.append(Candidate(f"row-{number:06d}", 0, number, parsed))
-    if complaints and len(complaints) == len(found):
-        raise complaints[0]
-    if complaints:
-        log.warning("%s: %d rows are not tasks and are rejected; the first: %s", path, len(complaints), complaints[0])
-    if not found:
-        raise DataError("holds no tasks", where=str(path), todo="generate some first, or point to another file")
-    return found
+    with (
+        unfinished(out) as folder,
+        open_pool(folder, compared, filters, workers=workers) as judging,
+        bar("filter", rows.count, "tasks") as progress,
+    ):
+        for judged in judging.candidates(rows):
+            for each in judged:
+                judging.pool.write_item(each)
+            progress.set_postfix({"kept": f"{judging.pool.tally.accepted:,}"}, refresh=False)
+            progress.update(len(judged))
+    rows.warn()
+    return _finish(source, out, dataset_stats(judging.pool.tally, "end"))
 
 
 def _refuse_other_dataset(source: Path, out: Path) -> None:

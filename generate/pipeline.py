@@ -23,6 +23,7 @@ from pacos.generate.follow_ups import FollowUpSession
 from pacos.generate.journal import Journal, read_companion, refuse_other_source, request_settings
 from pacos.generate.known import known_files, known_tasks
 from pacos.generate.pool import Pool
+from pacos.generate.pool_snapshot import Earlier
 from pacos.generate.presets import Preset, preset
 from pacos.generate.prompting.request import RequestMaker, examples_per_request
 from pacos.generate.scheduler import ask_ahead
@@ -37,6 +38,7 @@ from pacos.runs import Run
 from pacos.seeds import Seed, load_seeds, seeds_path
 from pacos.serving.connect import open_engine
 from pacos.serving.cpu import Workload
+from pacos.serving.deterministic import how_answers_repeat
 from pacos.serving.engine import Engine
 from pacos.serving.engine_args import engine_flags
 
@@ -85,7 +87,8 @@ def answering_weights(config: Config) -> dict[str, str]:
 
 def what_answers(config: Config, engine: Engine) -> dict[str, str]:
     """A journal's source, with the engine open. Raises ModelError."""
-    return {"the served model": str(engine.served)} if config.engine.url else answering_weights(config)
+    weights = {"the served model": str(engine.served)} if config.engine.url else answering_weights(config)
+    return weights | how_answers_repeat(config)
 
 
 def refuse_other_weights(config: Config, folder: Path) -> None:
@@ -103,7 +106,9 @@ def refuse_other_weights(config: Config, folder: Path) -> None:
 def decisions(config: Config) -> tuple[object, ...]:
     """All that decides the dataset and is no file. A key that earlier versions lack counts only where it is set."""
     later = set() if config.generate.forbid_eos else {"forbid_eos"}
-    return config.seed, config.model, config.engine.model, config.generate.model_dump(mode="json", exclude=later)
+    generate = config.generate.model_dump(mode="json", exclude=later)
+    repeats = ("engine.deterministic",) if config.engine.deterministic else ()
+    return config.seed, config.model, config.engine.model, generate, *repeats
 
 
 def plan(config: Config) -> list[str]:
@@ -129,7 +134,16 @@ async def _generate(
         journal.start_clock()
         session_type = FollowUpSession if chosen.follow_ups else Session
         with (
-            Pool(run.dataset, seeds, generate.filters, generate.target, lists=chosen.lists, known=known) as pool,
+            Pool(
+                run.dataset,
+                seeds,
+                generate.filters,
+                generate.target,
+                lists=chosen.lists,
+                known=known,
+                remembers=generate.machine_per_request > 0 or bool(chosen.follow_ups),
+                earlier=Earlier(journal.answers, generate.budget.model_dump(mode="json")),
+            ) as pool,
             bar("generate", generate.target, chosen.lists.unit) as progress,
         ):
             async with (

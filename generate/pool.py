@@ -4,54 +4,47 @@ Both files are derived: opening a pool overwrites them, and committing the journ
 bytes again. So a run may be killed at any moment, and there is no further state to keep consistent.
 """
 
-import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from pacos.config import FiltersConfig
-from pacos.files import JsonlWriter
-from pacos.generate.filtering.filters import instruction_rules, novelty_tokens, task_rules
-from pacos.generate.filtering.reasons import Reason
-from pacos.generate.filtering.rule import first_broken_rule
+from pacos.files import JsonlWriter, read_jsonl
+from pacos.generate.candidates import (
+    Candidate,
+    JudgedCandidate,
+    broken_rule,
+    by_answer,
+    item_rules,
+    rejection,
+    with_neighbours,
+)
+from pacos.generate.filtering.filters import novelty_tokens, task_rules
+from pacos.generate.filtering.rule import BrokenRule
+from pacos.generate.pool_snapshot import FILES, Earlier, PoolSnapshot
 from pacos.generate.prompting.alpaca import TASK_LIST
-from pacos.generate.prompting.items import ListFormat, ParsedItem
+from pacos.generate.prompting.items import ListFormat
 from pacos.generate.stats import Tally
+from pacos.novelty.group import Match
+from pacos.novelty.index import NoveltyIndex
 from pacos.records import DatasetRow, Rejection, Response, Task
-from pacos.rouge import Neighbours, NoveltyIndex
 from pacos.seeds import Seed
 from pacos.words import is_beyond_rouge
 
 log = logging.getLogger("pacos")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An item to be judged. `id` is the row's id in the dataset; `request` and `item` are where it came from."""
-
-    id: str
-    request: int
-    item: int
-    parsed: ParsedItem
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedCandidate:
-    """A candidate, and either its rejection or its similarity to the tasks before it."""
-
-    candidate: Candidate
-    rejection: Rejection | None = None
-    neighbours: Neighbours | None = None
-
-
 class Pool:
-    """Seeds and accepted tasks. Full at `target` accepted items; later items are not judged.
+    """Seeds and accepted tasks. Full at `target` accepted items, of which there are `count`; later ones are not judged.
 
-    `accepted` has the accepted items in order as (id, task). A new task must be novel against `known` too, the
-    (id, task) of existing datasets. Answers are parsed as `lists`; where their items are instructions alone, an
-    accepted item has no row, and its instances are written later.
+    `accepted` has the accepted items in order as (id, task), unless the pool is not to remember them. A new task must
+    be novel against `known` too, the (id, task) of existing datasets. Answers are parsed as `lists`; where their items
+    are instructions alone, an accepted item has no row, and its instances are written later. A pool that is not
+    `indexed` judges nothing itself (`rounds.py`).
+
+    With `earlier` answers the pool may begin as it was after some of them: `sizes` has how many items were accepted
+    after each of these, which are not to be committed again.
     """
 
     def __init__(
@@ -63,56 +56,79 @@ class Pool:
         *,
         lists: ListFormat = TASK_LIST,
         known: Sequence[tuple[str, Task]] = (),
+        remembers: bool = True,
+        indexed: bool = True,
+        earlier: Earlier | None = None,
     ) -> None:
         self.tally = Tally()
         self.accepted: list[tuple[str, Task]] = []
         self.rules = task_rules(filters)
+        self.count = 0
+        self._is_whole = True  # no commit has failed halfway
+        self._remembers = remembers
         self._lists = lists
-        # Instructions alone have no instances yet to check.
-        self._item_rules = self.rules if lists.whole_tasks else instruction_rules(filters)
+        self._item_rules = item_rules(filters, lists.whole_tasks)
         self._target = target
         self._index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
         self._chooses_tokenizer = filters.tokenizer == "rouge"
-        for seed in seeds:
-            self._index.add(seed.id, seed.task.instruction)
-        for id, task in known:
-            self._index.add(id, task.instruction)
-        self._dataset = _overwrite(folder / "dataset.jsonl")
-        self._rejected = _overwrite(folder / "rejected.jsonl")
+        compared = [(seed.id, seed.task) for seed in seeds] + list(known)
+        self._before = len(compared)
+        self._snapshot = PoolSnapshot(folder, filters, compared, earlier) if earlier and lists.whole_tasks else None
+        self.sizes: Sequence[int] = ()
+        if not self._restore(folder):
+            if indexed:
+                self._index.extend([id for id, _ in compared], [task.instruction for _, task in compared])
+            for name in FILES:
+                (folder / name).unlink(missing_ok=True)
+        self._dataset, self._rejected = (JsonlWriter(folder / name) for name in FILES)
 
     @property
     def is_full(self) -> bool:
         """Whether the target is reached."""
-        return self._target is not None and len(self.accepted) >= self._target
+        return self._target is not None and self.count >= self._target
+
+    @property
+    def room(self) -> int | None:
+        """How many more items may be accepted; None without a target."""
+        return None if self._target is None else self._target - self.count
+
+    @property
+    def rows(self) -> int:
+        """How many tasks a new one is compared with: seeds, known and accepted ones."""
+        return self._before + self.count
 
     def commit_answer(self, answer: Response) -> None:
         """Judge and write the items of one answer."""
+        self._is_whole = False
         self.write_answer(answer, self.judge_answer(answer))
+        self._is_whole = True
+        # What fills the pool is not the whole of its answer, and a larger target would need that.
+        if self._snapshot and not self.is_full:
+            self._snapshot.committed(answer, self.count)
+            if self._snapshot.is_due:
+                self._snapshot.save(self._index, self.tally)
 
     def judge_answer(self, answer: Response) -> list[JudgedCandidate]:
         """Judge the items of one answer without writing or counting them.
 
         An accepted item joins the pool at once, before the next one is judged.
         """
-        return self._judge(self._candidates(answer))
+        return self.judge(self.candidates(answer))
 
     def judge_answers(self, answers: Sequence[Response]) -> list[list[JudgedCandidate]]:
         """Judge the items of several answers as `judge_answer` does, until the pool is full; those after have no entry.
 
-        Many together cost far less than one by one, most of all where an answer has few items.
+        Many together cost far less than one by one.
         """
-        pool_before = len(self._index)
-        judged: list[list[JudgedCandidate]] = []
-        for answer in answers:
-            if self.is_full:
-                break
-            judged.append(self._decide(self._candidates(answer)))
-        found = iter(self._index.neighbours(pool_before))
-        return [_with_neighbours(each, found) for each in judged]
+        items = [self.candidates(answer) for answer in answers]
+        return by_answer(items, self.judge([candidate for each in items for candidate in each]), self.is_full)
 
-    def _candidates(self, answer: Response) -> Iterator[Candidate]:
-        for item, parsed in enumerate(self._lists.parse(answer.text, answer.finish_reason), 1):
-            yield Candidate(f"{answer.request:06d}-{item:02d}", answer.request, item, parsed)
+    def candidates(self, answer: Response) -> list[Candidate]:
+        """The items of an answer."""
+        return [
+            Candidate(f"{answer.request:06d}-{item:02d}", answer.request, item, parsed)
+            for item, parsed in enumerate(self._lists.parse(answer.text, answer.finish_reason), 1)
+        ]
 
     def write_answer(self, answer: Response, judged: Iterable[JudgedCandidate]) -> None:
         """Count an answer, and write its items."""
@@ -120,26 +136,51 @@ class Pool:
         for each in judged:
             self.write_item(each)
 
-    def commit(self, candidates: Iterable[Candidate]) -> None:
-        """Judge and write candidates."""
-        for judged in self._judge(candidates):
-            self.write_item(judged)
-
-    def _judge(self, candidates: Iterable[Candidate]) -> list[JudgedCandidate]:
+    def judge(self, candidates: Sequence[Candidate]) -> list[JudgedCandidate]:
+        """Judge candidates in their order, until the pool is full; those after are left out."""
         pool_before = len(self._index)
-        return _with_neighbours(self._decide(candidates), iter(self._index.neighbours(pool_before)))
+        broken = [broken_rule(candidate.parsed.task, self._item_rules) for candidate in candidates]
+        whole = [each for each, found in zip(candidates, broken, strict=True) if each.parsed.task and not found]
+        ids, texts = [each.id for each in whole], [each.instruction for each in whole]
+        matches = self._index.admit(ids, texts, at_most=self.room)
+        return with_neighbours(self.settle(candidates, broken, matches), self._index.neighbours(pool_before))
 
-    def _decide(self, candidates: Iterable[Candidate]) -> list[JudgedCandidate]:
+    def settle(
+        self, candidates: Sequence[Candidate], broken: Sequence[BrokenRule | None], matches: Iterable[Match | None]
+    ) -> list[JudgedCandidate]:
+        """Candidates with their rejections, up to the one that fills the pool; those without join it.
+
+        `broken` are the rules that they break, and `matches` the nearest tasks, if too near, of those that are tasks
+        and break none.
+        """
         judged: list[JudgedCandidate] = []
-        for candidate in candidates:
+        nearest = iter(matches)
+        for candidate, rule in zip(candidates, broken, strict=True):
             if self.is_full:
                 break
-            rejection, task = self._rejection(candidate), candidate.parsed.task
-            judged.append(JudgedCandidate(candidate, rejection))
-            if rejection is None and task:
-                self._index.add(candidate.id, task.instruction)
-                self.accepted.append((candidate.id, task))
+            near = next(nearest) if candidate.parsed.task and not rule else None
+            rejected = rejection(candidate, rule, near, self._index.threshold)
+            judged.append(JudgedCandidate(candidate, rejected))
+            if rejected is None:
+                self._join(candidate)
         return judged
+
+    def _restore(self, folder: Path) -> bool:
+        restored = self._snapshot.restore(self._index, self._target) if self._snapshot else None
+        if not restored:
+            return False
+        self.tally, self.sizes = restored.tally, list(restored.sizes)
+        self.count = self.sizes[-1]
+        if self._remembers:
+            rows = read_jsonl(folder / "dataset.jsonl")
+            self.accepted += [(row["id"], Task(row["instruction"], row["input"], row["output"])) for _, row in rows]
+        log.info("%d answers are taken from the index of an earlier session", len(self.sizes))
+        return True
+
+    def _join(self, candidate: Candidate) -> None:
+        self.count += 1
+        if self._remembers and candidate.parsed.task:
+            self.accepted.append((candidate.id, candidate.parsed.task))
 
     def write_item(self, judged: JudgedCandidate) -> None:
         """Count one item, and write its rejection or, if it is a whole task, its row."""
@@ -151,7 +192,9 @@ class Pool:
             self.write_rejection(judged.rejection)
             return
         tally.instructions += 1
-        tally.nearest.append(judged.neighbours.nearest if judged.neighbours else 0.0)
+        if judged.neighbours:
+            tally.nearest.append(judged.neighbours.nearest)
+            tally.sampled += judged.neighbours.sampled
         if task and self._chooses_tokenizer:
             tally.unicode_texts += is_beyond_rouge(task.instruction)
         if task and self._lists.whole_tasks:
@@ -184,20 +227,6 @@ class Pool:
             )
         )
 
-    def _rejection(self, candidate: Candidate) -> Rejection | None:
-        parsed = candidate.parsed
-        if parsed.task is None:
-            return Rejection(candidate.request, candidate.item, str(parsed.reason), raw=parsed.raw)
-        if broken := first_broken_rule(parsed.task, self._item_rules):
-            figures = json.dumps(broken.figures, ensure_ascii=False)
-            return Rejection(candidate.request, candidate.item, broken.reason, figures, raw=parsed.raw)
-        if near := self._index.rejects(parsed.task.instruction):
-            figures = json.dumps({"threshold": self._index.threshold})
-            return Rejection(
-                candidate.request, candidate.item, Reason.NOVELTY, figures, near.id, near.score, raw=parsed.raw
-            )
-        return None
-
     def __enter__(self) -> "Pool":
         return self
 
@@ -206,18 +235,12 @@ class Pool:
     ) -> None:
         self._dataset.close()
         self._rejected.close()
+        if self._snapshot and self._snapshot.is_due_at_the_end and self._is_whole and not self.is_full:
+            self._snapshot.save(self._index, self.tally)
+        if count := self.tally.sampled:
+            log.info("nearest_rougeL and mean_rougeL of %d tasks are over samples of the pool (stats.json)", count)
         if count := self.tally.unicode_texts:
             log.info(
                 "novelty of %d instructions is by words of any script, as rouge's tokenizer misses most of theirs",
                 count,
             )
-
-
-def _with_neighbours(judged: Iterable[JudgedCandidate], found: Iterator[Neighbours]) -> list[JudgedCandidate]:
-    """Candidates with the next of `found` for each that is accepted."""
-    return [each if each.rejection else JudgedCandidate(each.candidate, neighbours=next(found)) for each in judged]
-
-
-def _overwrite(path: Path) -> JsonlWriter:
-    path.unlink(missing_ok=True)
-    return JsonlWriter(path)

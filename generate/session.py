@@ -47,21 +47,9 @@ class Session:
         """Send a request and return its answer as the journal stores it."""
         self._in_flight += 1
         try:
-            completion = await self._engine.complete(request.prompt_ids, request.sampling)
+            return await answer_to(request, self._engine)
         finally:
             self._in_flight -= 1
-        return Response(
-            request=request.number,
-            text=completion.text,
-            finish_reason=completion.finish_reason,
-            phase=request.phase,
-            key=request.key,
-            prompt_sha256=request.prompt_sha256,
-            sampled=request.sampled,
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-            seconds=round(completion.seconds, 3),
-        )
 
     def may_ask(self, number: int) -> bool:
         """Whether the budget allows the request for list `number`."""
@@ -75,9 +63,16 @@ class Session:
 
     def commit(self, answer: Response) -> bool:
         """Commit the next answer in the order of requests; False when the run has reached its target or a limit."""
-        self._check_replayed(answer)
-        self.pool.commit_answer(answer)
-        self._sizes.append(len(self.pool.accepted))
+        if len(self._sizes) < len(self.pool.sizes):
+            # Judged in an earlier session (`pool_snapshot.py`); the last of these prompts stands for all.
+            self._sizes.append(self.pool.sizes[len(self._sizes)])
+            if len(self._sizes) < len(self.pool.sizes):
+                return True
+            self._check_replayed(answer)
+        else:
+            self._check_replayed(answer)
+            self.pool.commit_answer(answer)
+            self._sizes.append(self.pool.count)
         self.stopped_by = self.budget.stopped_by(self.pool.tally)
         self.show()
         return self.stopped_by is None
@@ -134,6 +129,23 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to wait for: the scheduler waits for the list requests."""
+
+
+async def answer_to(request: GenerationRequest, engine: Engine) -> Response:
+    """Send a request and return its answer as the journal stores it."""
+    completion = await engine.complete(request.prompt_ids, request.sampling)
+    return Response(
+        request=request.number,
+        text=completion.text,
+        finish_reason=completion.finish_reason,
+        phase=request.phase,
+        key=request.key,
+        prompt_sha256=request.prompt_sha256,
+        sampled=request.sampled,
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        seconds=round(completion.seconds, 3),
+    )
 
 
 def check_same_prompt(answer: Response, request: GenerationRequest, journal: Path) -> None:

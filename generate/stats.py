@@ -1,5 +1,6 @@
 """Counts kept while a dataset is made, and the statistics in `stats.json`."""
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -39,9 +40,12 @@ class Tally:
     classification: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
-    words: dict[str, list[int]] = field(default_factory=lambda: {"instruction": [], "input": [], "output": []})
-    nearest: list[float] = field(default_factory=list)
+    words: dict[str, "array[int]"] = field(
+        default_factory=lambda: {part: array("I") for part in ("instruction", "input", "output")}
+    )
+    nearest: "array[float]" = field(default_factory=lambda: array("d"))
     unicode_texts: int = 0
+    sampled: int = 0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT_ITEMS))
 
     def count_answers(self, answers: Sequence[Response]) -> None:
@@ -102,7 +106,7 @@ def dataset_stats(tally: Tally, stopped_by: str, usage: EngineUsage = EngineUsag
             with_input=sum(length > 0 for length in tally.words["input"]),
         ),
         novelty=NearestScores(
-            round(mean_or_zero(tally.nearest), 6), score_histogram(tally.nearest), tally.unicode_texts
+            round(mean_or_zero(tally.nearest), 6), score_histogram(tally.nearest), tally.unicode_texts, tally.sampled
         ),
     )
 

@@ -7,11 +7,12 @@ import pytest
 
 from pacos.config import FiltersConfig, GenerateConfig
 from pacos.files import write_jsonl
-from pacos.generate import curate as curating
+from pacos.generate import judging
 from pacos.generate.curate import curate
 from pacos.generate.journal import read_responses
 from pacos.generate.pool import Pool
-from pacos.rouge import BATCH, NoveltyIndex
+from pacos.novelty.index import NoveltyIndex
+from pacos.novelty.neighbours import BATCH
 from pacos.seeds import load_seeds, seeds_path
 
 FILES = ("dataset.jsonl", "rejected.jsonl")
@@ -55,11 +56,11 @@ def test_one_task_answers_share_passes_over_the_pool(tmp_path: Path, monkeypatch
     asked: list[int] = []
     neighbours = NoveltyIndex.neighbours
 
-    def counted(index: NoveltyIndex, start: int = 0) -> object:
+    def counted(index: NoveltyIndex, start: int = 0, end: int | None = None) -> object:
         asked.append(len(index) - start)
-        return neighbours(index, start)
+        return neighbours(index, start, end)
 
     monkeypatch.setattr(NoveltyIndex, "neighbours", counted)
     curate(journal(tmp_path / "in", 600, 1), tmp_path / "out", GenerateConfig(target=10_000))
-    assert len(asked) == -(-600 // curating.PER_COMMIT)
-    assert curating.PER_COMMIT % BATCH == 0, "a batch is filled by one-task answers"
+    assert len(asked) == -(-600 // judging.PER_COMMIT)
+    assert judging.PER_COMMIT % BATCH == 0, "a batch is filled by one-task answers"

@@ -8,8 +8,8 @@ from pacos.config import FiltersConfig
 from pacos.files import read_jsonl, write_jsonl
 from pacos.generate.curate import filter_file
 from pacos.generate.filtering.filters import TOKENIZERS
+from pacos.novelty.index import NoveltyIndex
 from pacos.results.dataset import DatasetStats
-from pacos.rouge import NoveltyIndex
 
 
 def filtered(folder: Path, instructions: list[str]) -> DatasetStats:

@@ -1,0 +1,288 @@
+"""An index that finds near copies in a growing pool of texts: the decisions of `rouge_score`, for any size of pool.
+
+pool = NoveltyIndex(threshold=0.7)
+pool.admit(["task-1", "task-2"], ["Name a red fruit.", "Name a red, round fruit."])    # [None, Match("task-1", …)]
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import process
+from rapidfuzz.distance import LCSseq
+
+from pacos.novelty.arrays import Growing, prefixed, under
+from pacos.novelty.bounds import Bounds, scores, signatures
+from pacos.novelty.group import Group, Match, Pairs
+from pacos.novelty.keys import FIRST_RANK, Order, Ranked, keys_to_find, keys_to_index
+from pacos.novelty.neighbours import Neighbours, Surroundings
+from pacos.novelty.order import order_of, ranks_by
+from pacos.novelty.postings import Postings
+from pacos.novelty.texts import Symbols, Texts, symbols
+from pacos.novelty.vocabulary import Vocabulary
+from pacos.rouge import rouge_tokens
+
+# Texts decided at a time: enough to make numpy's calls cheap, few enough to compare each with each.
+GROUP = 256
+
+# The newest texts are compared with one by one until there are so many that they are indexed.
+_UNINDEXED = 512
+
+# The order is made anew, by the frequencies of then, when the pool has grown by this factor.
+_GROWTH = 2
+_FIRST_ORDER = 1024
+
+# Texts indexed at a time, and texts in a segment, when the order is made anew.
+_CHUNK = 1 << 14
+_PER_SEGMENT = 1 << 20
+
+
+class NoveltyIndex:
+    """A pool of texts that decides whether a new text's ROUGE-L to any of them is above `threshold` (strict `>`).
+
+    The decisions are those of scoring the new text against the whole pool with `rouge_score` without stemmer: bounds
+    that are lossless (`keys.py`, `bounds.py`) leave few texts to score. Ties go to the text added first. `tokens`
+    splits a text; the default is rouge_score's tokenizer. Raises ValueError for a threshold outside [0, 1].
+    """
+
+    def __init__(self, threshold: float, tokens: Callable[[str], list[str]] = rouge_tokens) -> None:
+        self.threshold = threshold
+        self._bounds = Bounds(threshold)
+        self._tokens = tokens
+        self._vocabulary = Vocabulary()
+        self._texts = Texts()
+        self._order = Order()
+        self._ranks: Growing[np.uint32] = Growing(np.empty(0, dtype=np.uint32))
+        self._words_ranked = 0
+        self._postings = Postings()
+        self._surroundings = Surroundings(self.symbols, self._texts.id)
+        self._indexed = 0
+        self._next_order = _FIRST_ORDER
+        self._waiting: list[tuple[str, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._texts) + len(self._waiting)
+
+    def add(self, id: str, text: str) -> None:
+        """Add a text to the pool, under a name of its own; one by one costs no more than many at once."""
+        self._waiting.append((id, text))
+        if len(self._waiting) == _CHUNK:
+            self._add_waiting()
+
+    def extend(self, ids: Sequence[str], texts: Sequence[str]) -> None:
+        """Add texts to the pool, novel or not."""
+        self._add_waiting()
+        for first in range(0, len(texts), _CHUNK):
+            group = self._group(texts[first : first + _CHUNK])
+            self._append(ids[first : first + _CHUNK], group, np.ones(len(group.lengths), dtype=np.bool_))
+
+    def rejects(self, text: str) -> Match | None:
+        """The nearest pool text above the threshold, or None when there is none."""
+        return self.matches([text])[0]
+
+    def matches(self, texts: Sequence[str]) -> list[Match | None]:
+        """For each text its nearest pool text above the threshold, or None. Many at once cost far less than one by
+        one."""
+        self._add_waiting()
+        found: list[Match | None] = []
+        for first in range(0, len(texts), GROUP):
+            group = self._group(texts[first : first + GROUP])
+            best: list[Match | None] = [None] * len(group.lengths)
+            pairs, above = self._above(group, self._near_in_pool(group))
+            for query, row, score in zip(pairs.queries.tolist(), pairs.rows.tolist(), above.tolist(), strict=True):
+                if (so_far := best[query]) is None or score > so_far.score:
+                    best[query] = Match(self._texts.id(row), score)
+            found += best
+        return found
+
+    def admit(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        *,
+        earlier: Sequence[Match | None] = (),
+        at_most: int | None = None,
+    ) -> list[Match | None]:
+        """Decide on texts in their order; those without a match (None) are added before the next is decided on.
+
+        `earlier` are the matches of the texts in an older pool, if any, of which this one is the continuation. Ends
+        when `at_most` are added; texts after that have no entry.
+        """
+        self._add_waiting()
+        found: list[Match | None] = []
+        added = 0
+        for first in range(0, len(texts), GROUP):
+            room = None if at_most is None else at_most - added
+            if room is not None and room <= 0:
+                break
+            part = slice(first, first + GROUP)
+            decided = self._admit_group(ids[part], texts[part], earlier[part] or [None] * len(texts[part]), room)
+            added += decided.count(None)
+            found += decided
+        return found
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the index is but threshold and tokenizer, by name."""
+        self._add_waiting()
+        scalars = [self._words_ranked, self._indexed, self._next_order, self._order.extended_from]
+        return {
+            "scalars": np.array(scalars, dtype=np.int64),
+            "crowded": self._order.crowded,
+            "ranks": self._ranks.values,
+            **prefixed("texts", self._texts.arrays()),
+            **prefixed("vocabulary", self._vocabulary.arrays()),
+            **prefixed("postings", self._postings.arrays()),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `arrays` were taken from; this index must be new. Arrays are not written to, only replaced."""
+        self._words_ranked, self._indexed, self._next_order, extended_from = arrays["scalars"].tolist()
+        self._order = Order(extended_from, arrays["crowded"])
+        self._ranks = Growing(arrays["ranks"])
+        self._texts.restore(under("texts", arrays))
+        self._vocabulary.restore(under("vocabulary", arrays))
+        self._postings.restore(under("postings", arrays))
+
+    def _add_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            ids, texts = zip(*waiting, strict=True)
+            self.extend(ids, texts)
+
+    def _admit_group(
+        self, ids: Sequence[str], texts: Sequence[str], earlier: Sequence[Match | None], at_most: int | None
+    ) -> list[Match | None]:
+        group = self._group(texts)
+        pool, among = self._near_in_pool(group), self._near_in_group(group)
+        both = Pairs(np.concatenate([pool.queries, among.queries]), np.concatenate([pool.rows, among.rows]))
+        pairs, above = self._above(group, both)
+        near: dict[int, list[tuple[int, float]]] = {}
+        for query, row, score in zip(pairs.queries.tolist(), pairs.rows.tolist(), above.tolist(), strict=True):
+            near.setdefault(query, []).append((row - len(self), score))
+        decisions: list[Match | None] = []
+        novel = np.zeros(len(texts), dtype=np.bool_)
+        for place, best in enumerate(earlier):
+            if at_most is not None and decisions.count(None) >= at_most:
+                break
+            for other, score in near.get(place, ()):
+                if (other < 0 or novel[other]) and (best is None or score > best.score):
+                    best = Match(self._texts.id(len(self) + other) if other < 0 else ids[other], score)
+            decisions.append(best)
+            novel[place] = best is None
+        self._append([id for id, new in zip(ids, novel.tolist(), strict=True) if new], group, novel)
+        return decisions
+
+    def _group(self, texts: Sequence[str]) -> Group:
+        numbered = self._vocabulary.numbered([self._tokens(text) for text in texts])
+        words, starts = self._vocabulary.words(numbered), numbered.starts
+        return Group(numbered, words, numbered.lengths, signatures(words, starts, numbered.lengths))
+
+    def _near_in_pool(self, group: Group) -> Pairs:
+        """Pairs with pool texts that may be above the threshold."""
+        ranks = np.zeros(len(self._ranks) + len(group.numbered.new), dtype=np.uint32)
+        ranks[: len(self._ranks)] = self._ranks.values
+        keys = keys_to_find(
+            Ranked(ranks[group.numbered.numbers], group.lengths, self._bounds), self._order, self._bounds
+        )
+        parts = [self._unindexed(group)]
+        for segment in self._postings.segments:
+            places, rows = segment.find(keys.keys)
+            parts.append(self._may_be_above(group, keys.texts[places], rows))
+        found = np.unique(np.concatenate([part.queries << 32 | part.rows for part in parts]))
+        return Pairs(found >> 32, found & 0xFFFFFFFF)
+
+    def _may_be_above(self, group: Group, queries: NDArray[np.int64], rows: NDArray[np.integer]) -> Pairs:
+        near = self._bounds.may_be_above(
+            group.lengths[queries], group.signatures[queries], self._texts.lengths(rows), self._texts.signatures(rows)
+        )
+        return Pairs(queries[near], rows[near].astype(np.int64))
+
+    def _unindexed(self, group: Group) -> Pairs:
+        newest = slice(self._indexed, len(self))
+        near = self._bounds.may_be_above(
+            group.lengths[:, None],
+            group.signatures[:, None],
+            self._texts.lengths(newest)[None],
+            self._texts.signatures(newest)[None],
+        )
+        queries, columns = np.nonzero(near)
+        return Pairs(queries, columns + self._indexed)
+
+    def _near_in_group(self, group: Group) -> Pairs:
+        """Pairs with texts before them in the group; their rows are those that they would have if all were added."""
+        near = self._bounds.may_be_above(
+            group.lengths[:, None], group.signatures[:, None], group.lengths[None], group.signatures[None]
+        )
+        queries, earlier = np.nonzero(np.tril(near, -1))
+        return Pairs(queries, earlier + len(self))
+
+    def _above(self, group: Group, pairs: Pairs) -> tuple[Pairs, NDArray[np.float64]]:
+        """The pairs above the threshold, and their F."""
+        if not len(pairs.rows):
+            return pairs, np.empty(0)
+        own = symbols(group.words, group.lengths)
+        rows, places = np.unique(pairs.rows, return_inverse=True)
+        in_pool = rows[rows < len(self)]
+        seen = self.symbols(in_pool) + [own[row] for row in (rows[len(in_pool) :] - len(self)).tolist()]
+        firsts = [own[query] for query in pairs.queries.tolist()]
+        seconds = [seen[place] for place in places.tolist()]
+        common = process.cpdist(firsts, seconds, scorer=LCSseq.similarity, dtype=np.int32)
+        lengths = np.fromiter(map(len, seconds), dtype=np.int64, count=len(seconds))
+        found = scores(common, group.lengths[pairs.queries], lengths)
+        above = found > self.threshold
+        return Pairs(pairs.queries[above], pairs.rows[above]), found[above]
+
+    def neighbours(self, start: int = 0, end: int | None = None) -> list[Neighbours]:
+        """The similarity of each pool text from row `start` on (up to `end`) to those added before it.
+
+        Scores whole pools of up to `WHOLE` texts, so use it for accepted texts only, and for many at once.
+        """
+        self._add_waiting()
+        return self._surroundings.neighbours(start, len(self) if end is None else end)
+
+    def symbols(self, rows: NDArray[np.int64]) -> list[Symbols]:
+        """Pool texts as RapidFuzz compares them."""
+        return symbols(self._vocabulary.words_of(self._texts.numbers_of(rows)), self._texts.lengths(rows))
+
+    def _append(self, ids: Sequence[str], group: Group, chosen: NDArray[np.bool_]) -> None:
+        numbers = group.numbered.numbers[np.repeat(chosen, group.lengths)]
+        lengths = group.lengths[chosen]
+        numbers = self._vocabulary.add(group.numbered, numbers)
+        words = self._vocabulary.words_of(numbers)
+        self._texts.append(ids, numbers, lengths, signatures(words, np.cumsum(lengths) - lengths, lengths))
+        # A new token is rarer than all before it.
+        known, new = len(self._ranks), len(self._vocabulary)
+        self._ranks.append(FIRST_RANK - 1 - (np.arange(known, new) - self._words_ranked))
+        if len(self) >= self._next_order:
+            self._index_anew()
+        elif len(self) - self._indexed >= _UNINDEXED:
+            self._postings.add(*self._keys(self._indexed, len(self)))
+            self._indexed = len(self)
+
+    def _keys(self, first: int, end: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+        keys = keys_to_index(self._ranked(first, end), self._order)
+        return keys.keys, (keys.texts + first).astype(np.int32)
+
+    def _ranked(self, first: int, end: int) -> Ranked:
+        return Ranked(
+            self._ranks.values[self._texts.numbers(first, end)], self._texts.lengths(slice(first, end)), self._bounds
+        )
+
+    def _index_anew(self) -> None:
+        """Order tokens by how many texts have them now, and index all texts by that."""
+        self._postings = Postings()
+        frequencies = np.zeros(len(self._vocabulary), dtype=np.int64)
+        for first in range(0, len(self), _PER_SEGMENT):
+            frequencies += np.bincount(
+                self._texts.numbers(first, min(first + _PER_SEGMENT, len(self))), minlength=len(frequencies)
+            )
+        self._ranks = Growing(ranks_by(frequencies))
+        self._words_ranked = len(frequencies)
+        self._order = order_of(frequencies, len(self), self._bounds, self._ranked)
+        for start in range(0, len(self), _PER_SEGMENT):
+            end = min(start + _PER_SEGMENT, len(self))
+            parts = [self._keys(first, min(first + _CHUNK, end)) for first in range(start, end, _CHUNK)]
+            self._postings.add_frozen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        self._indexed = len(self)
+        self._next_order = _GROWTH * len(self)

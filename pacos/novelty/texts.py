@@ -1,0 +1,100 @@
+"""The texts of a pool as flat arrays: no Python object for any of them."""
+
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacos.novelty.arrays import Ends, Growing, Numbers, prefixed, under
+
+# A text's token numbers, in the form that RapidFuzz compares.
+Symbols: TypeAlias = "str | array[int]"
+
+
+class Texts:
+    """Of each text its id, the numbers of its tokens, their count, and its signature."""
+
+    def __init__(self) -> None:
+        self._numbers = Numbers()
+        self._lengths: Growing[np.int32] = Growing(np.empty(0, dtype=np.int32))
+        self._ends = Ends()
+        self._signatures: Growing[np.uint64] = Growing(np.empty(0, dtype=np.uint64))
+        self._ids: Growing[np.uint8] = Growing(np.empty(0, dtype=np.uint8))
+        self._id_ends = Ends()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that this is, by name."""
+        return {
+            "lengths": self._lengths.values,
+            "signatures": self._signatures.values,
+            "ids": self._ids.values,
+            **prefixed("numbers", self._numbers.arrays()),
+            **prefixed("ends", self._ends.arrays()),
+            **prefixed("idends", self._id_ends.arrays()),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `arrays` were taken from."""
+        self._lengths = Growing(arrays["lengths"])
+        self._signatures, self._ids = Growing(arrays["signatures"]), Growing(arrays["ids"])
+        self._numbers.restore(under("numbers", arrays))
+        self._ends.restore(under("ends", arrays))
+        self._id_ends.restore(under("idends", arrays))
+
+    def append(
+        self,
+        ids: Sequence[str],
+        numbers: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        signatures: NDArray[np.uint64],
+    ) -> None:
+        """Append texts; `numbers` is flat, text after text."""
+        encoded = [id.encode("utf-8", "surrogatepass") for id in ids]
+        self._id_ends.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
+        self._ids.append(np.frombuffer(b"".join(encoded), dtype=np.uint8))
+        self._ends.append(lengths)
+        self._lengths.append(lengths)
+        self._numbers.append(numbers)
+        self._signatures.append(signatures)
+
+    def id(self, row: int) -> str:
+        """The id of a text."""
+        return self._ids.values[self._id_ends.span(row, row + 1)].tobytes().decode("utf-8", "surrogatepass")
+
+    def lengths(self, rows: NDArray[np.integer] | slice) -> NDArray[np.int64]:
+        """How many tokens each of the texts has."""
+        return self._lengths.values[rows].astype(np.int64)
+
+    def signatures(self, rows: NDArray[np.integer] | slice) -> NDArray[np.uint64]:
+        """The signature of each of the texts."""
+        return self._signatures.values[rows]
+
+    def numbers(self, first: int, end: int) -> NDArray[np.int64]:
+        """The tokens of the texts from `first` up to `end`, flat."""
+        return self._numbers.at(self._ends.span(first, end))
+
+    def numbers_of(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The tokens of the texts at these rows, flat."""
+        lengths = self.lengths(rows)
+        before = np.cumsum(lengths) - lengths
+        places = np.arange(lengths.sum()) + np.repeat(self._ends.of(rows) - lengths - before, lengths)
+        return self._numbers.at(places)
+
+
+def symbols(words: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[Symbols]:
+    """The texts of which `words` has the words, text after text: strings if each word has a character (fastest), else
+    arrays."""
+    ends = np.cumsum(lengths).tolist()
+    flat = words.astype(np.uint32)
+    everything: Symbols
+    if len(flat) and flat.max() > sys.maxunicode:
+        everything = array("I", flat.tobytes())
+    else:
+        everything = flat.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    return [everything[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,121 @@
+"""Numbers for tokens. The k-th occurrence of a token in a text has a number of its own, so that a text is a set."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacos.novelty.arrays import Growing
+
+
+class Numbered(NamedTuple):
+    """Texts as flat numbers, text after text, and the length of each.
+
+    Numbers from `first_new` on are of tokens that the vocabulary lacks; `new` has those tokens in the order of their
+    numbers, and for a further occurrence the pair (number of the first, k).
+    """
+
+    numbers: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    first_new: int
+    new: list[str | tuple[int, int]]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each text starts."""
+        return np.cumsum(self.lengths) - self.lengths
+
+
+class Vocabulary:
+    """The tokens of a pool, by number from 0 on."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, int] = {}
+        self._repeats: dict[tuple[int, int], int] = {}
+        self._firsts: Growing[np.int32] = Growing(np.empty(0, dtype=np.int32))
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that this is, by name."""
+        words = json.dumps(list(self._words)).encode()
+        repeats = [(first, occurrence, number) for (first, occurrence), number in self._repeats.items()]
+        return {
+            "words": np.frombuffer(words, dtype=np.uint8),
+            "numbers": np.fromiter(self._words.values(), dtype=np.int32, count=len(self._words)),
+            "repeats": np.array(repeats, dtype=np.int64).reshape(-1, 3),
+            "firsts": self._firsts.values,
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `arrays` were taken from."""
+        words = json.loads(arrays["words"].tobytes())
+        self._words = dict(zip(words, arrays["numbers"].tolist(), strict=True))
+        self._repeats = {(first, occurrence): number for first, occurrence, number in arrays["repeats"].tolist()}
+        self._firsts = Growing(arrays["firsts"])
+
+    def numbered(self, texts: Sequence[Sequence[str]]) -> Numbered:
+        """The texts' numbers; new tokens are numbered, but not added."""
+        numbers: list[int] = []
+        first_new = len(self)
+        new: dict[str | tuple[int, int], int] = {}
+        for tokens in texts:
+            own = list(map(self._words.get, tokens))
+            if None in own:
+                own = [
+                    new.setdefault(token, first_new + len(new)) if number is None else number
+                    for token, number in zip(tokens, own, strict=True)
+                ]
+            if len(set(own)) < len(own):
+                self._number_repeats(own, new, first_new)  # type: ignore[arg-type]
+            numbers += own  # type: ignore[arg-type]
+        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        return Numbered(np.array(numbers, dtype=np.int64), lengths, first_new, list(new))
+
+    def _number_repeats(self, own: list[int], new: dict[str | tuple[int, int], int], first_new: int) -> None:
+        seen: Counter[int] = Counter()
+        for place, number in enumerate(own):
+            seen[number] += 1
+            if seen[number] > 1:
+                repeat = (number, seen[number])
+                own[place] = self._repeats.get(repeat) or new.setdefault(repeat, first_new + len(new))
+
+    def add(self, numbered: Numbered, used: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add the new tokens among the `used` numbers, and return these as the vocabulary has them now."""
+        if not numbered.new or not len(used) or used.max() < numbered.first_new:
+            return used
+        final = np.arange(numbered.first_new + len(numbered.new))
+        firsts: list[int] = []
+        # In their order, so that a first occurrence is added before further ones.
+        for number in np.unique(used[used >= numbered.first_new]).tolist():
+            token = numbered.new[number - numbered.first_new]
+            final[number] = len(self) + len(firsts)
+            if isinstance(token, str):
+                self._words[token] = int(final[number])
+                firsts.append(int(final[number]))
+            else:
+                first, occurrence = int(final[token[0]]), token[1]
+                self._repeats[first, occurrence] = int(final[number])
+                firsts.append(first)
+        self._firsts.append(firsts)
+        found: NDArray[np.int64] = final[used]
+        return found
+
+    def words(self, numbered: Numbered) -> NDArray[np.int64]:
+        """The texts' numbers, with the first occurrence's number for each further one."""
+        new = [
+            number if isinstance(token, str) else token[0]
+            for number, token in enumerate(numbered.new, numbered.first_new)
+        ]
+        firsts = np.concatenate([self._firsts.values, np.array(new, dtype=np.int32)]) if new else self._firsts.values
+        found: NDArray[np.int64] = firsts[numbered.numbers].astype(np.int64)
+        return found
+
+    def words_of(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Numbers of the vocabulary, with the first occurrence's number for each further one."""
+        found: NDArray[np.int32] = self._firsts.values[numbers]
+        return found
