@@ -2,6 +2,7 @@
 
     runs/<name>/
       trials/<trial>/       a run directory for each training;  <trial>.yaml  runs it by hand
+      trials/tokenized/     the rows, tokenised once for all trials of the same lengths and template
       eval/                 base and all trials on the suites: one comparison
       selection.json        which trial half of the tasks choose, and what the other half says of it
       sweep.json            the trials, with their overrides and held-out losses
@@ -38,6 +39,10 @@ def main(grid: Grid, *, devices: Sequence[str] = ("",), halving: bool = False) -
     """
     check(grid, halving=halving)
     config = grid.config
+    if not has_data(config):
+        raise ConfigError(
+            "there is no dataset yet", where="train.data", todo="name one, or `pacos generate` the run's own first"
+        )
     with Run.open(config):  # creates the folder, or refuses another run's; the commands open it again
         pass
     with locked(config.run_dir / ".sweep", "another sweep is working in this run"):
@@ -59,14 +64,20 @@ def main(grid: Grid, *, devices: Sequence[str] = ("",), halving: bool = False) -
 
 
 def plan(grid: Grid, *, halving: bool = False) -> list[str]:
-    """The trials and the commands that train them, for --dry-run. Raises as `main`."""
+    """The trials and what is done with them, for --dry-run. Raises as `check`."""
     check(grid, halving=halving)
-    lines = [f"{trial.name}: {' '.join(trial.values) or 'the experiment as it is'}" for trial in grid.trials]
+    lines = [f"of {grid.config.name}, in {grid.config.run_dir}"]
+    if not has_data(grid.config):
+        lines.append("its dataset is not there yet: `pacos generate` it first")
+    lines += [f"{trial.name}: {' '.join(trial.values) or 'the experiment as it is'}" for trial in grid.trials]
     rungs = shares(len(grid.trials)) if halving else [1.0]
     if len(rungs) > 1:
         said = ", ".join(f"{share:g}" for share in rungs)
         lines.append(f"halved by held-out loss after trainings of {said} of the epochs")
-    return [*lines, f"then all on {', '.join(suite.name for suite in grid.config.evaluate.suites)}, on one engine"]
+    return [
+        *lines,
+        f"then all on {', '.join(dict.fromkeys(suite.name for suite in grid.config.evaluate.suites))}, on one engine",
+    ]
 
 
 def prepare(grid: Grid) -> list[str]:
@@ -77,16 +88,16 @@ def prepare(grid: Grid) -> list[str]:
 
 
 def check(grid: Grid, *, halving: bool = False) -> None:
-    """Raises ConfigError where the sweep cannot work."""
+    """Raises ConfigError where nothing says how trials are chosen."""
     if not grid.config.evaluate.suites:
         raise ConfigError("trials are chosen by a suite, and there is none", where="evaluate.suites", todo="name one")
     if halving:
         check_held_out(grid.trials)
-    dataset = grid.config.run_dir / "dataset"
-    if not grid.config.train.data and not dataset.is_dir():
-        raise ConfigError(
-            f"there is no dataset yet ({dataset})", where="train.data", todo="name one, or `pacos generate` it first"
-        )
+
+
+def has_data(config: Config) -> bool:
+    """Whether there is something to train on: `train.data`, or the run's own dataset."""
+    return bool(config.train.data) or (config.run_dir / "dataset").is_dir()
 
 
 def train(trials: Sequence[Trial], devices: Sequence[str], *, halving: bool) -> list[TrialRecord]:

@@ -94,7 +94,9 @@ def trial_config(sweep: Config, varied: Config, name: str) -> Config:
     """The experiment of one trial, whose run directory is below the sweep's; it trains on the sweep's own dataset
     unless `train.data` names another."""
     data = varied.train.data or [DataSource(path=str(sweep.run_dir / "dataset"))]
-    place = {"name": name, "runs_dir": str(sweep.run_dir / "trials"), "train.data": data}
+    trials = sweep.run_dir / "trials"
+    tokenized = varied.train.tokenized or str(trials / "tokenized")
+    place = {"name": name, "runs_dir": str(trials), "train.data": data, "train.tokenized": tokenized}
     return with_values(varied, place)
 
 

@@ -29,6 +29,7 @@ from pacos.train.data.tokenized import load_dataset
 from pacos.train.distributed import ERROR_FILE, EXPECTED_PROCESSES, has_gpu, launch_flags
 from pacos.train.export.hub import check_push
 from pacos.train.interfaces import method_of, objective_of
+from pacos.train.learning_rate import starting_rate
 from pacos.train.model.load import MetaDeviceError, meta_model
 from pacos.train.model.memory import estimate_memory
 from pacos.train.model.positions import check_positions
@@ -129,6 +130,8 @@ def plan(config: Config) -> list[str]:
         lines.append(f"starting from the adapter {start.adapter}")
     try:
         check_causal_lm(config.student, config.model)
+        if config.train.learning_rate == "auto":
+            lines.append(starting_rate(config).formula)
         tokenizer = training_tokenizer(config)
         dataset = _dataset(config, tokenizer)
         lines += [*_planned_data(config, dataset), *_planned_memory(config, tokenizer, dataset)]

@@ -30,6 +30,7 @@ from pacos.train.export.hub import check_push, push
 from pacos.train.export.probe import probe_stops, stop_probe_prompts
 from pacos.train.interfaces import method_of, objective_of
 from pacos.train.isolation import check_isolation, check_tuned
+from pacos.train.learning_rate import with_starting_rate
 from pacos.train.model.fsdp import fsdp_enabled, full_tensors, is_sharded, reshard, shard
 from pacos.train.model.load import MetaDeviceError, load_model, meta_model
 from pacos.train.model.memory import MemoryEstimate, estimate_memory, fit_memory, free_memory
@@ -51,6 +52,7 @@ log = logging.getLogger("pacos")
 
 # Keys that affect speed or monitoring, and change the result by rounding at most.
 NOT_DECISIVE = {
+    "tokenized",
     "processes",
     "accelerate",
     "pack_tokens",
@@ -88,7 +90,7 @@ def main(config: Config, run: Run | None) -> None:
     """
     from accelerate.utils import broadcast_object_list
 
-    start = resolve_start(config)
+    start, config = resolve_start(config), with_starting_rate(config)
     if config.train.push_to_hub:
         check_push(config.train.push_to_hub)
     decides = decisions(config, start.sha256) if run else ()
@@ -245,7 +247,7 @@ def input_paths(config: Config) -> list[Path]:
 
 def is_done(config: Config, run: Run) -> bool:
     """Whether the run has been trained with this configuration, base and data."""
-    return run.is_done("train", *decisions(config, model_sha256(config.student, config.model)))
+    return run.is_done("train", *decisions(with_starting_rate(config), model_sha256(config.student, config.model)))
 
 
 def decisions(config: Config, base_sha256: str) -> tuple[object, ...]:

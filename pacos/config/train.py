@@ -105,7 +105,9 @@ class TrainConfig(Section):
     dpo: DpoConfig = DpoConfig()
     epochs: Positive = Field(3.0, description="Passes over the data.")
     max_steps: Count | None = Field(None, description="Optimizer steps after which training ends, at the latest.")
-    learning_rate: Positive = Field(2e-4, description="Peak learning rate of AdamW.")
+    learning_rate: Positive | Literal["auto"] = Field(
+        2e-4, description="Peak learning rate of AdamW. auto: one to begin a sweep with, by method, family and size."
+    )
     warmup_ratio: Fraction = Field(0.03, description="Share of the steps over which the rate rises to its peak.")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls afterwards.")
     min_lr_ratio: Fraction = Field(0.0, description="The rate falls to this share of learning_rate instead of 0.")
@@ -115,6 +117,10 @@ class TrainConfig(Section):
     max_length: Count = Field(512, description="Tokens per example; longer responses are truncated, and counted.")
     pack_tokens: Count = Field(
         8192, description="Most tokens in a micro-batch, packed or padded; with flex_attention, multiples of 128."
+    )
+    tokenized: str | None = Field(
+        None,
+        description="Folder that keeps tokenised rows for several runs; train/tokenized of this run unless given.",
     )
     mask_prompt: bool = Field(True, description="Train on responses only; false trains on prompts as well.")
     append_eos: bool = Field(True, description="Train on EOS; false repeats alpaca-lora's default, which never stops.")

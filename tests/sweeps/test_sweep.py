@@ -47,6 +47,7 @@ def test_a_sweep_trains_evaluates_and_selects(tiny_base: Path, tmp_path: Path) -
         asked = len(server.asked)
         again = pipeline.main(read_grid(path, words))
     assert [one.parts[-4] for one in trained] == ["default", "learning_rate-1e-3"]
+    assert len(list((tmp_path / "runs" / "swept" / "trials" / "tokenized").iterdir())) == 1
     # The scripted server answers every adapter alike, so there is nothing to win.
     assert (selection.default, [one.name for one in selection.candidates]) == ("default", ["learning_rate-1e-3"])
     assert selection.winner == ""

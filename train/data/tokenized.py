@@ -19,7 +19,7 @@ from pacos.config import Config
 from pacos.errors import ConfigError, DataError
 from pacos.stop_tokens import stop_ids
 from pacos.templates import template
-from pacos.train.data.cache import replace_cache
+from pacos.train.data.cache import write_cache
 from pacos.train.data.examples import Dataset, Example, check_examples
 from pacos.train.data.sources import NamedRow, read_training_rows, source_names
 from pacos.train.interfaces import objective_of
@@ -60,7 +60,9 @@ def load_dataset(
             where="train.pack_tokens",
         )
     rows = read_training_rows(config) if rows is None else rows
-    path = config.run_dir / "train" / "tokenized" / f"{content_sha256(rows, tokenizer, config)}.safetensors"
+    shared = Path(train.tokenized) if train.tokenized else None
+    folder = shared or config.run_dir / "train" / "tokenized"
+    path = folder / f"{content_sha256(rows, tokenizer, config)}.safetensors"
     if path.is_file() and (cached := read_dataset(path)):
         return cached
     dataset = objective.encode(rows, tokenizer, train, config.seed)
@@ -69,7 +71,7 @@ def load_dataset(
     if not template(train.template).is_chat:  # whose turns are checked where they are encoded
         check_examples(dataset.examples, tokenizer, ends_in_eos=train.append_eos)
     if keep:
-        write_dataset(path, dataset)
+        write_dataset(path, dataset, replaces=shared is None)
     return dataset
 
 
@@ -125,8 +127,8 @@ def _files_sha256(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps([type(tokenizer).__name__, files], sort_keys=True).encode()).hexdigest()
 
 
-def write_dataset(path: Path, dataset: Dataset) -> None:
-    """Cache a dataset in place of any earlier one; an interrupted write leaves none."""
+def write_dataset(path: Path, dataset: Dataset, *, replaces: bool = True) -> None:
+    """Cache a dataset, in place of any earlier one if it `replaces`; an interrupted write leaves none."""
     import numpy as np
 
     examples = dataset.examples
@@ -141,7 +143,7 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
     }
     counts = {key: str(getattr(dataset, name)) for name, key in COUNTS.items()}
     counts |= {"unit": dataset.unit, "sha256": dataset.sha256}
-    replace_cache(path, arrays, counts)
+    write_cache(path, arrays, counts, replaces=replaces)
 
 
 def read_dataset(path: Path) -> Dataset | None:

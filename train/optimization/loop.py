@@ -41,12 +41,13 @@ log = logging.getLogger("pacos")
 
 def learning_rate(step: int, total: int, train: TrainConfig) -> float:
     """The rate of step 0 … total-1, as transformers' schedulers give it: warm-up from 0, then decay to its end."""
+    peak = float(train.learning_rate)
     warmup = min(math.ceil(train.warmup_ratio * total), total - 1)
     if step < warmup:
-        return train.learning_rate * step / warmup
+        return peak * step / warmup
     progress = (step - warmup) / (total - warmup)
     shape = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
-    return train.learning_rate * (train.min_lr_ratio + (1 - train.min_lr_ratio) * shape[train.schedule])
+    return peak * (train.min_lr_ratio + (1 - train.min_lr_ratio) * shape[train.schedule])
 
 
 class Trainer:
@@ -234,7 +235,7 @@ def build_optimizer(model: Any, train: TrainConfig, *, fused: bool) -> "torch.op
         {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": train.weight_decay},
         {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=train.learning_rate, fused=fused)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=float(train.learning_rate), fused=fused)
 
 
 def seed_step(seed: int, step: int, process: int) -> None:

@@ -16,7 +16,7 @@ from pacos.config import Config, TrainConfig
 from pacos.errors import TrainingError
 from pacos.progress import bar
 from pacos.results.training import Provenance
-from pacos.train.data.cache import replace_cache
+from pacos.train.data.cache import write_cache
 from pacos.train.data.examples import Example
 from pacos.train.interfaces import objective_of
 from pacos.train.model.fsdp import reshard
@@ -86,7 +86,7 @@ def write_logps(path: Path, logps: Sequence[float]) -> None:
     """Cache log-probabilities in place of any earlier ones; an interrupted write leaves none."""
     import numpy as np
 
-    replace_cache(path, {"logps": np.array(logps, np.float64)})
+    write_cache(path, {"logps": np.array(logps, np.float64)})
 
 
 def read_logps(path: Path, count: int) -> list[float] | None:
