@@ -77,6 +77,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
+    # In a shell's background, and by `nohup`, the commands would be started ignoring them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder), options.commands, options.moments, options.seed)
     settings = {name: value for name, value in vars(options).items() if name != "save"}

