@@ -23,6 +23,7 @@ from pacos.config import ModelConfig
 from pacos.evaluate.prompts import fit_prompts
 from pacos.models import load_tokenizer
 from pacos.records import Prediction, read_records
+from pacos.superni.prompts import prompt_preset
 from pacos.superni.suites import read_suite
 from tests.support.scripted_server import ScriptedServer
 from tests.support.superni_folder import instances, write_superni
@@ -87,7 +88,7 @@ def questions_by_prompt(base: Path, suite: Path) -> dict[tuple[int, ...], tuple[
     """{prompt as token ids: (task, instance)}"""
     tokenizer = load_tokenizer(str(base), ModelConfig(base=str(base)))
     asked = read_suite(suite).instances
-    prompts = fit_prompts(tokenizer, "alpaca", asked, 2000)
+    prompts = fit_prompts(tokenizer, prompt_preset("alpaca"), asked, 2000)
     return {tuple(prompt.ids): (one.task, one.id) for prompt, one in zip(prompts, asked, strict=True)}
 
 

@@ -31,6 +31,7 @@ from pacos.serving.adapter_check import MIXED_TOKENS
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.engine import Engine, served_name
 from pacos.serving.flags import SERVED_NAME
+from pacos.superni.prompts import prompt_preset
 from pacos.superni.suites import read_suite
 
 
@@ -113,7 +114,7 @@ def bare(engine: EngineConfig, base: Path, suite: SuiteConfig, models: Sequence[
     """Answers per second to the same prompts, asked for as fast as `IN_FLIGHT` requests at a time allow."""
     tokenizer = load_tokenizer(str(base), ModelConfig(base=str(base)))
     instances = read_suite(Path(suite.path), suite.limit).instances
-    prompts = fit_prompts(tokenizer, suite.prompt, instances, CONTEXT - suite.answer_tokens)
+    prompts = fit_prompts(tokenizer, prompt_preset(suite.prompt), instances, CONTEXT - suite.answer_tokens)
     fixed = {"max_tokens": suite.answer_tokens, "temperature": 0.0}
     bodies = [
         json.dumps({"model": model, "prompt": prompt.ids, **fixed}).encode() for prompt in prompts for model in models

@@ -1,10 +1,12 @@
 """The models under evaluation: the base, the run's own, and `evaluate.models`; all checked before anything starts."""
 
+import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pacos.asked_chat import saved_chat_template
 from pacos.config import Config, ModelEntry
 from pacos.errors import ConfigError, ModelError
 from pacos.extensions import TEMPLATES
@@ -59,20 +61,21 @@ def checkpoint_adapters(run_dir: Path) -> list[ModelEntry]:
 
     Raises ModelError if the run has none.
     """
-    complete = [path for path in (run_dir / "train" / "checkpoints").glob("step-*") if (path / "COMPLETE").is_file()]
+    saved = (run_dir / "train" / "checkpoints").glob("step-*")
+    complete = [path for path in saved if training_step(f"-{path.name}") and (path / "COMPLETE").is_file()]
     if not complete:
         raise ModelError(
             "holds no complete checkpoint",
             where=str(run_dir / "train" / "checkpoints"),
             todo="train with a smaller train.save_steps and a larger train.keep",
         )
-    by_step = sorted(complete, key=lambda path: int(path.name.removeprefix("step-")))
+    by_step = sorted(complete, key=lambda path: training_step(f"-{path.name}"))
     return [ModelEntry(name=f"{run_dir.name}-{path.name}", adapter=str(path / "adapter")) for path in by_step]
 
 
 def training_step(name: str) -> int:
     """The optimizer step in a checkpoint's name; 0 for any other model."""
-    found = re.fullmatch(r".*-step-(\d+)", name)
+    found = re.fullmatch(r".*-step-([0-9]{1,12})", name, re.DOTALL)
     return int(found[1]) if found else 0
 
 
@@ -117,9 +120,12 @@ def _check_base(model: ModelRef) -> None:
 
 
 def _check_template(model: ModelRef) -> None:
-    """A template's text may change between versions, which its name does not show."""
-    known = template(model.template).sha256 if model.template in TEMPLATES else None
-    if model.provenance and model.provenance.get("template_sha256") != known:
+    """A template's text may change between versions, which its name does not show; that of a chat template lies beside
+    the weights."""
+    form = template(model.template) if model.template in TEMPLATES else None
+    if form and form.is_chat:
+        _check_chat_template(model)
+    elif model.provenance and model.provenance.get("template_sha256") != (form.sha256 if form else None):
         raise ModelError(
             f"this was trained with a text of the template {model.template!r} that is not this version's",
             where=str((model.adapter or Path(model.base)) / "pacos.json"),
@@ -127,15 +133,35 @@ def _check_template(model: ModelRef) -> None:
         )
 
 
+def _check_chat_template(model: ModelRef) -> None:
+    folder = model.adapter or Path(model.base)
+    text = saved_chat_template(folder)
+    sha256 = hashlib.sha256((text or "").encode("utf-8", "backslashreplace")).hexdigest()
+    if sha256 != model.provenance.get("template_sha256"):
+        raise ModelError(
+            "the chat template beside the weights is not the one that they were trained with"
+            if text
+            else "was trained in a chat template, and has none beside the weights",
+            where=str(folder / "chat_template.jinja"),
+            todo="copy the folder again",
+        )
+
+
 def template_mismatches(models: Sequence[EvaluatedModel], prompts: Collection[str]) -> list[str]:
     """A line for each model that a suite prompts in a training template other than the model's own.
 
-    SuperNI's own encodings are no training templates, and so no mismatch.
+    SuperNI's own encodings are no training templates, and so no mismatch. Of other templates, the chat template beside
+    the weights has the form without an input.
     """
     asked = sorted(set(prompts) & set(TEMPLATES))
-    return [
-        f"{one.name} was trained with the template {one.model.template}, and is asked with the prompt {prompt}"
-        for one in models
-        for prompt in asked
-        if one.model.template and prompt != one.model.template
-    ]
+    lines = []
+    for one in models:
+        for prompt in asked:
+            if one.model.template in ("", prompt):
+                continue
+            trained = one.model.template
+            line = f"{one.name} was trained with the template {trained}, and is asked with the prompt {prompt}"
+            if template(prompt).is_chat and saved_chat_template(one.model.adapter or Path(one.model.base)):
+                line += f": in {trained}'s form without an input, its instruction being the user's turn"
+            lines.append(line)
+    return lines

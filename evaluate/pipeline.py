@@ -5,19 +5,24 @@ in turn. On a CPU engine each adapter is merged into a copy of its base, with a 
 """
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
+from pacos.adapters import served_lora_rank
+from pacos.asked_chat import asked_tokenizer
 from pacos.config import Config, EvaluateConfig, SuiteConfig
 from pacos.errors import ConfigError
 from pacos.evaluate.baselines import baselines, write_baseline
+from pacos.evaluate.chats import chat_template_hashes, check_demonstrations
 from pacos.evaluate.compare import compare_evaluations, comparison_table
 from pacos.evaluate.contamination import check_files, headline
 from pacos.evaluate.models import TUNED, EvaluatedModel, models_under_evaluation, template_mismatches
 from pacos.evaluate.predict import Job, predict
+from pacos.evaluate.prompts import prompt_encoder, suite_encoding
 from pacos.evaluate.score import evaluation_scores, read_scored
 from pacos.evaluate.tracks import suite_tokenizer
 from pacos.models import load_tokenizer
@@ -28,10 +33,8 @@ from pacos.seeds import seeds_path
 from pacos.serving.connect import serves_merged
 from pacos.serving.cost import charged
 from pacos.serving.flags import serving_dtype
-from pacos.superni.prompts import prompt_preset
 from pacos.superni.suites import read_suite
 from pacos.superni.tasks import Suite
-from pacos.tokenization import encode_prompts
 
 log = logging.getLogger("pacos")
 
@@ -85,10 +88,13 @@ def plan(config: Config) -> list[str]:
     """What would be evaluated, for --dry-run; checks suites, models and adapters, starts nothing."""
     suites = read_suites(config.evaluate)
     models = models_under_evaluation(config, config.run_dir / "train" / config.train.result)
+    if not serves_merged(config):
+        served_lora_rank([one.model.adapter for one in models if one.model.adapter])
     lines = [f"{one.name}: {one.model}" for one in models]
     if not any(one.name == TUNED for one in models):
         lines.append(f"the run has no {config.train.result} yet; it is evaluated once it is trained")
     lines += template_mismatches(models, [suite_config.prompt for suite_config, _ in suites])
+    chat_template_hashes(config, [suite_config for suite_config, _ in suites], models)
     for suite_config, suite in suites:
         lines.append(f"{suite_config.name}: {suite.coverage} ({suite.track} track)")
         if suite_tokenizer(suite_config, suite) == "gpt2":
@@ -119,6 +125,7 @@ def read_suites(settings: EvaluateConfig) -> list[tuple[SuiteConfig, Suite]]:
             raise ConfigError(f"duplicate suite {key[0]!r} with prompt {key[1]!r}", where="evaluate.suites")
         seen.add(key)
         suite = read_suite(Path(suite_config.path), suite_config.limit)
+        check_demonstrations(suite_config, suite)
         log.info("%s: %s", suite_config.name, suite.coverage)
         suites.append((suite_config, suite))
     return suites
@@ -127,13 +134,14 @@ def read_suites(settings: EvaluateConfig) -> list[tuple[SuiteConfig, Suite]]:
 def plan_jobs(
     config: Config, suites: Sequence[tuple[SuiteConfig, Suite]], models: Sequence[EvaluatedModel], folder: Path
 ) -> list[Job]:
-    """Every model on every suite; `folder` is the run's `eval/`."""
+    """Every model on every suite; `folder` is the run's `eval/`. Raises ModelError as `chat_template_hashes`."""
+    chats = chat_template_hashes(config, [suite_config for suite_config, _ in suites], models)
     return [
         Job(
             evaluated=model,
             suite_config=suite_config,
             suite=suite,
-            settings=_settings(config, suite_config, suite, model),
+            settings=_settings(config, suite_config, suite, model, chats),
             folder=folder / evaluation_label(model.name, suite_config, config.evaluate),
         )
         for suite_config, suite in suites
@@ -141,8 +149,11 @@ def plan_jobs(
     ]
 
 
-def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, evaluated: EvaluatedModel) -> EvaluationSettings:
-    model = evaluated.model
+def _settings(
+    config: Config, suite_config: SuiteConfig, suite: Suite, evaluated: EvaluatedModel, chats: Mapping[str, str]
+) -> EvaluationSettings:
+    model, encoding = evaluated.model, suite_encoding(suite_config)
+    chat = chats[evaluated.name] if encoding.is_chat else ""
     return EvaluationSettings(
         model=evaluated.name,
         base=model.base,
@@ -155,11 +166,14 @@ def _settings(config: Config, suite_config: SuiteConfig, suite: Suite, evaluated
         suite_sha256=suite.sha256,
         n_expected=suite.n_expected,
         prompt=suite_config.prompt,
-        prompt_sha256=prompt_preset(suite_config.prompt).sha256,
+        prompt_sha256=hashlib.sha256(f"{encoding.sha256} {chat}".encode()).hexdigest() if chat else encoding.sha256,
         max_tokens=suite_config.answer_tokens,
         postprocess=suite_config.postprocess,
         max_source_tokens=suite_config.source_tokens,
         tokenizer=suite_tokenizer(suite_config, suite),
+        system=encoding.system,
+        demonstrations=suite_config.demonstrations,
+        chat_template_sha256=chat,
     )
 
 
@@ -190,10 +204,10 @@ def _score_and_compare(folders: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _prompt_lengths(config: Config, suite_config: SuiteConfig, suite: Suite) -> str:
-    tokenizer = load_tokenizer(config.student, config.model)
-    preset = prompt_preset(suite_config.prompt)
-    prompts = [preset.render(one) for one in suite.instances]
-    lengths = sorted(len(ids) for ids in encode_prompts(tokenizer, prompts))
+    tokenizer = asked_tokenizer(load_tokenizer(config.student, config.model), config=config)
+    encoding = suite_encoding(suite_config)
+    prompts = [encoding.render(one) for one in suite.instances]
+    lengths = sorted(len(ids) for ids in prompt_encoder(tokenizer, encoding)(prompts))
     median, longest = lengths[len(lengths) // 2], lengths[-1]
     said = f"prompts of {median} tokens (median) to {longest}, answers of up to {suite_config.answer_tokens}"
     limit = suite_config.source_tokens

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pacos.asked_chat import asked_tokenizer, stops_of_turns
 from pacos.config import Config, SuiteConfig
 from pacos.errors import ConfigError
 from pacos.evaluate.evaluation import keep_answers, write_evaluation
 from pacos.evaluate.metrics import EXACT_MATCH, ROUGE_L, postprocess
 from pacos.evaluate.models import EvaluatedModel
-from pacos.evaluate.prompts import count_shortened, fit_prompts
+from pacos.evaluate.prompts import count_shortened, fit_prompts, suite_encoding
 from pacos.records import Prediction
 from pacos.results.evaluation import AdapterCheck, Evaluation, EvaluationSettings
 from pacos.runs import Stage
@@ -44,11 +45,19 @@ class Job:
     @property
     def suite_key(self) -> str:
         """What jobs with the same prompts have in common."""
-        return f"{self.suite_config.name} {self.suite_config.prompt}"
+        return f"{self.suite_config.name} {self.suite_config.prompt} {self.settings.chat_template_sha256}"
 
     def is_done(self) -> bool:
         """Whether nothing is left to answer. Earlier answers under other settings are archived."""
         return keep_answers(self.folder, self.settings) and (self.folder / "scores.json").is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A suite's prompts, one per instance, and the ids besides EOS at which their answers end."""
+
+    prompts: list[Prompt]
+    stops: tuple[int, ...]
 
 
 async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Stage) -> None:
@@ -61,17 +70,19 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
     tokens = sum(Workload.of(len(job.suite.instances), job.suite_config.answer_tokens).tokens for job in jobs)
     model = jobs[0].evaluated.model.base
     async with open_engine(config, run_dir, model=model, adapters=adapters, workload=Workload(tokens, most)) as engine:
-        prompts: dict[str, list[Prompt]] = {}
+        asked: dict[str, Asked] = {}
         for job in jobs:
-            if job.suite_key not in prompts:
-                prompts[job.suite_key] = _prompts(engine, job)
-        checks = await check_adapters(engine, list(adapters), [prompt.ids for prompt in prompts[jobs[0].suite_key]])
+            if job.suite_key not in asked:
+                asked[job.suite_key] = _asked(engine, job, config)
+        first = asked[jobs[0].suite_key]
+        checks = await check_adapters(engine, list(adapters), [prompt.ids for prompt in first.prompts])
         asks = []
         for job in jobs:
-            own = prompts[job.suite_key]
+            own = asked[job.suite_key]
             check = checks.get(job.evaluated.name, AdapterCheck())
-            write_evaluation(job.folder, Evaluation(job.settings, count_shortened(own), check))
-            asks.append([_ask(job, *pair) for pair in zip(job.suite.instances, own, strict=True)])
+            write_evaluation(job.folder, Evaluation(job.settings, count_shortened(own.prompts), check))
+            pairs = zip(job.suite.instances, own.prompts, strict=True)
+            asks.append([_ask(job, instance, prompt, own.stops) for instance, prompt in pairs])
         await ask_all(
             engine,
             _interleaved(asks),
@@ -83,7 +94,7 @@ async def predict(config: Config, run_dir: Path, jobs: Sequence[Job], stage: Sta
         )
 
 
-def _prompts(engine: Engine, job: Job) -> list[Prompt]:
+def _asked(engine: Engine, job: Job, config: Config) -> Asked:
     room = job.suite_config.prompt_room(engine.max_model_len)
     if room < 1:
         raise ConfigError(
@@ -91,7 +102,11 @@ def _prompts(engine: Engine, job: Job) -> list[Prompt]:
             where=f"evaluate.suites: {job.suite_config.name}",
             todo="lower max_tokens, or raise engine.args.max_model_len",
         )
-    return fit_prompts(engine.tokenizer, job.suite_config.prompt, job.suite.instances, room)
+    encoding = suite_encoding(job.suite_config)
+    if not encoding.is_chat:
+        return Asked(fit_prompts(engine.tokenizer, encoding, job.suite.instances, room), ())
+    tokenizer = asked_tokenizer(engine.tokenizer, job.evaluated.model.adapter, config)
+    return Asked(fit_prompts(tokenizer, encoding, job.suite.instances, room), stops_of_turns(tokenizer))
 
 
 def _interleaved(asks: Sequence[Sequence[Ask[Prediction]]]) -> list[Ask[Prediction]]:
@@ -100,7 +115,7 @@ def _interleaved(asks: Sequence[Sequence[Ask[Prediction]]]) -> list[Ask[Predicti
     return [of_job[index] for index in range(longest) for of_job in asks if index < len(of_job)]
 
 
-def _ask(job: Job, instance: Instance, prompt: Prompt) -> Ask[Prediction]:
+def _ask(job: Job, instance: Instance, prompt: Prompt, stops: tuple[int, ...]) -> Ask[Prediction]:
     suite = job.suite_config
     scored_part, rouge_l = postprocess(suite.postprocess), ROUGE_L.measure_by(job.settings.tokenizer)
 
@@ -123,4 +138,5 @@ def _ask(job: Job, instance: Instance, prompt: Prompt) -> Ask[Prediction]:
 
     key = (instance.task, instance.id, prompt.sha256)
     journal = job.folder / "predictions.jsonl"
-    return Ask(key, prompt.ids, Sampling(suite.answer_tokens), journal, record, job.adapter)
+    sampling = Sampling(suite.answer_tokens, stop_token_ids=stops)
+    return Ask(key, prompt.ids, sampling, journal, record, job.adapter)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pacos.asked_chat import asked_tokenizer
+from pacos.asked_chat import asked_tokenizer, stops_of_turns
 from pacos.config import Config
 from pacos.evaluate.judge.answers import AnswerSet
 from pacos.evaluate.judge.kinds import JudgeKind, JudgeQuestion, judge_kind, judge_table
@@ -143,7 +143,8 @@ async def _request_judgements(
         prompts = [fit_prompt(one.write, settings.template, tokenizer, room) for one in questions]
         await check_adapters(engine, list(adapters), [prompt.ids for prompt in prompts])
         journal = folder / "judgements.jsonl"
-        asks = [_ask(settings, *asked, journal) for asked in zip(questions, prompts, strict=True)]
+        stops = stops_of_turns(tokenizer) if settings.template == "chat" else ()
+        asks = [_ask(settings, *asked, stops, journal) for asked in zip(questions, prompts, strict=True)]
         await ask_all(engine, asks, read=Judgement, key_of=_key, stage=stage, doing="judging", unit="judgements")
 
 
@@ -151,7 +152,9 @@ def _key(row: Judgement) -> tuple[str, str, str, int, int, str]:
     return row.item, row.model, row.against, row.sample, row.repeat, row.prompt_sha256
 
 
-def _ask(settings: JudgeSettings, question: JudgeQuestion, prompt: Prompt, journal: Path) -> Ask[Judgement]:
+def _ask(
+    settings: JudgeSettings, question: JudgeQuestion, prompt: Prompt, stops: tuple[int, ...], journal: Path
+) -> Ask[Judgement]:
     kind = judge_kind(settings.kind)
 
     def record(answer: Completion) -> Judgement:
@@ -170,6 +173,8 @@ def _ask(settings: JudgeSettings, question: JudgeQuestion, prompt: Prompt, journ
             finish_reason=answer.finish_reason,
         )
 
-    sampling = Sampling(settings.max_tokens, settings.temperature, settings.top_p, choice=kind.choices)
+    sampling = Sampling(
+        settings.max_tokens, settings.temperature, settings.top_p, choice=kind.choices, stop_token_ids=stops
+    )
     key = (*question.key, prompt.sha256)
     return Ask(key, prompt.ids, sampling, journal, record, ADAPTER if settings.adapter else None)

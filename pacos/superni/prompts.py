@@ -4,6 +4,7 @@
 
 `tk-instruct:…` are Tk-Instruct's (src/ni_collator.py): the definition, then demonstrations from the task's header.
 `self-instruct` is the zero-shot form of that paper's released prompts, `alpaca` that of Stanford's training template.
+`chat` is what a user says to a chat model; each model's own chat template stands around it.
 """
 
 import hashlib
@@ -34,6 +35,7 @@ class PromptPreset:
 
     `shown` are its demonstrations, `answer_tokens` and `source_tokens` the published limits of an answer and of a
     prompt (0: none). `known_sha256` replaces the fingerprint of the rendered text where trained adapters carry another.
+    `is_chat`: what is rendered is the user's turn, behind the text `system` where there is one.
     """
 
     form: Callable[[Instance, Demonstrations], str]
@@ -41,6 +43,8 @@ class PromptPreset:
     answer_tokens: int = 128
     source_tokens: int = 0
     known_sha256: str = ""
+    is_chat: bool = False
+    system: str = ""
 
     def render(self, instance: Instance, shown: Demonstrations | None = None) -> str:
         """The prompt of one instance; `shown` leaves out demonstrations that do not fit."""
@@ -48,14 +52,17 @@ class PromptPreset:
 
     @property
     def sha256(self) -> str:
-        """Fingerprint of the format; for `alpaca` the one that a trained adapter carries."""
+        """Fingerprint of the format; for `alpaca` the one that a trained adapter carries, for a chat also of its system
+        text."""
         if self.known_sha256:
             return self.known_sha256
-        examples = (Demonstration("{input}", "{output}", "{explanation}"),) * 2
+        examples = (Demonstration("{input}", "{output}", "{explanation}"),) * max(2, self.shown.positive)
         rendered = [
             self.render(Instance("", "", "", "{definition}", question, (), examples, examples))
             for question in ("{input}", "")
         ]
+        if self.is_chat:
+            rendered.append(self.system)
         return hashlib.sha256("\0".join(rendered).encode()).hexdigest()
 
 
@@ -72,6 +79,16 @@ def _alpaca(instance: Instance, _: Demonstrations) -> str:
 def _self_instruct(instance: Instance, _: Demonstrations) -> str:
     definition, question = instance.definition.strip(), instance.input.strip()
     return f"{definition}\n\nInput: {question}\nOutput:" if question else f"{definition}\nOutput:"
+
+
+def _chat(instance: Instance, shown: Demonstrations) -> str:
+    """Without demonstrations, the user's turn that the training template `chat` makes of a task."""
+    definition, question = instance.definition.strip(), instance.input.strip()
+    examples = instance.positive[: shown.positive]
+    if not examples:
+        return f"{definition}\n\n{question}" if question else definition
+    asked = [f"Input: {one.input.strip()}\nOutput: {one.output.strip()}" for one in examples]
+    return "\n\n".join([definition, *asked, f"Input: {question}\nOutput:"])
 
 
 def _tk_instruct_causal(instance: Instance, shown: Demonstrations) -> str:
@@ -112,6 +129,8 @@ def _sentence(text: str) -> str:
 
 ALPACA_PROMPT = PromptPreset(_alpaca, known_sha256=ALPACA.sha256)
 SELF_INSTRUCT_PROMPT = PromptPreset(_self_instruct, answer_tokens=1024)
+
+CHAT_PROMPT = PromptPreset(_chat, is_chat=True)
 
 
 def _tk_instruct_preset(shown: Demonstrations) -> PromptPreset:

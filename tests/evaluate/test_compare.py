@@ -89,6 +89,8 @@ DIFFERENCES = [
     ("max_tokens", 128, 16),
     ("postprocess", "none", "first-line"),
     ("prompt_sha256", "1" * 64, "2" * 64),
+    ("system", "", "Be brief."),
+    ("demonstrations", 0, 2),
     ("suite_sha256", "1" * 64, "2" * 64),
     ("max_source_tokens", 1024, 0),
     ("tokenizer", "rouge", "gpt2"),

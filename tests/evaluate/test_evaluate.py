@@ -23,6 +23,7 @@ from pacos.serving.adapter_check import MIXED_TOKENS, check_not_swapped, require
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine
 from pacos.serving.engine import Engine
+from pacos.superni.prompts import prompt_preset
 from pacos.superni.tasks import Demonstration, Instance, read_test_split
 from pacos.templates import template
 from tests.support.superni_folder import instances, write_superni
@@ -144,7 +145,7 @@ def test_greedy_answers_are_the_models_own(
         AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32), str(adapters["strong"])
     )
     some = read_test_split(suite).instances[::5]
-    for instance, prompt in zip(some, fit_prompts(tokenizer, "alpaca", some, 2000), strict=True):
+    for instance, prompt in zip(some, fit_prompts(tokenizer, prompt_preset("alpaca"), some, 2000), strict=True):
         ids = model.generate(
             input_ids=torch.tensor([prompt.ids]), max_new_tokens=4, do_sample=False, pad_token_id=tokenizer.eos_token_id
         )[0, len(prompt.ids) :]
@@ -330,14 +331,14 @@ def test_a_long_input_loses_its_middle_and_never_the_cue(tiny_base: Path, preset
     words = " ".join(f"word{i}" for i in range(500))
     long = Instance("task1_a", "1", "c", "Name the last word.", words, ("word499",))
     short = Instance("task1_a", "2", "c", "Name the last word.", "word1", ("word1",))
-    cut, whole = fit_prompts(tokenizer, preset, [long, short], room=300)
+    cut, whole = fit_prompts(tokenizer, prompt_preset(preset), [long, short], room=300)
     assert cut.truncated and not whole.truncated
     assert 290 <= len(cut.ids) <= 300
     assert cut.text.endswith("### Response:" if preset == "alpaca" else "Output:")
     assert "word0 word1" in cut.text and "word499" in cut.text and CUT in cut.text
-    assert fit_prompts(tokenizer, preset, [long, short], room=300)[0].sha256 == cut.sha256
+    assert fit_prompts(tokenizer, prompt_preset(preset), [long, short], room=300)[0].sha256 == cut.sha256
     with pytest.raises(DataError, match=r"task1_a takes .* there is room for 20"):
-        fit_prompts(tokenizer, preset, [long], room=20)
+        fit_prompts(tokenizer, prompt_preset(preset), [long], room=20)
 
 
 def test_demonstrations_are_dropped_before_the_input_is_cut(tiny_base: Path) -> None:
@@ -346,9 +347,9 @@ def test_demonstrations_are_dropped_before_the_input_is_cut(tiny_base: Path) -> 
     short, long = Demonstration("a", "b"), Demonstration(" ".join(f"word{i}" for i in range(200)), "c")
     instance = Instance("task1_a", "1", "c", "Name it.", "the question", ("x",), (short, long), (short, short))
     preset = "tk-instruct:def+pos2+neg2"
-    (whole,) = fit_prompts(tokenizer, preset, [instance], room=2000)
-    (fewer,) = fit_prompts(tokenizer, preset, [instance], room=300)
-    (cut,) = fit_prompts(tokenizer, preset, [replace(instance, input=long.input)], room=300)
+    (whole,) = fit_prompts(tokenizer, prompt_preset(preset), [instance], room=2000)
+    (fewer,) = fit_prompts(tokenizer, prompt_preset(preset), [instance], room=300)
+    (cut,) = fit_prompts(tokenizer, prompt_preset(preset), [replace(instance, input=long.input)], room=300)
     assert (whole.dropped, fewer.dropped, cut.dropped) == (0, 1, 4)
     assert "Positive Example 1" in fewer.text and "Positive Example 2" not in fewer.text
     assert "Negative Example 2" in fewer.text and "the question" in fewer.text

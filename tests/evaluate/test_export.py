@@ -2,27 +2,33 @@
 
 import importlib.util
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig
-from pacos.errors import ConfigError
+from pacos.errors import ConfigError, ModelError
 from pacos.evaluate.export import export
 from pacos.evaluate.metrics import best_exact_match, best_rouge_l
+from pacos.evaluate.prompts import fit_prompts, suite_encoding
 from pacos.files import read_jsonl
 from pacos.models import load_tokenizer
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.tasks import read_test_split
 from pacos.tokenization import encode_prompts
+from tests.support.chat_templates import CHAT_KINDS, chat_tokenizer
 from tests.support.evaluation_folder import write_evaluation
 from tests.support.superni_folder import task, write_superni
+
+SYSTEM = "It's brief; $HOME stays."
 
 
 def experiment(folder: Path, base: Path, context: int = 1024, **suite: object) -> Config:
     path = write_superni(folder / "superni", {"task1_a": {}, "task2_b": {"Definition": ["{{ 7 * 7 }} is it?"]}})
-    suites = [SuiteConfig(name="superni", path=str(path), prompt="tk-instruct:def", **suite)]
+    suites = [SuiteConfig(name="superni", path=str(path), **{"prompt": "tk-instruct:def", **suite})]
     return Config(
         name="run",
         runs_dir=str(folder / "runs"),
@@ -91,6 +97,42 @@ def test_answers_of_the_run_are_exported_as_sample_logs(tmp_path: Path, tiny_bas
     assert path.relative_to(tmp_path / "out" / "samples") == Path("base/samples_pacos_superni_task1_a.jsonl")
     first = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
     assert (first["resps"], first["filtered_resps"], first["target"], first["doc_id"]) == ([["red"]], ["red"], "red", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "system"),
+    [("llama-3", None), ("llama-3", SYSTEM), ("gemma", None), ("zephyr", None), ("zephyr", SYSTEM)],
+)
+def test_chats_have_the_ids_that_the_harness_makes_with_its_chat_template_on(
+    kind: str, system: str | None, tmp_path: Path, tiny_base: Path
+) -> None:
+    base, tokenizer = shutil.copytree(tiny_base, tmp_path / "base"), chat_tokenizer(kind)
+    tokenizer.save_pretrained(base)
+    config = experiment(tmp_path, base, prompt="chat", system=system)
+    [command] = export(config, tmp_path / "out")
+    words = shlex.split(command)
+    assert "--apply_chat_template" in words and "add_bos_token=False" in command
+    given = words[words.index("--system_instruction") + 1] if "--system_instruction" in words else None
+    assert given == system
+    folder = tmp_path / "out" / "pacos_superni"
+    documents = [row for task in ("task1_a", "task2_b") for _, row in read_jsonl(folder / f"{task}.jsonl")]
+    instances = read_test_split(tmp_path / "superni").instances
+    prompts = fit_prompts(tokenizer, suite_encoding(config.evaluate.suites[0]), instances, room=800)
+    assert len(documents) == len(prompts) == 6
+    for document, prompt in zip(documents, prompts, strict=True):
+        # As the harness's ChatTemplate and vLLM classes do: rendered as text, and that tokenised without specials.
+        chat = [{"role": "system", "content": system}] if system else []
+        chat.append({"role": "user", "content": document["prompt"]})
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        assert tokenizer(text, add_special_tokens=False)["input_ids"] == prompt.ids
+    values = yaml.safe_load((folder / "task1_a.yaml").read_text(encoding="utf-8").partition("process_results")[0])
+    end = CHAT_KINDS[kind].end
+    assert values["generation_kwargs"]["until"] == ([] if end == CHAT_KINDS[kind].eos else [end])
+
+
+def test_a_base_without_a_chat_template_is_not_exported_as_a_chat(tmp_path: Path, tiny_base: Path) -> None:
+    with pytest.raises(ModelError, match="has no chat template"):
+        export(experiment(tmp_path, tiny_base, prompt="chat"), tmp_path / "out")
 
 
 def test_suites_whose_answers_are_cut_cannot_be_exported(tmp_path: Path, tiny_base: Path) -> None:

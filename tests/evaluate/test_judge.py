@@ -24,6 +24,7 @@ from pacos.records import Judgement, read_records
 from pacos.report.judging import judgements_of_run, reviews_of_run
 from pacos.results.judging import RubricResults
 from pacos.runs import Run
+from tests.support.chat_adapter import OTHER, rendered, write_chat_adapter
 from tests.support.evaluation_folder import write_evaluation
 from tests.support.scripted_server import Prompt, ScriptedServer
 
@@ -103,6 +104,24 @@ def test_a_judge_with_a_preference_is_followed_in_either_order(tiny_base: Path, 
     assert row.position_consistency.rate == 100.0
     # Three of four between equals: 2 · (1 + 4) / 16.
     assert row.sign_test_p == pytest.approx(10 / 16)
+
+
+@pytest.mark.parametrize("template", ["auto", "chat"])
+def test_a_judge_with_an_adapter_reads_the_chat_template_saved_with_it(
+    tiny_base: Path, tmp_path: Path, template: str
+) -> None:
+    adapter = write_chat_adapter(tiny_base, tmp_path / "adapter", OTHER)
+    path = write_answers(tmp_path / "answers.jsonl", {"base": ["x"]})
+    with ScriptedServer(answer=scripted(tiny_base, lambda prompt: "A")) as server:
+        config = judging(tiny_base, EngineConfig(url=server.url), tmp_path)
+        chosen = JudgeConfig(adapter=str(adapter), template=template)
+        run_judge(config.model_copy(update={"evaluate": EvaluateConfig(judge=chosen)}), "rubric", path)
+        asked = [body["prompt"] for body in server.bodies if "structured_outputs" in body]
+    tokenizer = load_tokenizer(str(tiny_base), config.model)
+    tokenizer.chat_template = OTHER
+    [text] = [tokenizer.decode(ids, skip_special_tokens=True) for ids in asked]
+    turn = text.removeprefix("<bot> ").removesuffix("\n<bot>")
+    assert "x" in turn and asked == [rendered(tokenizer, ("user", turn))]
 
 
 def test_scores_are_averaged_and_the_unreadable_are_dropped_and_counted(tiny_base: Path, tmp_path: Path) -> None:

@@ -178,11 +178,18 @@ def hyper_parameters(train: TrainConfig) -> dict[str, Any]:
         **({} if method.trains_base else {"targets": targets}),
         "epochs": f"{train.epochs:g}" + (f", at most {train.max_steps} steps" if train.max_steps else ""),
         f"{objective.units_name} per step": train.batch_size,
-        "learning rate": f"{train.learning_rate:g}, {decay}, warm-up {train.warmup_ratio:g}",
+        "learning rate": f"{float(train.learning_rate):g}, {decay}, warm-up {train.warmup_ratio:g}",
         "weight decay": train.weight_decay,
         "gradient clipping": train.max_grad_norm,
         **({"NEFTune alpha": train.neftune_alpha} if train.neftune_alpha else {}),
         "longest example": f"{train.max_length} tokens",
-        "loss on": "responses" if train.mask_prompt else "prompts and responses",
+        "loss on": loss_on(train),
         "end of sequence": "trained" if train.append_eos else "not trained",
     }
+
+
+def loss_on(train: TrainConfig) -> str:
+    """Which texts are trained on, in words."""
+    if template(train.template).is_chat:
+        return "every answer of a conversation" if train.learn == "all_turns" else "the last answer of a conversation"
+    return "responses" if train.mask_prompt else "prompts and responses"
