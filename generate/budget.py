@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from pacos.config import EngineConfig, GenerateConfig
+from pacos.config.generate import BudgetConfig
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.journal import Journal
 from pacos.generate.stats import RECENT_ITEMS, Tally
@@ -41,16 +42,7 @@ class Budget:
 
     def stopped_by(self, tally: Tally) -> StoppedBy | None:
         """The target or the first limit that is reached, or None."""
-        limits = self._limits
-        if tally.instructions >= self._target and not tally.rejected[Reason.PENDING]:
-            return StoppedBy.TARGET
-        if limits.requests is not None and tally.requests >= limits.requests:
-            return StoppedBy.REQUESTS
-        if limits.tokens is not None and tally.tokens >= limits.tokens:
-            return StoppedBy.TOKENS
-        if len(tally.recent) == RECENT_ITEMS and sum(tally.recent) < limits.min_acceptance * RECENT_ITEMS:
-            return StoppedBy.MIN_ACCEPTANCE
-        return self.time_or_money()
+        return limit_of(self._limits, self._target, tally) or self.time_or_money()
 
     def may_ask(self, requests: int, tokens: int) -> bool:
         """Whether every limit allows one more request, with `requests` and `tokens` to be committed before it.
@@ -71,3 +63,16 @@ class Budget:
         if self._limits.money is not None and self.cost >= self._limits.money:
             return StoppedBy.MONEY
         return None
+
+
+def limit_of(limits: BudgetConfig, target: int, tally: Tally) -> StoppedBy | None:
+    """The target, or the first limit on what is committed, that is reached; None if none is."""
+    if tally.instructions >= target and not tally.rejected[Reason.PENDING]:
+        return StoppedBy.TARGET
+    if limits.requests is not None and tally.requests >= limits.requests:
+        return StoppedBy.REQUESTS
+    if limits.tokens is not None and tally.tokens >= limits.tokens:
+        return StoppedBy.TOKENS
+    if len(tally.recent) == RECENT_ITEMS and sum(tally.recent) < limits.min_acceptance * RECENT_ITEMS:
+        return StoppedBy.MIN_ACCEPTANCE
+    return None

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pacos.config import FiltersConfig, GenerateConfig
@@ -34,7 +35,7 @@ def curate(responses: Path, out: Path, config: GenerateConfig, workers: int = 1)
     """
     seeds = load_seeds(seeds_path(config.seeds))
     answers = read_responses(responses)
-    _refuse_other_dataset(responses, out)
+    refuse_other_dataset(_named(responses), [responses.parent], out)
     chosen, known = preset(config.preset), known_tasks(config.known)
     ordered = [answers[request] for request in sorted(answers)]
     with (
@@ -54,7 +55,7 @@ def curate(responses: Path, out: Path, config: GenerateConfig, workers: int = 1)
             progress.update(len(committed))
     usage = EngineUsage(len(answers) + len(answers.follow_ups), token_counts(answers.everything()))
     stats = dataset_stats(pool.tally, "target" if pool.is_full else "end", usage)
-    return _finish(responses, out, stats)
+    return finish(_named(responses), out, stats)
 
 
 def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConfig, workers: int = 1) -> DatasetStats:
@@ -67,7 +68,7 @@ def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConf
     source = tasks_file(tasks)
     rows = TaskRows(source)
     compared = load_seeds(seeds) if seeds else []
-    _refuse_other_dataset(source, out)
+    refuse_other_dataset(_named(source), [source.parent], out)
     with (
         unfinished(out) as folder,
         open_pool(folder, compared, filters, workers=workers) as judging,
@@ -79,14 +80,18 @@ def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConf
             progress.set_postfix({"kept": f"{judging.pool.tally.accepted:,}"}, refresh=False)
             progress.update(len(judged))
     rows.warn()
-    return _finish(source, out, dataset_stats(judging.pool.tally, "end"))
+    return finish(_named(source), out, dataset_stats(judging.pool.tally, "end"))
 
 
-def _refuse_other_dataset(source: Path, out: Path) -> None:
-    """Raises RunError if `out`, whose files are overwritten, holds what is read or any dataset not made from it, or
-    cannot be written to."""
+def _named(source: Path) -> str:
+    return str(source.resolve())
+
+
+def refuse_other_dataset(source: str, read_from: Sequence[Path], out: Path) -> None:
+    """Raises RunError if `out`, whose files are overwritten, is a folder that is read from or holds a dataset not made
+    from `source`, or cannot be written to."""
     make_folder(out)
-    if source.parent.resolve() == out.resolve():
+    if out.resolve() in {folder.resolve() for folder in read_from}:
         raise RunError("--out is the folder that is read from", where=str(out), todo="choose another folder")
     if not os.path.lexists(out / "dataset.jsonl"):
         return
@@ -94,7 +99,7 @@ def _refuse_other_dataset(source: Path, out: Path) -> None:
         made_from = read_result(out / "stats.json", DatasetStats, todo="").source
     except DataError:
         made_from = ""
-    if made_from != str(source.resolve()):
+    if made_from != source:
         raise RunError(
             f"--out holds another dataset{f', made from {made_from}' if made_from else ''}",
             where=str(out),
@@ -102,8 +107,9 @@ def _refuse_other_dataset(source: Path, out: Path) -> None:
         )
 
 
-def _finish(source: Path, out: Path, stats: DatasetStats) -> DatasetStats:
-    stats = dataclasses.replace(stats, source=str(source.resolve()))
+def finish(source: str, out: Path, stats: DatasetStats) -> DatasetStats:
+    """Write the statistics of a dataset that was made from `source`, and return them with it."""
+    stats = dataclasses.replace(stats, source=source)
     write_result(out / "stats.json", stats)
     log.info("%s: %d of %d items accepted", out, stats.funnel.accepted, stats.funnel.items)
     if stats.funnel.items and not stats.funnel.accepted:

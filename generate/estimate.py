@@ -40,15 +40,20 @@ def expected_tokens(generate: GenerateConfig, seeds: list[Seed]) -> int:
     return _within_budget(generate, seeds).written
 
 
+def expected_requests(generate: GenerateConfig, seeds: list[Seed]) -> int:
+    """Estimated number of requests of a whole run."""
+    return max(1, _within_budget(generate, seeds).requests)
+
+
 def estimate_lines(config: Config, seeds: list[Seed], path: Path) -> list[str]:
     """The estimate of a run as `--dry-run` prints it; `path` is where the seeds came from."""
     work = _within_budget(config.generate, seeds)
     hours = work.written / TOKENS_PER_SECOND / 3600
     total = cost(config.engine, hours * 3600, work.read, work.written)
-    model = config.teacher
+    model, places = config.teacher, ", ".join(config.engine.urls)
     return [
         f"seeds     {len(seeds)} tasks in {path}",
-        f"model     {model}, {f'served at {config.engine.url}' if config.engine.url else 'served on this machine'}",
+        f"model     {model}, served {f'at {places}' if places else 'on this machine'}",
         f"requests  about {work.requests:,} for {_wanted(config.generate)}, if {ACCEPTANCE:.0%} are accepted; "
         "base models differ widely, so try generate.target=200 first",
         f"tokens    about {work.read:,} read, {work.read / work.requests:.0f} a prompt, and {work.written:,} "

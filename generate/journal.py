@@ -74,6 +74,7 @@ class Journal:
         self._source = {**(before["source"] if self.answers and before else {}), **(source or {})}
         self._seconds_before = float(before["seconds"]) if self.answers and before else 0.0
         self._started: float | None = None
+        self._closed = False
         self.save_seconds()
         self._writer = DurableJournal(self.path)
 
@@ -119,7 +120,10 @@ class Journal:
         self._saved = time.monotonic()
 
     def close(self) -> None:
-        """Close the journal and save its seconds."""
+        """Close the journal and save its seconds; once, as the file is among a finished stage's outputs."""
+        if self._closed:
+            return
+        self._closed = True
         self._writer.close()
         self.save_seconds()
 
@@ -171,6 +175,8 @@ def request_settings(config: Config, seeds: Path) -> dict[str, Any]:
     }
     if generate.forbid_eos:
         settings["generate.forbid_eos"] = True
+    if config.engine.deterministic:
+        settings["engine.deterministic"] = True
     if generate.machine_per_request:
         settings |= {"generate.window": generate.window, "generate.known": generate.known} | _flat(
             "generate.filters", generate.filters

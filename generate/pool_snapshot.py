@@ -151,7 +151,7 @@ class PoolSnapshot:
         for name, written in self._written.items():
             written.read_on(self._folder / name)
         counts = {one.name: getattr(tally, one.name) for one in dataclasses.fields(tally)}
-        arrays = {
+        arrays: dict[str, Any] = {
             "sizes": np.array(self._sizes, dtype=np.int64),
             "nearest": np.array(counts.pop("nearest"), dtype=np.float64),
             **{part: np.array(lengths, dtype=np.uint32) for part, lengths in counts.pop("words").items()},

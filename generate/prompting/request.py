@@ -136,8 +136,12 @@ class RequestMaker:
             top_p=sampling.top_p,
             presence_penalty=sampling.presence_penalty,
             stop=tuple(stops),
-            seed=None if sampling.seed is None else sampling.seed + number,
+            seed=None if (seed := self._seed(sampling)) is None else seed + number,
         )
+
+    def _seed(self, sampling: SamplingConfig) -> int | None:
+        """`sampling.seed`; with `engine.deterministic` the experiment's, as vLLM's own depends on what came before."""
+        return self.config.seed if sampling.seed is None and self.config.engine.deterministic else sampling.seed
 
 
 def examples_per_request(generate: GenerateConfig) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, run_stage
+from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, print_plan, run_stage
 from pacos.extensions import FILTER_PRESETS
 from pacos.terminal import say
 
@@ -29,25 +29,59 @@ else:
 
 
 @app.command(rich_help_panel=PANEL)
-def generate(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def generate(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Ask the K-th of N parts of the requests alone; `pacos curate` joins them."),
+    ] = None,
+    until_request: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --shard: requests of all shards together; estimated from the target if unset."),
+    ] = None,
+) -> None:
     """Seed tasks → dataset: the base model writes lists of new tasks, filters keep the novel ones."""
-    from pacos.generate import pipeline
+    from pacos.errors import ConfigError
+    from pacos.generate import pipeline, shards
 
-    run_stage("generate", pipeline, load_experiment(config, overrides), dry_run=dry_run)
+    experiment = load_experiment(config, overrides)
+    if shard is None:
+        if until_request:
+            raise ConfigError("is for shards", where="--until-request", todo="set generate.budget.requests instead")
+        run_stage("generate", pipeline, experiment, dry_run=dry_run)
+    elif dry_run:
+        print_plan("generate", shards.plan(experiment, shards.Shard.parse(shard), until_request))
+    else:
+        shards.generate_shard(experiment, shards.Shard.parse(shard), until_request)
 
 
 @app.command(rich_help_panel=PANEL)
 def curate(
-    responses: Annotated[Path, typer.Argument(help="A journal of answers (responses.jsonl).")],
+    responses: Annotated[
+        list[Path], typer.Argument(help="A journal of answers (responses.jsonl); of shards all, or the folder of them.")
+    ],
     out: OutDir,
     config: Annotated[Path | None, typer.Option("--config", help="Filters and seeds to apply.")] = None,
     workers: WorkerProcesses = 1,
 ) -> None:
-    """Journal of answers → dataset again, without the engine."""
+    """Journals of answers → dataset again, without the engine."""
     from pacos.config import GenerateConfig, load_config
+    from pacos.errors import ConfigError
     from pacos.generate import curate as curation
+    from pacos.generate import curate_shards as union_curation
+    from pacos.generate.union import is_sharded, journal_files
 
-    curation.curate(responses, out, load_config(config).generate if config else GenerateConfig(), workers)
+    experiment = load_config(config) if config else None
+    journals = journal_files(responses)
+    if not is_sharded(journals):
+        curation.curate(journals[0], out, experiment.generate if experiment else GenerateConfig(), workers)
+    elif experiment is None:
+        raise ConfigError("is needed to join shards", where="--config", todo="give the one that they ran with")
+    else:
+        source = ", ".join(str(path.resolve()) for path in responses)
+        union_curation.curate_shards(journals, source, out, experiment, workers)
 
 
 @app.command("filter", rich_help_panel=PANEL)

@@ -1,7 +1,7 @@
 """`model` and `engine`: the base model, and the server that answers for it."""
 
 import re
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -70,6 +70,11 @@ class EngineConfig(Section):
     data_parallel: Count | Literal["auto"] = Field(
         "auto", description="Replicas over the GPUs; auto: one a GPU if the model fits one, else tensor parallel."
     )
+    deterministic: bool = Field(
+        False,
+        description="The same request gets the same answer, however many are in flight: slower on a GPU (vLLM's "
+        "batch-invariant mode, with seeds sent), several times slower on a CPU (one request at a time, float32).",
+    )
     args: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="Flags for vllm serve, but for where it listens."
     )
@@ -82,15 +87,17 @@ class EngineConfig(Section):
     price_per_gpu_hour: NotNegative | None = Field(None, description="Price of the engine's GPUs for an hour.")
     price_per_million_tokens: TokenPrice | None = Field(None, description="Of a server that bills by the token.")
 
-    @field_validator("url")
+    @field_validator("url", mode="before")
     @classmethod
-    def _are_addresses(cls, url: str | list[str] | None) -> str | list[str] | None:
-        """Raises an error that does not repeat an address: it may have a key in it."""
-        addresses = [url] if isinstance(url, str) else url
-        if addresses is None:
+    def _are_addresses(cls, url: Any) -> Any:
+        """The addresses; an empty text is none. Raises an error that does not repeat one: it may have a key in it."""
+        if url == "":
             return None
-        if not addresses:
+        addresses = url if isinstance(url, list) else [] if url is None else [url]
+        if url == []:
             raise PydanticCustomError(UNSAID, "must have an address at least; null starts a server on this machine")
+        if not all(isinstance(address, str) for address in addresses):
+            raise PydanticCustomError(UNSAID, f"{NO_ADDRESS}, or a list of such")
         if complaint := next(filter(None, map(_complaint, addresses)), ""):
             raise PydanticCustomError(UNSAID, complaint)
         if len({address.rstrip("/") for address in addresses}) < len(addresses):

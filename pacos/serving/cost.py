@@ -12,7 +12,7 @@ from pacos.runs import Stage
 def price_per_hour(engine: EngineConfig) -> float:
     """Price per hour of the whole engine, in the currency of engine.price_per_gpu_hour; 0 without a price.
 
-    A server at `engine.url` counts as data_parallel × tensor_parallel_size GPUs, one unless given.
+    Each server at `engine.url` counts as data_parallel × tensor_parallel_size GPUs, one unless given.
     """
     if engine.price_per_gpu_hour is None:
         return 0.0
@@ -20,7 +20,7 @@ def price_per_hour(engine: EngineConfig) -> float:
         gpus = 1 if engine.url else max(1, len(hardware().gpus))
     else:
         gpus = engine.data_parallel * int(engine.args.get("tensor_parallel_size", 1))
-    return engine.price_per_gpu_hour * gpus
+    return engine.price_per_gpu_hour * gpus * max(1, len(engine.urls))
 
 
 def cost(engine: EngineConfig, seconds: float, prompt_tokens: int, completion_tokens: int) -> float:

@@ -116,8 +116,10 @@ class Engine:
                     slow += failure.is_slow
                     if attempt == len(BACKOFF_S) or slow >= max(SLOW_TRIES, len(self._servers.all)):
                         raise self._gave_up(failure, endpoint.url, attempt + 1) from failure
+                    if self._servers.leave(endpoint, failure):  # which has said so, once for all requests
+                        continue
                     log.warning("request failed (%s), trying again", failure)
-                    if not self._servers.leave(endpoint, failure) and not await self._recovered(generation):
+                    if not await self._recovered(generation):
                         await asyncio.sleep(max(BACKOFF_S[attempt], failure.retry_after_s))
                     continue
                 if status != OK:

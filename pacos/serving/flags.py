@@ -11,6 +11,7 @@ from pacos.errors import EngineError
 from pacos.machine import version_of
 from pacos.models import load_model_config, loading_options
 from pacos.serving.cpu import Workload, cpu_dtype, cpu_flags, cpu_in_flight
+from pacos.serving.deterministic import deterministic_flags
 from pacos.serving.engine_args import engine_flags
 
 SERVED_NAME = "base"
@@ -58,7 +59,7 @@ def server_flags(config: Config, model: str, adapters: Sequence[Path], workload:
         )
     else:
         flags |= parallel_flags(config.engine.data_parallel, gpu_memories(), weight_bytes(model))
-    return flags | asked
+    return flags | asked | deterministic_flags(config, len(adapters))
 
 
 def context_length(config: Config, model: str) -> int:

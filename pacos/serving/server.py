@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,7 @@ from pacos.serving import guarded
 from pacos.serving.address import SOCKET, private_folder, socket_url
 from pacos.serving.client import send
 from pacos.serving.cpu import Workload, cpu_environment
+from pacos.serving.deterministic import deterministic_environment
 from pacos.serving.flags import Flags, in_flight, runs_on_cpu, server_flags, to_arguments
 from pacos.serving.merged import MergedCopy
 
@@ -36,12 +37,21 @@ NO_ROOM = 2**16
 class ManagedServer:
     """One vLLM server process. `start` and `stop` may be called again, after a crash for instance."""
 
-    def __init__(self, flags: Flags, run_dir: Path, *, timeout_s: float, in_flight: int) -> None:
-        """`flags` are vllm serve's; `in_flight` is how many requests at a time suit them."""
+    def __init__(
+        self,
+        flags: Flags,
+        run_dir: Path,
+        *,
+        timeout_s: float,
+        in_flight: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`flags` are vllm serve's; `in_flight` is how many requests at a time suit them. `environment` has variables
+        that it needs besides."""
         self.key = secrets.token_urlsafe(24)
         self.url = ""
         self.in_flight = in_flight
-        self._flags = flags
+        self._flags, self._environment = flags, dict(environment or {})
         self._timeout_s = timeout_s
         self._record = run_dir / guarded.SERVER_RECORD
         self._log = run_dir / "engine.log"
@@ -67,7 +77,13 @@ class ManagedServer:
         if copy:
             flags |= {"model": str(copy.folder), "dtype": copy.dtype}
             flags.pop("revision", None)
-        return cls(flags, run_dir, timeout_s=config.engine.start_timeout_s, in_flight=requests)
+        return cls(
+            flags,
+            run_dir,
+            timeout_s=config.engine.start_timeout_s,
+            in_flight=requests,
+            environment=deterministic_environment(config),
+        )
 
     def start(self) -> None:
         """Start the server and wait until it answers; what is left of an earlier start is stopped first.
@@ -83,7 +99,7 @@ class ManagedServer:
         arguments = to_arguments({**self._flags, "uds": str(socket)})
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments]
         log.debug("vLLM's command: %s", " ".join(command))
-        environment = server_environment(self.key, self._folder)
+        environment = server_environment(self.key, self._folder) | self._environment
         try:
             with self._open_log() as output:
                 self._process = guarded.start(self._record, command, environment, scratch=self._folder, output=output)

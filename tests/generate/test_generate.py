@@ -245,7 +245,8 @@ def test_the_real_engine_is_journaled_and_accounted_for(
 ) -> None:
     """Random weights write no task, but what they wrote is in the journal and in rejected.jsonl."""
     sampling = {"max_tokens": 64}
-    config = experiment(tmp_path, tiny_base, "", seeds, budget={"requests": 24}, sampling=sampling)
+    url = str(live_engine_config.url)
+    config = experiment(tmp_path, tiny_base, url, seeds, budget={"requests": 24}, sampling=sampling)
     engine = live_engine_config.model_copy(update={"max_in_flight": 8})
     config = config.model_copy(update={"engine": engine})
     with pytest.raises(RunError, match="not one of"):

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import Config, EngineConfig, ModelConfig
-from pacos.errors import EngineError
+from pacos.config import Config, EngineConfig, ModelConfig, parse_config
+from pacos.errors import ConfigError, EngineError, ModelError
 from pacos.serving import engine as engine_module
 from pacos.serving import servers as servers_module
+from pacos.serving.adapter_check import check_adapters
 from pacos.serving.completion import Sampling
 from pacos.serving.connect import open_engine
+from pacos.serving.cost import price_per_hour
 from pacos.serving.engine import Engine
 from tests.support.generated_run import experiment, generate
 from tests.support.scripted_server import Prompt, ScriptedServer
@@ -221,8 +223,42 @@ def test_the_dataset_does_not_depend_on_how_many_servers_wrote_it(tiny_base: Pat
         ([], "an address at least"),
         (["http://a/v1", "http://a/v1/"], "has an address twice"),
         (["http://a/v1", "ftp://b"], "must be an address"),
+        (["http://user:secret@a/v1", 5], "must be an address"),
     ],
 )
 def test_a_list_of_addresses_is_checked(url: list[str], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        EngineConfig.model_validate({"url": url})
+    with pytest.raises(ConfigError, match=told) as refused:
+        parse_config({"name": "x", "model": {"base": "b"}, "engine": {"url": url}}, where="test")
+    assert "secret" not in str(refused.value)
+
+
+class IgnoresAdapters(ScriptedServer):
+    """Loads adapters, and answers as the base whatever is asked for."""
+
+    @staticmethod
+    def _logprob(body: dict[str, object], id: int) -> float:
+        return ScriptedServer._logprob({**body, "model": "scripted"}, id)
+
+
+def test_each_server_is_checked_to_answer_with_the_adapter(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "read_adapter_config", lambda path: {})
+    monkeypatch.setattr(engine_module, "served_name", lambda path: "adapter-a")
+
+    async def check(*urls: str) -> float:
+        async with engine_on(tiny_base, *urls) as engine:
+            await engine.add_adapters({"a": tmp_path})
+            found = await check_adapters(engine, ["a"], [[1, 40 + at, 50 + at] for at in range(8)])
+            return found["a"].largest_difference
+
+    with ScriptedServer() as one, ScriptedServer() as two, IgnoresAdapters() as deaf:
+        assert asyncio.run(check(one.url, two.url)) > 0
+        with pytest.raises(ModelError, match="answers as the base does"):
+            asyncio.run(check(one.url, deaf.url))
+
+
+def test_every_server_is_paid_for() -> None:
+    prices = {"price_per_gpu_hour": 2.5, "data_parallel": 4}
+    engine = EngineConfig.model_validate({"url": ["http://a/v1", "http://b/v1"], **prices})
+    assert price_per_hour(engine) == 2.5 * 4 * 2

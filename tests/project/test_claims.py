@@ -87,7 +87,9 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "docs/scale-out.md": {
-        "were the same to the byte": ("benchmarks/results/replicas.json",),
+        "are, byte for byte, those of one machine": (
+            "tests/generate/test_shards.py::test_eight_shards_in_any_order_write_the_bytes_of_one_machine",
+        ),
     },
     "docs/tutorial.md": {
         "prints the exact command": ("tests/train/test_export.py::test_the_serve_command_is_exact",),
