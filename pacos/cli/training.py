@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan
+from pacos.errors import ConfigError
 from pacos.terminal import say
 
 app = typer.Typer()
@@ -22,6 +23,32 @@ def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = Fal
         print_plan("train", launch.plan(experiment))
     else:
         launch.main(experiment)
+
+
+@app.command(name="inspect", rich_help_panel=PANEL)
+def inspect_rows(
+    experiment: Annotated[
+        list[str] | None, typer.Argument(metavar="CONFIG [key=value]…", help="The experiment's YAML file; overrides.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="The file, as other commands take it.")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="How many examples (dpo: pairs) to show.")] = 6,
+    out: Annotated[Path | None, typer.Option("--out", help="An HTML file for the same as a page.")] = None,
+) -> None:
+    """How training rows become token ids: what is supervised, shared and cut. Starts nothing, loads no weights."""
+    from rich.console import Console
+
+    from pacos.report.render import render_rows
+    from pacos.report.rows_text import show
+    from pacos.train.data.preview import preview_rows
+
+    file, *overrides = [*([str(config)] if config else []), *(experiment or [])] or [""]
+    if not file:
+        raise ConfigError("needs the experiment's file", where="pacos inspect", todo="pacos inspect configs/NAME.yaml")
+    preview = preview_rows(load_experiment(Path(file), overrides), rows)
+    show(preview, Console())
+    if out:
+        render_rows(preview, out)
+        say(f"page: {out}")
 
 
 @app.command(rich_help_panel=PANEL)

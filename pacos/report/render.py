@@ -18,6 +18,7 @@ from pacos.report.analysis import page_values
 from pacos.report.comparison_charts import comparison_charts
 from pacos.report.contents import Report, report_of_comparison, report_of_review, report_of_run
 from pacos.report.dataset import dataset_charts
+from pacos.report.rows import PAGE_TOKENS, RowsPreview
 from pacos.results import read_result
 from pacos.results.comparison import Comparison
 from pacos.results.dataset import Analysis
@@ -78,6 +79,11 @@ def render_analysis(folder: Path) -> Path:
         raise DataError(_reason(failure), where=str(source), todo="run `pacos analyze` again") from failure
     write_text(path, page)
     return path
+
+
+def render_rows(preview: RowsPreview, path: Path) -> None:
+    """Write the page of `pacos inspect`."""
+    write_text(path, _environment().get_template("rows.html.j2").render(preview=preview, limit=PAGE_TOKENS))
 
 
 def _write(folder: Path, report: Report) -> Path:

@@ -71,6 +71,27 @@ def test_stanford_alpacas_full_fine_tuning() -> None:
     assert rates(train, steps) == pytest.approx(transformers_rates("cosine", 2e-5, -(-3 * steps // 100), steps))
 
 
+@pytest.mark.parametrize("name", ["llama-3.1-8b-instruct-lora", "qwen3-8b-lora"])
+def test_chat_recipes_train_on_conversations_and_are_scored_as_chats(name: str) -> None:
+    """huggingface/alignment-handbook: recipes/zephyr-7b-beta/sft/config_qlora.yaml, but for alpha and dropout."""
+    train, suites = config(name).train, config(name).evaluate.suites
+    assert (train.template, train.learn, train.objective, train.method) == ("chat", "all_turns", "sft", "lora")
+    assert [(source.hub, source.split) for source in train.data] == [("HuggingFaceH4/ultrachat_200k", "train_sft")]
+    assert (train.lora.r, train.lora.dropout, train.lora.targets) == (16, 0.0, "all-linear")
+    assert train.lora == config("llama-3.1-8b-lora").train.lora
+    assert (train.epochs, train.max_length, train.eval_examples) == (1, 2048, 1000)
+    steps = total_steps(10_000, train)
+    assert rates(train, steps) == pytest.approx(transformers_rates("cosine", 2e-4, -(-steps // 10), steps))
+    assert suites[0].prompt == "chat"
+
+
+def test_the_recipe_for_qwen3_trains_in_a_template_without_thoughts() -> None:
+    from pacos.chat_templates import CHAT_TEMPLATES
+
+    name = config("qwen3-8b-lora").train.chat_template
+    assert name in CHAT_TEMPLATES and "think" not in CHAT_TEMPLATES[name]
+
+
 @pytest.mark.parametrize("name", ["alpaca-7b-lora", "alpaca-7b"])
 def test_alpacas_tasks_are_asked_for_and_filtered_by_its_own_rules(name: str) -> None:
     generate = config(name).generate
@@ -93,6 +114,7 @@ def test_self_instructs_published_run() -> None:
 def test_self_rewarding_has_the_values_that_its_sources_agree_on(name: str) -> None:
     experiment = config(name)
     sft, dpo = experiment.loop.sft, experiment.train
+    assert isinstance(sft.learning_rate, float) and isinstance(dpo.learning_rate, float)
     # At ten times the published rates, for LoRA: 5.5e-6 to 1.1e-6, and 1e-6 to 1e-7.
     assert (sft.learning_rate, sft.learning_rate * sft.min_lr_ratio) == pytest.approx((5.5e-5, 1.1e-5))
     assert (dpo.learning_rate, dpo.learning_rate * dpo.min_lr_ratio) == pytest.approx((1e-5, 1e-6))

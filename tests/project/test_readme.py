@@ -1,4 +1,4 @@
-"""The commands in README, CONTRIBUTING, the tutorial and docs/judging.md work.
+"""The commands in README, CONTRIBUTING, the tutorial and other documents work.
 
 What needs a GPU runs with --dry-run, what needs a finished run gets the one in tests/data; CI itself runs the others.
 """
@@ -19,7 +19,8 @@ from pacos.cli.commands import app
 from pacos.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("tutorial", "judging", "fidelity")))
+NAMES = ("tutorial", "judging", "fidelity", "conversations")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in NAMES))
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 TEXT = "\n".join(TEXTS.values())
 COMMANDS = dict.fromkeys(
@@ -32,6 +33,7 @@ COMMANDS = dict.fromkeys(
 ELSEWHERE = ("scripts/", "source .venv/bin/activate", "pacos fetch ", "pacos doctor")
 PLANNED = ("pacos run", "pacos generate", "pacos train", "pacos evaluate", "pacos loop", "accelerate launch")
 FINISHED = ("pacos analyze ", "pacos score ", "pacos compare ", "pacos report ")
+INSPECTED = ("pacos inspect ",)
 PYTEST = ".venv/bin/python -m pytest "
 PROGRAMS = {
     "pacos": [sys.executable, "-m", "pacos.cli"],
@@ -56,11 +58,14 @@ def run(command: str, folder: Path) -> str:
 
 
 def check_out(folder: Path) -> Path:
-    """The repository as the documents leave it; the demonstration's suite stands in for SuperNI at data/superni."""
+    """The repository as the documents leave it, with their conversations in chats.jsonl; the demonstration's suite
+    stands in for SuperNI at data/superni."""
     stages = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
     for name in ("configs", "demo", "train.py", "pacos", *stages, ".cache"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
+    [rows] = re.findall(r"```json\n(.*?)```", TEXTS["docs/conversations.md"], re.DOTALL)
+    (folder / "chats.jsonl").write_text(rows, encoding="utf-8")
     (folder / "data").mkdir()
     (folder / "data" / "superni").symlink_to(ROOT / "demo" / "suite")
     return folder
@@ -115,6 +120,14 @@ def test_a_command_for_a_finished_run_works(command: str, finished: Path) -> Non
     assert run(command, finished)
 
 
+@pytest.mark.parametrize("command", commands(*INSPECTED))
+def test_what_the_documents_show_of_an_inspection_is_printed(
+    command: str, checkout: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run(command, checkout).strip() in TEXT
+
+
 @pytest.mark.parametrize("command", commands(PYTEST))
 def test_a_pytest_command_selects_tests(command: str) -> None:
     arguments = shlex.split(command.removeprefix(PYTEST))
@@ -123,7 +136,7 @@ def test_a_pytest_command_selects_tests(command: str) -> None:
 
 
 def test_no_command_of_the_documents_goes_unchecked() -> None:
-    assert not [line for line in COMMANDS if not line.startswith((*ELSEWHERE, *PLANNED, *FINISHED, PYTEST))]
+    assert not [line for line in COMMANDS if not line.startswith((*ELSEWHERE, *PLANNED, *FINISHED, *INSPECTED, PYTEST))]
 
 
 def test_every_pacos_command_that_the_documents_name_exists() -> None:

@@ -127,7 +127,7 @@ def trl_losses(config: Config, rows: list[dict[str, Any]], folder: Path) -> list
         per_device_train_batch_size=2,
         gradient_accumulation_steps=config.train.batch_size // 2,
         num_train_epochs=1,
-        learning_rate=config.train.learning_rate,
+        learning_rate=float(config.train.learning_rate),
         lr_scheduler_type="cosine",
         warmup_steps=config.train.warmup_ratio,
         max_grad_norm=config.train.max_grad_norm,

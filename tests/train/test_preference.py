@@ -83,7 +83,7 @@ def trl_curve(config: Config, folder: Path) -> list[dict[str, Any]]:
         output_dir=str(folder),
         per_device_train_batch_size=config.train.batch_size,
         num_train_epochs=1,
-        learning_rate=config.train.learning_rate,
+        learning_rate=float(config.train.learning_rate),
         lr_scheduler_type="constant",
         max_grad_norm=config.train.max_grad_norm,
         beta=config.train.dpo.beta,

@@ -80,7 +80,7 @@ def trainer_curve(config: Config, folder: Path) -> list[dict[str, Any]]:
         per_device_train_batch_size=2,
         gradient_accumulation_steps=config.train.batch_size // 2,
         num_train_epochs=1,
-        learning_rate=config.train.learning_rate,
+        learning_rate=float(config.train.learning_rate),
         lr_scheduler_type="cosine",
         warmup_steps=config.train.warmup_ratio,
         weight_decay=config.train.weight_decay,

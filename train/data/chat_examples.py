@@ -7,6 +7,7 @@ model reads and gives exactly what it does when it is served.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pacos.chat import ChatEncoder, EncodedTurn
@@ -92,7 +93,8 @@ def _add(dataset: Dataset, row: str, turns: Sequence[EncodedTurn], train: TrainC
         return
     dataset.shortened += len(fitting) < len(turns)
     learnt = fitting[-1:] if train.learn == "last_turn" else fitting
-    examples = merge_turns(row, learnt)
+    latest, *earlier = merge_turns(row, learnt)
+    examples = [replace(latest, truncated=len(fitting) < len(turns)), *earlier]
     dataset.examples += examples
     dataset.split += len(examples) > 1
     dataset.apart += sum(turn.apart for turn in learnt)

@@ -28,8 +28,9 @@ class Example:
     """One row as token ids: `ids[:prompt_length]` is context, `ids[prompt_length:]` are the labels.
 
     The labels of a conversation have `gaps` of context, each (start, end) of ids: the turns between the assistant's.
-    Without `train.mask_prompt`, `prompt_length` is 1. The first `prefix_length` ids are shared with other examples
-    (packing/prefixes.py). `reference_logp` is the log-probability (nats) of the labels under the untrained model (dpo).
+    Without `train.mask_prompt`, `prompt_length` is 1. `truncated`: the response is cut, or the conversation goes on.
+    The first `prefix_length` ids are shared with other examples (packing/prefixes.py). `reference_logp` is the
+    log-probability (nats) of the labels under the untrained model (dpo).
     """
 
     row: str
