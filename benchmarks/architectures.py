@@ -197,7 +197,7 @@ def plain_peft(config: Config, adapter: Path, dtype: str, attention: str = "eage
     torch.manual_seed(config.seed)
     model = get_peft_model(base, settings).train()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.train.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(trained, lr=float(config.train.learning_rate), weight_decay=0.0)
     order = list(range(len(examples)))
     random.Random(f"{config.seed}:0").shuffle(order)
     losses = []
