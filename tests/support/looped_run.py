@@ -23,7 +23,6 @@ from tests.support.killed_run import PACOS, ROOT
 from tests.support.scripted_server import Prompt, list_answer
 from tests.support.superni_folder import write_superni
 
-
 MARK = re.compile(r"\b[0-9a-f]{32}\b")
 
 
