@@ -15,6 +15,7 @@ from pacos.report.evaluation import (
     reported_evaluation,
 )
 from pacos.report.judging import ReportedJudgement, judgements_of_run, read_review, reviews_of_run, rounds_of_run
+from pacos.report.sweep import ReportedSweep, sweep_of_run
 from pacos.report.training import summarize_training
 from pacos.results import plain, read_result
 from pacos.results.comparison import Comparison
@@ -49,6 +50,7 @@ class Report:
     checks: list[Check] = field(default_factory=list)
     evaluations: list[ReportedEvaluation] = field(default_factory=list)
     rounds: Rounds | None = None
+    sweep: ReportedSweep | None = None
     reviews: list[ReviewResults] = field(default_factory=list)
     judgements: list[ReportedJudgement] = field(default_factory=list)
     contamination: list[ReportedContamination] = field(default_factory=list)
@@ -76,6 +78,7 @@ def report_of_run(run_dir: Path) -> Report:
         checks=read_result(checks, Checks, todo=todo).checks if checks.is_file() else [],
         evaluations=evaluations_of_run(run_dir),
         rounds=rounds_of_run(run_dir),
+        sweep=sweep_of_run(run_dir),
         reviews=reviews,
         judgements=judgements_of_run(run_dir, reviews),
         contamination=contamination_of_run(run_dir),

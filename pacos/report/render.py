@@ -19,6 +19,7 @@ from pacos.report.comparison_charts import comparison_charts
 from pacos.report.contents import Report, report_of_comparison, report_of_review, report_of_run
 from pacos.report.dataset import dataset_charts
 from pacos.report.rows import PAGE_TOKENS, RowsPreview
+from pacos.report.sweep import loss_curves
 from pacos.results import read_result
 from pacos.results.comparison import Comparison
 from pacos.results.dataset import Analysis
@@ -31,6 +32,7 @@ FILES = {
     "checks": "checks.json",
     "evaluations": "eval/comparison*.json",
     "rounds": "rounds.json",
+    "sweep": "selection.json",
     "reviews": "review/*/review.json",
     "judgements": "judge/*/results.json",
     "contamination": "eval/contamination*.json",
@@ -132,6 +134,8 @@ def _figures(report: Report) -> dict[str, str]:
     for index, judgement in enumerate(report.judgements):
         if isinstance(judgement.results, RubricResults):
             figures[f"grades{index}"] = charts.grades(judgement.results.models, judgement.results.published)
+    if report.sweep:
+        figures["sweep"] = loss_curves(report.sweep.trials)
     if report.training:
         figures["loss"] = charts.loss(report.training.steps, report.training.best)
     if report.dataset:
