@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 from pacos.cli.stopping import Stopped, stopped_by_signals
@@ -49,6 +50,8 @@ def main() -> None:
     except (Stopped, KeyboardInterrupt):
         from pacos.serving import guard
 
+        # A coroutine that was made when the interrupt came.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         if guard.MARK not in os.environ:  # a command of the loop, which says it itself
             complain("stopped; rerun the same command to resume")
         sys.exit(128 + (received or [signal.SIGINT])[0])
