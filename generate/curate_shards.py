@@ -75,7 +75,7 @@ def _commit(judging: Judging, union: Union, generate: GenerateConfig, progress: 
 
 def _pending(union: Union, accepted: Sequence[int], target: int) -> RunError:
     so_far = accepted[-1] if accepted else 0
-    instead = f", or be content with generate.target={so_far}" if so_far else ""
+    instead = f", or set generate.target={so_far}" if so_far else ""
     return RunError(
         f"{len(union.missing)} of {union.until} requests have no answer yet: {union.pending()}; the {len(accepted)} "
         f"before the first of them brought {so_far} of {target} tasks",

@@ -62,7 +62,7 @@ def check_adapter_fits(adapter: Path, base: str, architecture: Any, *, trust_rem
 
 
 def _with_places(model: Any, adapter: Path, *, meta: bool) -> Any:
-    """A PeftModel that has a place for every weight that the adapter's configuration speaks of."""
+    """A PeftModel that has a place for every weight that the adapter's configuration names."""
     from peft import LoraConfig, PeftConfig, PeftModelForCausalLM
 
     path = adapter / "adapter_config.json"
@@ -98,14 +98,14 @@ def _fill(tuned: Any, tensors: "Mapping[str, torch.Tensor]", adapter: Path, *, m
             raise _other_shapes(wrong, where) from failure
         raise ModelError(f"does not fit: {str(failure).splitlines()[0]}", where=where, todo=TODO) from failure
     [config] = tuned.peft_config.values()
-    homeless = [_plain(name) for name in found.unexpected_keys]
+    unexpected = [_plain(name) for name in found.unexpected_keys]
     # The head's trained tokens where they are tied to those of the embeddings: saved once.
     tied = tuple(f"{name}." for name, part in tuned.named_modules() if getattr(part, "tied_adapter", None))
     missing = [name for name in found.missing_keys if not name.startswith(tied)]
     empty = [_plain(name) for name in missing if _is_adapters(name, config.bias)]
-    if homeless or empty:
-        parts = [f"{len(tensors) - len(homeless)} of its {len(tensors)} weights fit the base"]
-        parts += [f"{len(homeless)} have no place there ({_first(homeless)})"] if homeless else []
+    if unexpected or empty:
+        parts = [f"{len(tensors) - len(unexpected)} of its {len(tensors)} weights fit the base"]
+        parts += [f"{len(unexpected)} have no place there ({_first(unexpected)})"] if unexpected else []
         parts += [f"{len(empty)} places have no weight ({_first(empty)})"] if empty else []
         raise ModelError("; ".join(parts), where=where, todo=TODO)
 

@@ -274,7 +274,7 @@ def form_prompts(tokenizer: Any, form: Template, prompts: Sequence[str]) -> list
 
 
 def _holds(text: str, content: str) -> bool:
-    """Whether a rendered text has a message's, white space aside."""
+    """Whether a rendered text contains a message's, whatever its white space."""
     return content.strip() in text or "".join(content.split()) in "".join(text.split())
 
 

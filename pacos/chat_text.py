@@ -67,7 +67,7 @@ class ChatText:
         return [*parts, rendered[at:]]
 
     def behind(self, rendered: str, count: int) -> int:
-        """Where the text's `count`-th control token ends, white space that it takes with it aside."""
+        """Where the text's `count`-th control token ends, without the white space that it strips."""
         found = list(self._control.finditer(rendered))[count - 1]
         return found.end(found.lastindex or 0)
 

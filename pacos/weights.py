@@ -145,7 +145,7 @@ def _read_header(path: Path) -> tuple[int, dict[str, Any]]:
             raise _not_whole(f"{problem} in the entry of {name}", str(path))
         end = entry["data_offsets"][1]
     if 8 + length + end != size:
-        raise _not_whole(f"it has {size:,} bytes, and its header tells of {8 + length + end:,}", str(path))
+        raise _not_whole(f"it has {size:,} bytes, and its header describes {8 + length + end:,}", str(path))
     return 8 + length, entries
 
 

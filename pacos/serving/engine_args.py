@@ -8,8 +8,8 @@ from pacos.errors import ConfigError
 
 log = logging.getLogger("pacos")
 
-# Where the server listens and who may ask it is not for an experiment to say, and any user can read a key that is on a
-# command line.
+# An experiment does not decide where the server listens and which keys it accepts, and any user of the machine can read
+# a key on a command line.
 OURS = ("uds", "host", "port", "api-key", "ssl-", "hf-token", "grpc", "grpc-port", "root-path", "allowed-", "headless")
 # What loads code by name, reads a file of flags, code or templates, or calls other machines: vLLM 0.32.
 RUNS_CODE = (
@@ -44,8 +44,8 @@ def check_engine_args(asked: Mapping[str, object], *, trusted: bool) -> None:
         where = f"engine.args.{name.replace('-', '_')}"
         if _is_among(flag, OURS):
             raise ConfigError(
-                f"the server that pacos starts takes no --{name}: an experiment does not say where it listens, whom it "
-                "answers and with which keys",
+                f"the server that pacos starts takes no --{name}: an experiment does not say where it listens or "
+                "which keys it accepts",
                 where=where,
                 todo="leave it out; for a server on the network, start `vllm serve` yourself and set `engine.url`",
             )

@@ -1,4 +1,4 @@
-"""SmolLM2 tuned on conversations that are composed of pacos's own seed tasks: every turn is learnt, and the adapter
+"""SmolLM2 tuned on conversations that are composed of pacos's own seed tasks: every turn is supervised, and the adapter
 chats as it was trained."""
 
 import json
@@ -86,13 +86,13 @@ def test_the_loss_goes_down(metrics: list[dict[str, Any]]) -> None:
     assert len(losses) == STEPS and losses[-1] < 0.8 * losses[0]
 
 
-def test_every_turn_of_the_assistants_is_learnt_with_the_token_that_ends_it(
+def test_every_turn_of_the_assistants_is_supervised_with_the_token_that_ends_it(
     config: Config, metrics: list[dict[str, Any]], tokenizer: Any, rows: list[dict[str, Any]]
 ) -> None:
     examples = load_dataset(config, tokenizer).examples
-    learnt = [[tokenizer.decode(one.ids[first:last]) for first, last in one.label_spans] for one in examples]
+    supervised = [[tokenizer.decode(one.ids[first:last]) for first, last in one.label_spans] for one in examples]
     answers = [[turn["content"] + END for turn in row["messages"] if turn["role"] == "assistant"] for row in rows]
-    assert learnt == answers
+    assert supervised == answers
     # Each step takes every row: its labels are all answers' tokens, counted by the tokenizer alone.
     tokens = sum(len(tokenizer(answer, add_special_tokens=False).input_ids) for row in answers for answer in row)
     assert {line["response_tokens"] for line in metrics} == {tokens}

@@ -92,12 +92,12 @@ def _add(dataset: Dataset, row: str, turns: Sequence[EncodedTurn], train: TrainC
         dataset.unfinished += 1
         return
     dataset.shortened += len(fitting) < len(turns)
-    learnt = fitting[-1:] if train.learn == "last_turn" else fitting
-    latest, *earlier = merge_turns(row, learnt)
+    supervised = fitting[-1:] if train.learn == "last_turn" else fitting
+    latest, *earlier = merge_turns(row, supervised)
     examples = [replace(latest, truncated=len(fitting) < len(turns)), *earlier]
     dataset.examples += examples
     dataset.split += len(examples) > 1
-    dataset.apart += sum(turn.apart for turn in learnt)
+    dataset.apart += sum(turn.apart for turn in supervised)
 
 
 def _add_pair(
