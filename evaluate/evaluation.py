@@ -8,8 +8,9 @@ import logging
 from dataclasses import fields, replace
 from pathlib import Path
 
+from pacos.adapters import WEIGHTS, weights_sha256
 from pacos.evaluate.metrics import ROUGE_L
-from pacos.files import disk_error, file_sha256, write_jsonl
+from pacos.files import disk_error, write_jsonl
 from pacos.records import Prediction, read_records
 from pacos.results import read_result, write_result
 from pacos.results.evaluation import Evaluation, EvaluationSettings
@@ -122,10 +123,6 @@ def _is_assumed_same(key: str, earlier: EvaluationSettings, now: EvaluationSetti
         return not (earlier.base_sha256 and now.base_sha256)
     if key in ("serve", "dtype"):
         return not earlier.serve
-    return key == "adapter_sha256" and earlier.adapter_sha256 == _weights_sha256(now.adapter)
-
-
-def _weights_sha256(adapter: str) -> str | None:
-    """What earlier versions recorded of an adapter."""
-    path = Path(adapter) / "adapter_model.safetensors"
-    return file_sha256(path) if adapter and path.is_file() else None
+    if key != "adapter_sha256" or not now.adapter or not (Path(now.adapter) / WEIGHTS).is_file():
+        return False
+    return earlier.adapter_sha256 == weights_sha256(Path(now.adapter))

@@ -119,8 +119,13 @@ def adapter_sha256(adapter: Path) -> str:
         for name, value in config.items()
         if name not in NOT_DECISIVE and value not in (None, False, "none", [], {})
     }
-    text = file_sha256(adapter / WEIGHTS) + json.dumps(deciding, sort_keys=True)
+    text = weights_sha256(adapter) + json.dumps(deciding, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def weights_sha256(adapter: Path) -> str:
+    """Hash of an adapter's weights alone, which is what earlier versions recorded of it."""
+    return file_sha256(adapter / WEIGHTS)
 
 
 def serving_problems(adapter: Mapping[str, Any]) -> list[str]:

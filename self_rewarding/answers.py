@@ -11,13 +11,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pacos.adapters import weights_sha256
 from pacos.asked_chat import asked_tokenizer, stops_of_turns
 from pacos.chat import form_prompts
 from pacos.chat_templates import template_sha256
 from pacos.config import AnswersConfig, Config, section_sha256
 from pacos.errors import ConfigError, DataError
 from pacos.extensions import TEMPLATES
-from pacos.files import file_sha256, read_object, read_rows, write_json, write_jsonl, write_text
+from pacos.files import read_object, read_rows, write_json, write_jsonl, write_text
 from pacos.models import ModelRef, load_tokenizer, resolve_model
 from pacos.records import AnswerRow, Task, parse_task, read_records
 from pacos.runs import Run, Stage
@@ -142,9 +143,10 @@ def _prepare_journal(path: Path, config: Config, asked_in: str, model: ModelRef)
     """
     companion, named = path.with_name("settings.sha256"), path.with_name("settings.json")
     before = companion.read_text(encoding="utf-8", errors="replace") if companion.is_file() else ""
+    weights = weights_sha256(model.adapter) if model.adapter else ""
     same = [
         section_sha256(*_decides(config, asked_in, base, adapter))
-        for base, adapter in product((model.sha256, ""), (model.adapter_sha256, _weights_sha256(model)))
+        for base, adapter in product((model.sha256, ""), (model.adapter_sha256, weights))
     ]
     settings = _named_settings(config, asked_in, model)
     if path.is_file() and before not in same:
@@ -152,11 +154,6 @@ def _prepare_journal(path: Path, config: Config, asked_in: str, model: ModelRef)
         archive(path, "requested with other settings; earlier answers are in")
     write_text(companion, same[0])
     write_json(named, settings)
-
-
-def _weights_sha256(model: ModelRef) -> str:
-    """What earlier versions recorded of an adapter."""
-    return file_sha256(model.adapter / "adapter_model.safetensors") if model.adapter else ""
 
 
 def _named_settings(config: Config, asked_in: str, model: ModelRef) -> dict[str, object]:

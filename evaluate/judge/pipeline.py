@@ -12,13 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pacos.adapters import weights_sha256
 from pacos.asked_chat import asked_tokenizer, stops_of_turns
 from pacos.config import Config
 from pacos.evaluate.judge.answers import AnswerSet
 from pacos.evaluate.judge.kinds import JudgeKind, JudgeQuestion, judge_kind, judge_table
 from pacos.evaluate.judge.marks import KEY_FILE, SETTINGS_FILE, UNKEYED, open_key
 from pacos.evaluate.judge.prompts import fit_prompt
-from pacos.files import file_sha256, read_object, safe_name, write_json
+from pacos.files import read_object, safe_name, write_json
 from pacos.models import load_tokenizer, resolve_model
 from pacos.records import Judgement, read_records
 from pacos.results import read_result, write_result
@@ -123,7 +124,7 @@ def _is_same(key: str, earlier: Any, values: Mapping[str, Any]) -> bool:
     if key == "model_sha256" and "" in (earlier, now):
         return True
     if key == "adapter_sha256" and values["adapter"] and earlier != now:
-        return bool(earlier == file_sha256(Path(values["adapter"]) / "adapter_model.safetensors"))
+        return bool(earlier == weights_sha256(Path(values["adapter"])))
     return bool(earlier == now)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pacos.cli.options import DryRun, OutDir, print_plan
+from pacos.terminal import say
 
 app = typer.Typer()
 PANEL = "Sweeps"
@@ -32,10 +33,10 @@ def sweep(
     if dry_run:
         print_plan("sweep", pipeline.plan(grid, halving=halving))
     elif prepare:
-        typer.echo("\n".join(pipeline.prepare(grid)))
+        say("\n".join(pipeline.prepare(grid)))
     else:
         pipeline.main(grid, devices=devices.split(","), halving=halving)
-        typer.echo(f"report: {reporting.render(grid.config.run_dir)}")
+        say(f"report: {reporting.render(grid.config.run_dir)}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -47,4 +48,4 @@ def select(
     """Choose the best of several models on half of the tasks, and test it on the other half."""
     from pacos.evaluate import selection
 
-    typer.echo(selection.selection_table(selection.select(folders, out, seed=seed)))
+    say(selection.selection_table(selection.select(folders, out, seed=seed)))

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.architectures import PAGE, SAVED, mapping_names, open_precision, page, train_both
+from pacos.adapters import WEIGHTS
 from pacos.config import Config
 from pacos.errors import ConfigError
 from pacos.train import launch, pipeline
 from pacos.train.attention.dispatch import plain_attention
 from pacos.train.model.load import MetaDeviceError, load_model, meta_model
 from pacos.train.model.memory import estimate_memory
-from pacos.train.model.start import ADAPTER_WEIGHTS
 from pacos.train.optimization.cross_entropy import token_losses
 from pacos.train.packing.batch import collate_padded
 from pacos.train.packing.rules import RowRules
@@ -169,7 +169,7 @@ def test_an_adapter_of_a_mixture_of_experts_goes_on(tmp_path: Path, mixture: Pat
     train_here(first)
     second = scaled(tmp_path, mixture, "second", adapter=str(first.run_dir / "train" / "adapter"))
     train_here(second)
-    before, after = (load_file(one.run_dir / "train" / "adapter" / ADAPTER_WEIGHTS) for one in (first, second))
+    before, after = (load_file(one.run_dir / "train" / "adapter" / WEIGHTS) for one in (first, second))
     assert before.keys() == after.keys() and any("experts" in name for name in after)
     assert not all(torch.equal(before[name], after[name]) for name in after)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacos.adapters import WEIGHTS
 from pacos.config import Config
 from pacos.errors import RunError, TrainingError
 from pacos.files import disk_error, sync_tree, write_text
@@ -20,7 +21,6 @@ from pacos.results.training import Provenance
 from pacos.templates import Template, template
 from pacos.tokenization import encode_prompts
 from pacos.train.interfaces import method_of
-from pacos.train.model.start import ADAPTER_WEIGHTS
 from pacos.weights import disk_failures, read_tensors
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def write_adapter(
     expected: dict[str, torch.Tensor] = get_peft_model_state_dict(
         model, state_dict=dict(weights), save_embedding_layers=False
     )
-    check_equal(read_tensors(folder / ADAPTER_WEIGHTS), expected, where=str(folder / ADAPTER_WEIGHTS))
+    check_equal(read_tensors(folder / WEIGHTS), expected, where=str(folder / WEIGHTS))
     return expected
 
 

@@ -4,16 +4,16 @@ The rounds of Self-Rewarding and any second stage of training start from an adap
 shape than it was trained with it would load in part, or mean something else, without any error.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacos.adapters import adapter_rank, read_adapter_config
+from pacos.adapters import WEIGHTS, read_adapter_config, weights_sha256
 from pacos.chat_templates import template_sha256, training_tokenizer
 from pacos.config import Config, TrainConfig
 from pacos.errors import ConfigError, ModelError
-from pacos.files import file_sha256
-from pacos.models import ModelRef, read_provenance, resolve_model
+from pacos.models import ModelRef, resolve_model
 from pacos.templates import template
 from pacos.weights import read_tensors
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # Options of PEFT that change what an adapter's weights mean, and neither their names nor their shapes.
 MEANING = ("alpha_pattern", "rank_pattern", "use_dora", "use_qalora", "lora_bias", "layer_replication")
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def resolve_start(config: Config) -> ModelRef:
@@ -31,25 +30,18 @@ def resolve_start(config: Config) -> ModelRef:
     Raises ModelError for a base that is not there, and where `train.adapter` is no adapter, or was trained on another
     base or with another template; ConfigError where `train.lora` does not match it.
     """
-    base = resolve_model(config.student, config.model)
     if not config.train.adapter:
-        return base
+        return resolve_model(config.student, config.model)
     folder = Path(config.train.adapter)
-    settings, provenance = read_adapter_config(folder), read_provenance(folder)
-    resolve_model(config.student, config.model, folder)
-    check_base(folder, base, provenance)
-    _check_template(folder, provenance, config)
-    _check_settings(folder, settings, config.train)
-    return replace(
-        base,
-        adapter=folder,
-        adapter_sha256=file_sha256(folder / ADAPTER_WEIGHTS),
-        rank=adapter_rank(settings),
-        provenance=provenance,
-    )
+    found = resolve_model(config.student, config.model, folder)
+    check_base(folder, found, found.provenance)
+    _check_template(folder, found.provenance, config)
+    _check_settings(folder, read_adapter_config(folder), config.train)
+    # By its weights alone: the rest of it is in `train.lora`.
+    return replace(found, adapter_sha256=weights_sha256(folder))
 
 
-def check_base(adapter: Path, base: ModelRef, provenance: dict[str, Any]) -> None:
+def check_base(adapter: Path, base: ModelRef, provenance: Mapping[str, Any]) -> None:
     """Raises ModelError where the base is not the one that the adapter was trained on."""
     trained_on = provenance.get("base_sha256", "")
     if trained_on and base.sha256 and trained_on != base.sha256:
@@ -60,7 +52,7 @@ def check_base(adapter: Path, base: ModelRef, provenance: dict[str, Any]) -> Non
         )
 
 
-def _check_template(folder: Path, provenance: dict[str, Any], config: Config) -> None:
+def _check_template(folder: Path, provenance: Mapping[str, Any], config: Config) -> None:
     form = template(config.train.template)
     own = template_sha256(form, training_tokenizer(config) if form.is_chat else None)
     if provenance.get("template_sha256", own) != own:
@@ -83,7 +75,7 @@ def _check_settings(folder: Path, settings: dict[str, Any], train: TrainConfig) 
 
 def start_weights(train: TrainConfig) -> "dict[str, torch.Tensor]":
     """The weights of `train.adapter` under PEFT's names; none where training starts from the base."""
-    return read_tensors(Path(train.adapter) / ADAPTER_WEIGHTS) if train.adapter else {}
+    return read_tensors(Path(train.adapter) / WEIGHTS) if train.adapter else {}
 
 
 def load_start(model: Any, train: TrainConfig) -> None:

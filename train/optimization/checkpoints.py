@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacos.adapters import WEIGHTS
 from pacos.config import Config
 from pacos.errors import RunError, TrainingError
 from pacos.files import disk_error, file_sha256, write_json
@@ -27,7 +28,6 @@ from pacos.results.training import BestStep
 from pacos.train.export.adapter import check_equal, write_adapter
 from pacos.train.interfaces import method_of
 from pacos.train.model.fsdp import shard_like
-from pacos.train.model.start import ADAPTER_WEIGHTS
 from pacos.train.model.structure import trainable_parameters
 from pacos.weights import disk_failures
 
@@ -235,7 +235,7 @@ def _read(path: Path) -> Checkpoint:
     if (state / "weights.safetensors").is_file():
         weights, optimizer = (LazyTensors(state / f"{name}.safetensors") for name in ("weights", "optimizer"))
     else:
-        weights, optimizer = load_file(path / "adapter" / ADAPTER_WEIGHTS), load_file(state / "optimizer.safetensors")
+        weights, optimizer = load_file(path / "adapter" / WEIGHTS), load_file(state / "optimizer.safetensors")
     return Checkpoint(progress["step"], progress["fingerprint"], weights, optimizer, best)
 
 
