@@ -25,6 +25,18 @@ def disk_error(failure: OSError, path: Path, *, doing: str = "write") -> RunErro
     return RunError(f"cannot {doing}: {failure.strerror or failure}", where=str(path), todo=todo)
 
 
+def open_to_append(path: Path) -> int:
+    """The descriptor of a file to append to, made if absent; never through a link, which may point to anything.
+
+    Raises RunError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as failure:
+        raise disk_error(failure, path) from failure
+
+
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk itself, after one was added or renamed. Raises OSError."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

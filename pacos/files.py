@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pacos.disk import disk_error as disk_error
-from pacos.disk import sync_folder
+from pacos.disk import open_to_append, sync_folder
 from pacos.disk import sync_tree as sync_tree
 from pacos.errors import DataError, RunError
 from pacos.json_text import (
@@ -100,11 +100,16 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     Raises DataError as `read_jsonl`.
     """
     with _open(path) as content:
-        if content.peek(4096).removeprefix(BOM).lstrip().startswith(b"["):
-            yield from parse_json_list(decode(content.read(), str(path)), str(path))
-            return
-        for line, values in _parsed_lines(content, path, torn_tail=False, repair=False):
-            yield f"{path}:{line}", values
+        yield from rows_of(content, path)
+
+
+def rows_of(content: BufferedReader, path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield what `read_rows` does, of a file that is open at its beginning."""
+    if content.peek(4096).removeprefix(BOM).lstrip().startswith(b"["):
+        yield from parse_json_list(decode(content.read(), str(path)), str(path))
+        return
+    for line, values in _parsed_lines(content, path, torn_tail=False, repair=False):
+        yield f"{path}:{line}", values
 
 
 def read_object(path: Path, *, todo: str) -> dict[str, Any]:
@@ -130,10 +135,8 @@ class JsonlWriter:
     def __init__(self, path: Path, *, sync: bool = False) -> None:
         self.path = path
         self.sync = sync
+        self._file = os.fdopen(open_to_append(path), "ab", buffering=0)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-            self._file = os.fdopen(os.open(path, flags, 0o666), "ab", buffering=0)
             self._end = _whole_lines(path)
             if rest := _object_after(path, self._end):
                 self._file.write(b"\n")
@@ -225,18 +228,19 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, _encoded(text))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Replace a file: the old content or the new, never half.
 
     The content is written to a new file under a random name, synced, and renamed: no link that lies in the folder is
-    followed, and one in the file's place is replaced. Raises RunError where that cannot be done.
+    followed, and one in the file's place is replaced. `mode` are its rights, before the umask. Raises RunError where
+    that cannot be done.
     """
     # Of its own length, so that any name that the file may have leaves room for it.
     temporary = path.with_name(f".{secrets.token_hex(8)}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

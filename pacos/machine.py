@@ -1,6 +1,5 @@
 """Describes the machine and the installation: the checkout's revision, library versions, CPUs, memory and GPUs."""
 
-import contextlib
 import os
 import platform
 import subprocess
@@ -65,18 +64,23 @@ def library_versions() -> dict[str, str]:
 
 def hardware() -> Hardware:
     """CPU count, memory and GPUs. Reads `nvidia-smi`, so that no stage has to import torch for it."""
-    gpus: list[str] = []
-    with contextlib.suppress(FileNotFoundError):
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        answer = subprocess.run(query, capture_output=True, text=True, check=False)
-        gpus = answer.stdout.splitlines() if answer.returncode == 0 else []
     return Hardware(
         platform=sys.platform,
         machine=platform.machine(),
         cpus=os.cpu_count() or 0,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        gpus=gpus,
+        gpus=nvidia_smi("name"),
     )
+
+
+def nvidia_smi(field: str) -> list[str]:
+    """A field of `nvidia-smi --query-gpu`, without its unit, for every GPU; none without the program, or an answer."""
+    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return []
+    return answer.stdout.splitlines() if answer.returncode == 0 else []
 
 
 def physical_cores() -> int:

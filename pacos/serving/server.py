@@ -13,18 +13,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from pacos.config import Config
+from pacos.disk import open_to_append
 from pacos.errors import EngineError
-from pacos.files import disk_error
 from pacos.progress import bar
 from pacos.serving import guarded
 from pacos.serving.address import SOCKET, private_folder, socket_url
 from pacos.serving.client import send
-from pacos.serving.cpu import Workload, cpu_environment
+from pacos.serving.cpu import Workload, cpu_environment, runs_on_cpu
 from pacos.serving.deterministic import deterministic_environment
-from pacos.serving.flags import Flags, in_flight, runs_on_cpu, server_flags, to_arguments
+from pacos.serving.flags import Flags, in_flight, server_flags, to_arguments
 from pacos.serving.merged import MergedCopy
 
 log = logging.getLogger("pacos")
@@ -101,7 +100,7 @@ class ManagedServer:
         log.debug("vLLM's command: %s", " ".join(command))
         environment = server_environment(self.key, self._folder) | self._environment
         try:
-            with self._open_log() as output:
+            with os.fdopen(open_to_append(self._log), "ab") as output:
                 self._process = guarded.start(self._record, command, environment, scratch=self._folder, output=output)
             self._wait_until_healthy()
         except BaseException:
@@ -130,15 +129,6 @@ class ManagedServer:
         """The last lines of the server's log, indented."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log.exists() else []
         return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
-
-    def _open_log(self) -> BinaryIO:
-        try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            # Never through a link: what it points to may be anything.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-            return os.fdopen(os.open(self._log, flags, 0o666), "ab")
-        except OSError as failure:
-            raise disk_error(failure, self._log) from failure
 
     def _wait_until_healthy(self) -> None:
         health = f"{self.url.removesuffix('/v1')}/health"

@@ -25,13 +25,13 @@ def config_of(base: Path, dtype: str = "auto", **engine: Any) -> Config:
 
 
 def on_gpu(monkeypatch: pytest.MonkeyPatch, capability: str) -> None:
-    monkeypatch.setattr(deterministic, "version_of", lambda name: None)
+    monkeypatch.setattr(deterministic, "runs_on_cpu", lambda: False)
     answer = subprocess.CompletedProcess([], 0, stdout=f"{capability}\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
 
 
 def test_a_cpu_server_answers_one_at_a_time_in_float32(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deterministic, "version_of", lambda name: "0.32.0")
+    monkeypatch.setattr(deterministic, "runs_on_cpu", lambda: True)
     flags = server_flags(config_of(tiny_base), str(tiny_base), [], Workload(), 32)
     assert (flags["max-num-seqs"], flags["enable-prefix-caching"], flags["dtype"]) == (1, False, "float32")
     assert deterministic.deterministic_environment(config_of(tiny_base)) == {}
@@ -43,7 +43,7 @@ def test_a_cpu_server_answers_one_at_a_time_in_float32(tiny_base: Path, monkeypa
 def test_what_rounds_differently_in_each_batch_is_refused_on_a_cpu(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(deterministic, "version_of", lambda name: "0.32.0")
+    monkeypatch.setattr(deterministic, "runs_on_cpu", lambda: True)
     with pytest.raises(ConfigError, match="answers repeat with"):
         deterministic.deterministic_flags(config_of(tiny_base, **settings))
 

@@ -10,6 +10,7 @@ from pacos.cli import main as command_line
 from pacos.config import with_values
 from pacos.errors import ConfigError
 from pacos.sweeps import pipeline
+from pacos.sweeps.training import train_all
 from pacos.sweeps.trials import read_grid
 from tests.support import looped_run
 from tests.support.scripted_server import ScriptedServer
@@ -58,6 +59,18 @@ def test_a_sweep_trains_evaluates_and_selects(tiny_base: Path, tmp_path: Path) -
         ("default", "trained"),
         ("learning_rate-1e-3", "trained"),
     ]
+
+
+def test_trainings_that_fail_side_by_side_on_one_device_are_all_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = experiment(tmp_path, tmp_path / "no-model", "http://127.0.0.1:1/v1")
+    trials = read_grid(path, ["train.lora.r=1,2"]).trials
+    records = train_all(trials, ["0", "0"])
+    assert [(one.name, one.state) for one in records] == [(trial.name, "failed") for trial in trials]
+    output = tmp_path / "runs" / "swept" / "trials" / "r-2.txt"
+    assert f"r-2 failed with exit code 2; its own message is in {output}" in caplog.text
+    assert "no such model folder" in output.read_text(encoding="utf-8")
 
 
 def test_prepared_trials_are_commands_for_a_scheduler(tmp_path: Path) -> None:
