@@ -51,10 +51,12 @@ def generate(
         if until_request:
             raise ConfigError("is for shards", where="--until-request", todo="set generate.budget.requests instead")
         run_stage("generate", pipeline, experiment, dry_run=dry_run)
-    elif dry_run:
-        print_plan("generate", shards.plan(experiment, shards.Shard.parse(shard), until_request))
+        return
+    part = shards.Shard.parse(shard)
+    if dry_run:
+        print_plan("generate", shards.plan(experiment, part, until_request))
     else:
-        shards.generate_shard(experiment, shards.Shard.parse(shard), until_request)
+        shards.generate_shard(experiment, part, until_request)
 
 
 @app.command(rich_help_panel=PANEL)

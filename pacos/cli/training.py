@@ -41,9 +41,10 @@ def inspect_rows(
     from pacos.report.rows_text import show
     from pacos.train.data.preview import preview_rows
 
-    file, *overrides = [*([str(config)] if config else []), *(experiment or [])] or [""]
-    if not file:
+    words = [*([str(config)] if config else []), *(experiment or [])]
+    if not words or not words[0]:
         raise ConfigError("needs the experiment's file", where="pacos inspect", todo="pacos inspect configs/NAME.yaml")
+    file, *overrides = words
     preview = preview_rows(load_experiment(Path(file), overrides), rows)
     show(preview, Console())
     if out:

@@ -117,7 +117,6 @@ class Client:
             connector=aiohttp.UnixConnector(path, limit=limit, keepalive_timeout=KEEP_ALIVE_S)
             if path
             else aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
             headers={
                 "Authorization": f"Bearer {key}",
                 "Content-Type": "application/json",
@@ -127,15 +126,13 @@ class Client:
             auto_decompress=False,  # a small reply may unpack to more than the memory holds
         )
 
-    async def get(self, path: str, *, timeout_s: float = SHORT_S) -> tuple[int, str]:
+    async def get(self, path: str) -> tuple[int, str]:
         """(status, text). Raises NoAnswer and EngineError as `post`."""
-        return await self._request("GET", path, None, REPLY_BYTES, timeout_s)
+        return await self._request("GET", f"{self._url}{path}", None, REPLY_BYTES, SHORT_S)
 
-    async def health(self) -> int:
-        """The status of /health, which is beside /v1. Raises NoAnswer where it is 500 or more, or none comes."""
-        return (await self._request("GET", "/health", None, REPLY_BYTES, SHORT_S, base=self._url.removesuffix("/v1")))[
-            0
-        ]
+    async def health(self) -> None:
+        """Ask /health, which is beside /v1. Raises NoAnswer where its status is 500 or more, or none comes."""
+        await self._request("GET", f"{self._url.removesuffix('/v1')}/health", None, REPLY_BYTES, SHORT_S)
 
     async def post(
         self, path: str, body: Mapping[str, Any], *, largest: int = REPLY_BYTES, timeout_s: float | None = None
@@ -144,29 +141,23 @@ class Client:
 
         Raises NoAnswer for what may pass, EngineError for a reply that is larger, compressed, or not UTF-8.
         """
-        return await self._request("POST", path, json.dumps(body).encode(), largest, timeout_s)
+        data = json.dumps(body).encode()
+        return await self._request(
+            "POST", f"{self._url}{path}", data, largest, self._timeout_s if timeout_s is None else timeout_s
+        )
 
     async def _request(
-        self,
-        method: str,
-        path: str,
-        data: bytes | None,
-        largest: int,
-        timeout_s: float | None,
-        *,
-        base: str | None = None,
+        self, method: str, url: str, data: bytes | None, largest: int, timeout_s: float
     ) -> tuple[int, str]:
         import aiohttp
 
-        url = f"{self._url if base is None else base}{path}"
-        total_s = self._timeout_s if timeout_s is None else timeout_s
-        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         try:
             # A redirection would take the key and the prompt elsewhere.
             async with self._session.request(method, url, data=data, allow_redirects=False, timeout=timeout) as answer:
                 content = await self._read(answer, largest)
         except TimeoutError as failure:
-            raise NoAnswer(str(failure) or f"no reply within {total_s:g} s", is_slow=True) from None
+            raise NoAnswer(str(failure) or f"no reply within {timeout_s:g} s", is_slow=True) from None
         except aiohttp.ServerDisconnectedError as failure:
             raise NoAnswer("the server closed the connection") from failure
         except (aiohttp.ClientError, OSError, UnicodeError) as failure:
