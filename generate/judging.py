@@ -76,8 +76,7 @@ def open_pool(
             yield Judging(pool, None, workers)
             return
         processes = stack.enter_context(Workers(workers, filters, whole_tasks=lists.whole_tasks))
-        compared = [(seed.id, seed.task) for seed in seeds] + list(known)
-        processes.extend([id for id, _ in compared], [task.instruction for _, task in compared])
+        processes.extend([id for id, _ in pool.compared], [task.instruction for _, task in pool.compared])
         yield Judging(pool, Rounds(pool, processes, filters), workers)
 
 

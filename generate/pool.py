@@ -1,11 +1,13 @@
 """The pool of accepted tasks: judges each item, and writes `dataset.jsonl` and `rejected.jsonl` as it goes.
 
-Both files are derived: opening a pool overwrites them, and committing the journal's answers in order writes the same
-bytes again. So a run may be killed at any moment, and there is no further state to keep consistent.
+Both files are derived: opening a pool deletes them, or cuts them to where a fitting snapshot ends, and committing the
+journal's answers in order writes the same bytes again. So a run may be killed at any moment, and there is no further
+state to keep consistent.
 """
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -38,10 +40,10 @@ log = logging.getLogger("pacos")
 class Pool:
     """Seeds and accepted tasks. Full at `target` accepted items, of which there are `count`; later ones are not judged.
 
-    `accepted` has the accepted items in order as (id, task), unless the pool is not to remember them. A new task must
-    be novel against `known` too, the (id, task) of existing datasets. Answers are parsed as `lists`; where their items
-    are instructions alone, an accepted item has no row, and its instances are written later. A pool that is not
-    `indexed` judges nothing itself (`rounds.py`).
+    `accepted` has the accepted items in order as (id, task), unless the pool is not to remember them; `compared` those
+    that a new task must be novel against from the beginning: seeds, and `known`, of existing datasets. Answers are
+    parsed as `lists`; where their items are instructions alone, an accepted item has no row, and its instances are
+    written later. A pool that is not `indexed` judges nothing itself (`rounds.py`).
 
     With `earlier` answers the pool may begin as it was after some of them: `sizes` has how many items were accepted
     after each of these, which are not to be committed again.
@@ -69,15 +71,18 @@ class Pool:
         self._lists = lists
         self._item_rules = item_rules(filters, lists.whole_tasks)
         self._target = target
-        self._index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
+        new_index = partial(NoveltyIndex, filters.novelty, novelty_tokens(filters))
+        self._index = new_index()
         self._chooses_tokenizer = filters.tokenizer == "rouge"
-        compared = [(seed.id, seed.task) for seed in seeds] + list(known)
-        self._before = len(compared)
-        self._snapshot = PoolSnapshot(folder, filters, compared, earlier) if earlier and lists.whole_tasks else None
+        self.compared = [(seed.id, seed.task) for seed in seeds] + list(known)
+        self._snapshot = (
+            PoolSnapshot(folder, filters, self.compared, earlier) if earlier and lists.whole_tasks else None
+        )
         self.sizes: Sequence[int] = ()
         if not self._restore(folder):
+            self._index = new_index()  # a restore that failed may have filled the other one
             if indexed:
-                self._index.extend([id for id, _ in compared], [task.instruction for _, task in compared])
+                self._index.extend([id for id, _ in self.compared], [task.instruction for _, task in self.compared])
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
         self._dataset, self._rejected = (JsonlWriter(folder / name) for name in FILES)
@@ -95,7 +100,7 @@ class Pool:
     @property
     def rows(self) -> int:
         """How many tasks a new one is compared with: seeds, known and accepted ones."""
-        return self._before + self.count
+        return len(self.compared) + self.count
 
     def commit_answer(self, answer: Response) -> None:
         """Judge and write the items of one answer."""

@@ -83,7 +83,7 @@ class PoolSnapshot:
 
     def restore(self, index: NoveltyIndex, target: int | None) -> Restored | None:
         """Fill an empty index with the tasks of the answers that were committed; None without a snapshot that fits, and
-        has fewer than `target` tasks.
+        has fewer than `target` tasks: the index is not to be used then.
 
         `dataset.jsonl` and `rejected.jsonl` end where they did at that commit.
         """
@@ -92,7 +92,7 @@ class PoolSnapshot:
             return None
         try:
             return self._restored(about, index, target)
-        except (KeyError, TypeError, ValueError, OSError) as damage:
+        except (LookupError, TypeError, ValueError, OSError) as damage:
             log.warning("%s: the index is damaged (%r) and is made anew", self._path, damage)
             return None
 
@@ -116,13 +116,14 @@ class PoolSnapshot:
             return None
         tally.nearest = array("d", arrays["nearest"].tobytes())
         tally.words = {part: array("I", arrays[part].tobytes()) for part in tally.words}
+        sizes = array("q", arrays["sizes"].tobytes())
+        last_saved = sizes[-1]
         for name in FILES:
             with (self._folder / name).open("r+b") as content:
                 content.truncate(written[name].size)
         self._chain, self._written = chain, written
-        self._sizes = array("q", arrays["sizes"].tobytes())
-        self._last_saved = self._sizes[-1] if self._sizes else 0
-        return Restored(tally, self._sizes)
+        self._sizes, self._last_saved = sizes, last_saved
+        return Restored(tally, sizes)
 
     def committed(self, answer: Response, count: int) -> None:
         """Note that an answer was committed, after which `count` tasks are accepted."""
@@ -141,7 +142,7 @@ class PoolSnapshot:
 
     def save(self, index: NoveltyIndex, tally: Tally) -> None:
         """Write the state after the last commit; a run goes on where that cannot be done, which is said."""
-        self._last_saved = self._sizes[-1] if self._sizes else 0
+        self._last_saved = self._sizes[-1]
         try:
             self._save(index, tally)
         except RunError as failure:
@@ -159,7 +160,7 @@ class PoolSnapshot:
         about = {
             "sha256": self._chain.hexdigest(),
             "commits": len(self._sizes),
-            "accepted": self._sizes[-1] if self._sizes else 0,
+            "accepted": self._sizes[-1],
             "files": {
                 name: {"size": written.size, "sha256": written.sha256.hexdigest()}
                 for name, written in self._written.items()

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,13 +28,15 @@ def save_index(index: NoveltyIndex, folder: Path, about: dict[str, Any], others:
 
     Raises RunError where that cannot be done.
     """
-    new = folder.with_name(f".{secrets.token_hex(8)}.new")
+    new = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)  # what a killed session left
     try:
         new.mkdir(parents=True)
         for name, values in {**prefixed(_INDEX, index.arrays()), **prefixed(_OTHERS, others)}.items():
             np.save(new / f"{name}.npy", values, allow_pickle=False)
         files = {file.name: file_sha256(file) for file in sorted(new.iterdir())}
-        _write_synced(new / "snapshot.json", {"format": _FORMAT, "about": about, "files": files})
+        snapshot = json.dumps({"format": _FORMAT, "about": about, "files": files})
+        (new / "snapshot.json").write_text(snapshot, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     except OSError as failure:
@@ -51,8 +51,8 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def load_index(index: NoveltyIndex, folder: Path) -> dict[str, NDArray[Any]] | None:
-    """Fill an empty index from a snapshot, and return the other arrays; None, and said, where a file of it is damaged:
-    the index is still empty then."""
+    """Fill an empty index from a snapshot, and return the other arrays; None, and said, where it is damaged: the index
+    is not to be used then."""
     found = _read(folder)
     if not found:
         return None
@@ -81,10 +81,3 @@ def _read(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as damage:
         log.warning("%s: the index is damaged (%s) and is made anew", path, damage)
         return None
-
-
-def _write_synced(path: Path, value: Any) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())

@@ -99,6 +99,18 @@ def lose_array(folder: Path) -> None:
     (folder / ".novelty" / "others_nearest.npy").unlink()
 
 
+def leave_out(name: str) -> Callable[[Path], None]:
+    """A snapshot that is whole but for an array that was never written: it fails when it is restored."""
+
+    def damage(folder: Path) -> None:
+        path = folder / ".novelty" / "snapshot.json"
+        snapshot = json.loads(path.read_text(encoding="utf-8"))
+        del snapshot["files"][f"{name}.npy"]
+        path.write_text(json.dumps(snapshot), encoding="utf-8")
+
+    return damage
+
+
 def damage_about(folder: Path) -> None:
     (folder / ".novelty" / "snapshot.json").write_text('{"format": 1, "about": {"commits": "many"}, "files": {}}')
 
@@ -108,7 +120,10 @@ def other_format(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"format": 0}), encoding="utf-8")
 
 
-@pytest.mark.parametrize("damage", [edit_row, shorten, damage_array, lose_array, damage_about, other_format])
+LATE = [leave_out(name) for name in ("index_postings_shifts", "others_nearest", "others_sizes")]
+
+
+@pytest.mark.parametrize("damage", [edit_row, shorten, damage_array, lose_array, damage_about, other_format, *LATE])
 def test_a_damaged_snapshot_is_made_anew_and_said(
     tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,6 +136,30 @@ def test_a_damaged_snapshot_is_made_anew_and_said(
     assert "made anew" in caplog.text
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(opened(tmp_path / "run", journal).sizes) == 40, "the snapshot that was made anew fits"
+
+
+def test_a_file_that_cannot_be_cut_has_the_tasks_judged_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = answers(40)
+    committed(tmp_path / "whole", journal, 40)
+    committed(tmp_path / "run", journal, 30)
+    real_open = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode="r", **more: denied() if mode == "r+b" else real_open(path, mode, **more)
+    )
+    assert list(committed(tmp_path / "run", journal, 40).sizes) == []
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_a_killed_session_left_of_a_snapshot_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    left = tmp_path / ".novelty.new"
+    left.mkdir()
+    (left / "index_ranks.npy").write_bytes(b"half")
+    committed(tmp_path, answers(40), 40)
+    assert "could not be saved" not in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".novelty", *FILES]
+    assert len(opened(tmp_path, answers(40)).sizes) == 40
 
 
 def test_other_answers_or_filters_are_judged_anew(tmp_path: Path) -> None:
@@ -177,6 +216,10 @@ def test_a_snapshot_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytes
     committed(tmp_path, answers(30), 30)
     assert "resuming will take longer" in caplog.text
     assert (tmp_path / "dataset.jsonl").stat().st_size > 0
+
+
+def denied() -> None:
+    raise PermissionError("read-only")
 
 
 def fail(*_: object) -> None:
