@@ -23,6 +23,7 @@ from pacos.generate.stats import token_counts
 from pacos.records import Response, read_records
 from pacos.results.dataset import TokenCounts
 
+JOURNAL, COMPANION = "responses.jsonl", "journal.json"
 SAVE_SECONDS_EVERY = 10.0
 FOLLOW_UP_PHASES = ("classify", "instances")
 
@@ -62,10 +63,10 @@ class Journal:
         source: Mapping[str, str] | None = None,
         shard: Mapping[str, int] | None = None,
     ) -> None:
-        self.path = folder / "responses.jsonl"
-        self._companion = folder / "journal.json"
+        self.path = folder / JOURNAL
+        self._companion = folder / COMPANION
         self.answers = read_responses(self.path) if self.path.exists() else Responses()
-        before = self._read_companion()
+        before = read_companion(self._companion)
         if self.answers and before:
             _refuse_other_settings(before["settings"], settings, self._companion)
             refuse_other_source(before["source"], source or {}, self._companion)
@@ -127,9 +128,6 @@ class Journal:
         self._writer.close()
         self.save_seconds()
 
-    def _read_companion(self) -> dict[str, Any] | None:
-        return read_companion(self._companion)
-
 
 def read_companion(path: Path) -> dict[str, Any] | None:
     """Settings, source, seconds and shard from `journal.json`, or None without one. Raises RunError for a broken one.
@@ -141,16 +139,16 @@ def read_companion(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         source = {str(key): str(value) for key, value in content.get("source", {}).items()}
-        if not 0 <= float(content["seconds"]) < float("inf"):
+        seconds = float(content["seconds"])
+        if not 0 <= seconds < float("inf"):
             raise ValueError("`seconds` is no time")
         shard = {str(key): int(value) for key, value in content.get("shard", {}).items()}
-        seconds = float(content["seconds"])
         return {"settings": dict(content["settings"]), "source": source, "seconds": seconds, "shard": shard}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
         raise RunError(
             f"cannot parse: {broken}",
             where=str(path),
-            todo="delete it: the answers are in responses.jsonl, and each is checked against its own prompt",
+            todo=f"delete it: the answers are in {JOURNAL}, and each is checked against its own prompt",
         ) from None
 
 

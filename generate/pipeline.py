@@ -20,7 +20,7 @@ from pacos.generate.budget import Budget, StoppedBy
 from pacos.generate.card import write_alpaca_json, write_card
 from pacos.generate.estimate import estimate_lines, expected_tokens
 from pacos.generate.follow_ups import FollowUpSession
-from pacos.generate.journal import Journal, read_companion, refuse_other_source, request_settings
+from pacos.generate.journal import COMPANION, Journal, read_companion, refuse_other_source, request_settings
 from pacos.generate.known import known_files, known_tasks
 from pacos.generate.pool import Pool
 from pacos.generate.pool_snapshot import Earlier
@@ -93,7 +93,7 @@ def what_answers(config: Config, engine: Engine) -> dict[str, str]:
 
 def refuse_other_weights(config: Config, folder: Path) -> None:
     """Raise RunError where a finished dataset was written by other weights than lie under the model's path now."""
-    companion = folder / "journal.json"
+    companion = folder / COMPANION
     if not (before := read_companion(companion)):
         return
     try:
@@ -113,10 +113,15 @@ def decisions(config: Config) -> tuple[object, ...]:
 
 def plan(config: Config) -> list[str]:
     """What a run would do, with an estimate of what it would take. Checks seeds and `engine.args`; starts nothing."""
-    if not config.engine.url:
-        engine_flags(config)
+    refuse_wrong_args(config)
     path = seeds_path(config.generate.seeds)
     return estimate_lines(config, load_seeds(path, at_least=examples_per_request(config.generate)), path)
+
+
+def refuse_wrong_args(config: Config) -> None:
+    """Raise ConfigError for `engine.args` with which no engine would start; starts nothing."""
+    if not config.engine.url:
+        engine_flags(config)
 
 
 async def _generate(

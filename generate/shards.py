@@ -18,7 +18,7 @@ from pacos.errors import ConfigError
 from pacos.generate.budget import Budget
 from pacos.generate.estimate import expected_requests, expected_tokens
 from pacos.generate.journal import Journal, request_settings
-from pacos.generate.pipeline import answering_weights, decisions, what_answers
+from pacos.generate.pipeline import answering_weights, decisions, refuse_wrong_args, what_answers
 from pacos.generate.presets import preset
 from pacos.generate.prompting.request import RequestMaker, examples_per_request
 from pacos.generate.session import answer_to, check_same_prompt
@@ -93,8 +93,9 @@ def generate_shard(config: Config, shard: Shard, until: int | None = None) -> No
 
 
 def plan(config: Config, shard: Shard, until: int | None = None) -> list[str]:
-    """What a shard would ask. Raises ConfigError as `generate_shard`."""
+    """What a shard would ask. Raises ConfigError as `generate_shard`, and for wrong `engine.args`; starts nothing."""
     _refuse_feedback(config.generate)
+    refuse_wrong_args(config)
     seeds = load_seeds(seeds_path(config.generate.seeds), at_least=examples_per_request(config.generate))
     until = requests_in_all(config.generate, seeds, until)
     return [

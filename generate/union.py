@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError, RunError
-from pacos.generate.journal import changed_settings, read_companion, read_responses
+from pacos.generate.journal import COMPANION, JOURNAL, changed_settings, read_companion, read_responses
 from pacos.generate.shards import Shard
 from pacos.records import Response
 
-JOURNAL, COMPANION = "responses.jsonl", "journal.json"
 SHOWN = 8  # shards and ranges of requests that an error lists
 
 

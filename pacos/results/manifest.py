@@ -72,9 +72,18 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def describe_files(paths: Sequence[Path]) -> list[FileRecord]:
-    """A record of each file; a folder counts as its files, sorted. Raises RunError for one that cannot be read."""
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
+    """A record of each file; a folder counts as its files, sorted. Raises RunError for one that cannot be read.
+
+    Of a folder, hidden files and folders (`.novelty`) are left out: they may be deleted, or written anew.
+    """
+    files = [file for path in paths for file in ([path] if path.is_file() else _shown(path))]
     return [_describe(file) for file in files if file.is_file()]
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What lies below a folder, without what is hidden."""
+    found = sorted(folder.rglob("*"))
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def _describe(file: Path) -> FileRecord:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pacos.cli.commands import app
-from pacos.config import Config
+from pacos.config import Config, EngineConfig
 from pacos.errors import ConfigError, RunError
 from pacos.files import write_jsonl
 from pacos.generate.curate_shards import curate_shards
@@ -199,6 +199,13 @@ def test_what_needs_the_pool_is_not_sharded(tiny_base: Path, tmp_path: Path, gen
     with pytest.raises(ConfigError, match="a shard has no pool"):
         generate_shard(config, Shard(1, 2))
     assert not config.run_dir.exists()
+
+
+def test_the_plan_of_a_shard_refuses_arguments_that_the_engine_would_not_take(tiny_base: Path, tmp_path: Path) -> None:
+    config = experiment(tmp_path, tiny_base, "http://127.0.0.1:9/v1", None)
+    own_engine = config.model_copy(update={"engine": EngineConfig(args={"port": 8000})})
+    with pytest.raises(ConfigError, match="takes no --port"):
+        plan(own_engine, Shard(1, 2))
 
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "1", "a/b", "1/0", "-1/8"])

@@ -55,6 +55,21 @@ def test_done_means_same_config_and_files_as_they_were(tmp_path: Path) -> None:
         assert not run.is_done("generate", {"a": 1})
 
 
+def test_hidden_files_of_an_output_folder_are_no_outputs(tmp_path: Path) -> None:
+    with Run.open(experiment(tmp_path)) as run:
+        hidden = (run.dataset / ".cache" / "index.npy", run.dataset / "sub" / ".part")
+        with run.stage("generate", 1) as stage:
+            for path in (*hidden, run.dataset / "dataset.jsonl"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("{}\n", encoding="utf-8")
+            stage.outputs.append(run.dataset)
+        outputs = read_manifest(run.dir).stages["generate"].outputs
+        assert [record.path for record in outputs] == [str(run.dataset / "dataset.jsonl")]
+        for path in hidden:
+            path.unlink()
+        assert run.is_done("generate", 1)
+
+
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "first").mkdir()
     (tmp_path / "first" / "thesis.tex").write_text("mine", encoding="utf-8")
