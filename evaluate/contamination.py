@@ -48,7 +48,8 @@ class PassageIndex:
             self._passages[passage.text] = passage
             for run in _runs(words):
                 self._runs.setdefault(hash(run), passage.text)
-            self._near.add(passage.text, passage.text)
+        texts = list(self._passages)
+        self._near.extend(texts, texts)
 
     def words(self, text: str) -> Words:
         """The words of a text, as texts are compared by them."""

@@ -122,6 +122,12 @@ class Numbers:
         self._low, self._high, self._top = (Growing(arrays[name]) for name in ("low", "high", "top"))
 
 
+def places_of_runs(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of runs in a flat array, run after run: `counts` of them from each start on."""
+    places: NDArray[np.int64] = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return places
+
+
 def prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The arrays under longer names."""
     return {f"{prefix}_{name}": values for name, values in arrays.items()}

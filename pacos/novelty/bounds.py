@@ -22,7 +22,6 @@ class Bounds:
     def __init__(self, threshold: float) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"a ROUGE-L threshold lies in [0, 1], not {threshold}")
-        self.threshold = threshold
         self._bound = max(0.0, threshold - _ROUNDING)
 
     def least_common(self, lengths: Integers) -> NDArray[np.int64]:
@@ -56,11 +55,11 @@ def scores(common: Integers, lengths: Integers, other_lengths: Integers) -> NDAr
     return found
 
 
-def signatures(tokens: Integers, starts: Integers, lengths: Integers) -> NDArray[np.uint64]:
+def signatures(tokens: Integers, lengths: Integers) -> NDArray[np.uint64]:
     """64 bits of each text, of which each token sets one by its number; texts are runs of the flat `tokens`."""
     found = np.zeros(len(lengths), dtype=np.uint64)
     if len(tokens):
         some = np.flatnonzero(lengths)
         bits = np.uint64(1) << (tokens.astype(np.uint64) & np.uint64(63))
-        found[some] = np.bitwise_or.reduceat(bits, starts[some])
+        found[some] = np.bitwise_or.reduceat(bits, (np.cumsum(lengths) - lengths)[some])
     return found

@@ -59,20 +59,16 @@ class NoveltyIndex:
         self._surroundings = Surroundings(self.symbols, self._texts.id)
         self._indexed = 0
         self._next_order = _FIRST_ORDER
-        self._waiting: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
-        return len(self._texts) + len(self._waiting)
+        return len(self._texts)
 
     def add(self, id: str, text: str) -> None:
-        """Add a text to the pool, under a name of its own; one by one costs no more than many at once."""
-        self._waiting.append((id, text))
-        if len(self._waiting) == _CHUNK:
-            self._add_waiting()
+        """Add a text to the pool, under a name of its own."""
+        self.extend([id], [text])
 
     def extend(self, ids: Sequence[str], texts: Sequence[str]) -> None:
-        """Add texts to the pool, novel or not."""
-        self._add_waiting()
+        """Add texts to the pool, novel or not. Many at once cost far less than one by one."""
         for first in range(0, len(texts), _CHUNK):
             group = self._group(texts[first : first + _CHUNK])
             self._append(ids[first : first + _CHUNK], group, np.ones(len(group.lengths), dtype=np.bool_))
@@ -84,7 +80,6 @@ class NoveltyIndex:
     def matches(self, texts: Sequence[str]) -> list[Match | None]:
         """For each text its nearest pool text above the threshold, or None. Many at once cost far less than one by
         one."""
-        self._add_waiting()
         found: list[Match | None] = []
         for first in range(0, len(texts), GROUP):
             group = self._group(texts[first : first + GROUP])
@@ -109,7 +104,6 @@ class NoveltyIndex:
         `earlier` are the matches of the texts in an older pool, if any, of which this one is the continuation. Ends
         when `at_most` are added; texts after that have no entry.
         """
-        self._add_waiting()
         found: list[Match | None] = []
         added = 0
         for first in range(0, len(texts), GROUP):
@@ -124,7 +118,6 @@ class NoveltyIndex:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that the index is but threshold and tokenizer, by name."""
-        self._add_waiting()
         scalars = [self._words_ranked, self._indexed, self._next_order, self._order.extended_from]
         return {
             "scalars": np.array(scalars, dtype=np.int64),
@@ -143,12 +136,6 @@ class NoveltyIndex:
         self._texts.restore(under("texts", arrays))
         self._vocabulary.restore(under("vocabulary", arrays))
         self._postings.restore(under("postings", arrays))
-
-    def _add_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            ids, texts = zip(*waiting, strict=True)
-            self.extend(ids, texts)
 
     def _admit_group(
         self, ids: Sequence[str], texts: Sequence[str], earlier: Sequence[Match | None], at_most: int | None
@@ -175,16 +162,16 @@ class NoveltyIndex:
 
     def _group(self, texts: Sequence[str]) -> Group:
         numbered = self._vocabulary.numbered([self._tokens(text) for text in texts])
-        words, starts = self._vocabulary.words(numbered), numbered.starts
-        return Group(numbered, words, numbered.lengths, signatures(words, starts, numbered.lengths))
+        words = self._vocabulary.words(numbered)
+        return Group(numbered, words, numbered.lengths, signatures(words, numbered.lengths))
 
     def _near_in_pool(self, group: Group) -> Pairs:
         """Pairs with pool texts that may be above the threshold."""
-        ranks = np.zeros(len(self._ranks) + len(group.numbered.new), dtype=np.uint32)
-        ranks[: len(self._ranks)] = self._ranks.values
-        keys = keys_to_find(
-            Ranked(ranks[group.numbered.numbers], group.lengths, self._bounds), self._order, self._bounds
-        )
+        numbers = group.numbered.numbers
+        known = numbers < len(self._ranks)
+        ranks = np.zeros(len(numbers), dtype=np.uint32)
+        ranks[known] = self._ranks.values[numbers[known]]
+        keys = keys_to_find(Ranked(ranks, group.lengths, self._bounds), self._order, self._bounds)
         parts = [self._unindexed(group)]
         for segment in self._postings.segments:
             places, rows = segment.find(keys.keys)
@@ -238,7 +225,6 @@ class NoveltyIndex:
 
         Scores whole pools of up to `WHOLE` texts, so use it for accepted texts only, and for many at once.
         """
-        self._add_waiting()
         return self._surroundings.neighbours(start, len(self) if end is None else end)
 
     def symbols(self, rows: NDArray[np.int64]) -> list[Symbols]:
@@ -250,7 +236,7 @@ class NoveltyIndex:
         lengths = group.lengths[chosen]
         numbers = self._vocabulary.add(group.numbered, numbers)
         words = self._vocabulary.words_of(numbers)
-        self._texts.append(ids, numbers, lengths, signatures(words, np.cumsum(lengths) - lengths, lengths))
+        self._texts.append(ids, numbers, lengths, signatures(words, lengths))
         # A new token is rarer than all before it.
         known, new = len(self._ranks), len(self._vocabulary)
         self._ranks.append(FIRST_RANK - 1 - (np.arange(known, new) - self._words_ranked))

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pacos.novelty.arrays import places_of_runs
 from pacos.novelty.bounds import Bounds
 from pacos.novelty.postings import Keys
 
@@ -71,13 +72,12 @@ class Ranked:
         self.lengths = lengths
         self.least_common = bounds.least_common(lengths)
         self.prefixes = np.minimum(lengths, lengths - self.least_common + 1)
-        # The longest text that one of each length may be a near copy of, and the shortest.
         self.starts = self.ends - lengths
 
     def firsts(self, texts: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The places in `ranks` of the tokens of the chosen texts that may be the first in common with another."""
         counts = np.where(texts, self.prefixes, 0)
-        places = np.arange(counts.sum()) + np.repeat(self.starts - (np.cumsum(counts) - counts), counts)
+        places = places_of_runs(self.starts, counts)
         known: NDArray[np.int64] = places[self.ranks[places] > 0]
         return known
 
@@ -142,8 +142,7 @@ def _extend(
     owners = texts.owners[places]
     ends = np.minimum(texts.ends[owners], texts.starts[owners] + texts.prefixes[owners] + depth - 1)
     counts = np.maximum(0, ends - places - 1)
-    before = np.cumsum(counts) - counts
-    longer = np.arange(counts.sum()) + np.repeat(places + 1 - before, counts)
+    longer = places_of_runs(places + 1, counts)
     return longer, _mixed(np.repeat(hashes, counts) ^ texts.ranks[longer])
 
 

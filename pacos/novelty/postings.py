@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pacos.novelty.arrays import places_of_runs
+
 Keys = NDArray[np.uint32]
 Rows = NDArray[np.int32]
 
@@ -33,7 +35,7 @@ class Segment(NamedTuple):
         first = self.starts[buckets].astype(np.int64)
         counts = self.starts[buckets + 1] - first
         places = np.repeat(np.arange(len(keys)), counts)
-        found = np.arange(len(places)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        found = places_of_runs(first, counts)
         if len(self.keys):
             same = self.keys[found] == keys[places]
             places, found = places[same], found[same]

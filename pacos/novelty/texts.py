@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pacos.novelty.arrays import Ends, Growing, Numbers, prefixed, under
+from pacos.novelty.arrays import Ends, Growing, Numbers, places_of_runs, prefixed, under
 
 # A text's token numbers, in the form that RapidFuzz compares.
 Symbols: TypeAlias = "str | array[int]"
@@ -82,9 +82,7 @@ class Texts:
     def numbers_of(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """The tokens of the texts at these rows, flat."""
         lengths = self.lengths(rows)
-        before = np.cumsum(lengths) - lengths
-        places = np.arange(lengths.sum()) + np.repeat(self._ends.of(rows) - lengths - before, lengths)
-        return self._numbers.at(places)
+        return self._numbers.at(places_of_runs(self._ends.of(rows) - lengths, lengths))
 
 
 def symbols(words: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[Symbols]:

@@ -23,11 +23,6 @@ class Numbered(NamedTuple):
     first_new: int
     new: list[str | tuple[int, int]]
 
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """Where each text starts."""
-        return np.cumsum(self.lengths) - self.lengths
-
 
 class Vocabulary:
     """The tokens of a pool, by number from 0 on."""
@@ -88,21 +83,25 @@ class Vocabulary:
         """Add the new tokens among the `used` numbers, and return these as the vocabulary has them now."""
         if not numbered.new or not len(used) or used.max() < numbered.first_new:
             return used
-        final = np.arange(numbered.first_new + len(numbered.new))
+        is_new = used >= numbered.first_new
+        final = np.zeros(len(numbered.new), dtype=np.int64)
         firsts: list[int] = []
         # In their order, so that a first occurrence is added before further ones.
-        for number in np.unique(used[used >= numbered.first_new]).tolist():
-            token = numbered.new[number - numbered.first_new]
-            final[number] = len(self) + len(firsts)
+        for place in np.unique(used[is_new] - numbered.first_new).tolist():
+            token = numbered.new[place]
+            final[place] = number = len(self) + len(firsts)
             if isinstance(token, str):
-                self._words[token] = int(final[number])
-                firsts.append(int(final[number]))
+                self._words[token] = number
+                firsts.append(number)
             else:
-                first, occurrence = int(final[token[0]]), token[1]
-                self._repeats[first, occurrence] = int(final[number])
+                first, occurrence = token
+                if first >= numbered.first_new:
+                    first = int(final[first - numbered.first_new])
+                self._repeats[first, occurrence] = number
                 firsts.append(first)
         self._firsts.append(firsts)
-        found: NDArray[np.int64] = final[used]
+        found = used.copy()
+        found[is_new] = final[used[is_new] - numbered.first_new]
         return found
 
     def words(self, numbered: Numbered) -> NDArray[np.int64]:
@@ -111,8 +110,10 @@ class Vocabulary:
             number if isinstance(token, str) else token[0]
             for number, token in enumerate(numbered.new, numbered.first_new)
         ]
-        firsts = np.concatenate([self._firsts.values, np.array(new, dtype=np.int32)]) if new else self._firsts.values
-        found: NDArray[np.int64] = firsts[numbered.numbers].astype(np.int64)
+        is_new = numbered.numbers >= numbered.first_new
+        found = numbered.numbers.copy()
+        found[is_new] = np.array(new, dtype=np.int64)[found[is_new] - numbered.first_new]
+        found[~is_new] = self._firsts.values[found[~is_new]]
         return found
 
     def words_of(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
