@@ -4,11 +4,10 @@ Scores of two models say something about the models only where everything else i
 are put, how long an answer may be, which part of it is scored and by which tokens. `MUST_BE_EQUAL` lists it.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
 from pacos.errors import DataError
-from pacos.evaluate.score import InstanceKey, ScoredEvaluation
+from pacos.evaluate.score import ScoredEvaluation
 from pacos.results.evaluation import NO_PROMPT
 
 # Settings of the suite, and of how a model is asked. A baseline is not asked, and so only the former bind it.
@@ -46,7 +45,7 @@ def comparable(
         raise DataError(
             "no instance is answered in all of them", where=", ".join(str(one.folder) for one in evaluations)
         )
-    return [_restricted(one, shared) for one in evaluations], list(dict.fromkeys(cautions))
+    return [one.only(shared) for one in evaluations], list(dict.fromkeys(cautions))
 
 
 def differences(base: ScoredEvaluation, other: ScoredEvaluation) -> list[str]:
@@ -55,12 +54,10 @@ def differences(base: ScoredEvaluation, other: ScoredEvaluation) -> list[str]:
     if (base.record is None) != (other.record is None):
         without = base if base.record is None else other
         lines.append(f"{without.name} has no evaluation.json, so that its prompt and decoding are unknown")
-    for key in OF_THE_SUITE if NO_PROMPT in (base.prompt, other.prompt) else MUST_BE_EQUAL:
-        if key == "prompt_sha256" and _in_other_chat_templates(base, other):
-            continue
-        ours, theirs = _setting(base, key), _setting(other, key)
-        if None not in (ours, theirs) and ours != theirs:
-            lines.append(f"`{key}` is {_shown(ours)} for {base.name} and {_shown(theirs)} for {other.name}")
+    keys: tuple[str, ...] = OF_THE_SUITE if NO_PROMPT in (base.prompt, other.prompt) else MUST_BE_EQUAL
+    if _in_other_chat_templates(base, other):
+        keys = tuple(key for key in keys if key != "prompt_sha256")
+    lines += _unequal(base, other, keys)
     if odd := sorted(base.answers.keys() ^ other.answers.keys()):
         task, instance = odd[0]
         lines.append(
@@ -87,12 +84,10 @@ def _cautions(base: ScoredEvaluation, other: ScoredEvaluation) -> list[str]:
             name = base.name if ours is None else other.name
             known = theirs if ours is None else ours
             lines.append(f"`{key}` of {name} is not recorded (an earlier version); the other's is {_shown(known)}")
-    for key in SAID:
-        ours, theirs = _setting(base, key), _setting(other, key)
-        if None not in (ours, theirs) and ours != theirs:
-            lines.append(f"`{key}` is {_shown(ours)} for {base.name} and {_shown(theirs)} for {other.name}")
+    lines += _unequal(base, other, SAID)
     one, another = base.record.settings, other.record.settings
-    if one.base == another.base and "" != one.base_sha256 != another.base_sha256 != "":
+    both_known = bool(one.base_sha256 and another.base_sha256)
+    if one.base == another.base and both_known and one.base_sha256 != another.base_sha256:
         lines.append(f"the weights of {one.base} changed between {base.name} and {other.name}")
     if asked := _other_prompts(base, other):
         lines.append(f"{asked} prompts of {other.name} were shortened otherwise than those of {base.name}")
@@ -101,28 +96,33 @@ def _cautions(base: ScoredEvaluation, other: ScoredEvaluation) -> list[str]:
 
 def _in_other_chat_templates(base: ScoredEvaluation, other: ScoredEvaluation) -> bool:
     """Whether the two were asked the same in chat templates of their own."""
-    ours, theirs = _setting(base, "chat_template_sha256"), _setting(other, "chat_template_sha256")
-    return base.prompt == other.prompt and None not in (ours, theirs) and ours != theirs
+    return base.prompt == other.prompt and bool(_unequal(base, other, ["chat_template_sha256"]))
+
+
+def _unequal(base: ScoredEvaluation, other: ScoredEvaluation, keys: Iterable[str]) -> list[str]:
+    """A line for each of these settings that is known of both and is not the same."""
+    lines = []
+    for key in keys:
+        ours, theirs = _setting(base, key), _setting(other, key)
+        if None not in (ours, theirs) and ours != theirs:
+            lines.append(f"`{key}` is {_shown(ours)} for {base.name} and {_shown(theirs)} for {other.name}")
+    return lines
 
 
 def _setting(one: ScoredEvaluation, key: str) -> object:
     """A setting of an evaluation; None where it is unknown."""
     if key in ("suite", "tokenizer"):
         return getattr(one, key)
+    if key in ("prompt", "n_expected"):
+        return getattr(one, key) or None
     if one.record is None:
         return None
     settings = one.record.settings
     if key == "dtype" and not settings.serve:  # an earlier version's is the configuration's, not the server's
         return None
-    if key == "n_expected":
-        return settings.n_expected or None
-    if key in OF_THE_CHAT:  # earlier versions had none, so that nothing is unknown
-        return getattr(settings, key)
-    return _known(getattr(settings, key))
-
-
-def _known(value: object) -> object:
-    return None if value == "" else value
+    value = getattr(settings, key)
+    # Earlier versions had no settings of the chat, so that an empty one is not unknown.
+    return None if value == "" and key not in OF_THE_CHAT else value
 
 
 def _shown(value: object) -> str:
@@ -138,8 +138,3 @@ def _other_prompts(base: ScoredEvaluation, other: ScoredEvaluation) -> int:
         for ours, theirs in asked
         if ours.prompt_sha256 and theirs.prompt_sha256
     )
-
-
-def _restricted(one: ScoredEvaluation, keys: set[InstanceKey]) -> ScoredEvaluation:
-    answers = {key: answer for key, answer in one.answers.items() if key in keys}
-    return one if len(answers) == len(one.answers) else replace(one, answers=answers)

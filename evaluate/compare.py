@@ -25,9 +25,6 @@ def compare(folders: Sequence[Path], out: Path, name: str = "comparison.json", *
     """
     if len(folders) < 2:
         raise DataError("a comparison needs two evaluations or more", todo="pacos compare eval/base eval/tuned")
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError("no such folder of an evaluation", where=str(folder), todo="name eval/<label>/ of a run")
     comparison = compare_evaluations([read_scored(folder) for folder in folders], force=force)
     write_result(out / name, comparison)
     return comparison

@@ -38,12 +38,12 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 def keep_answers(folder: Path, settings: EvaluationSettings) -> bool:
     """Whether the answers in `folder` were given under `settings`. Others are archived, and a warning says why."""
     earlier = read_evaluation(folder)
-    if changed := _changes(earlier.settings, settings) if earlier else ["no evaluation.json says what answered"]:
+    changed = _changes(earlier.settings, settings) if earlier else ["no evaluation.json says what answered"]
+    if earlier is None or changed:
         _forget_scores(folder)
         if (folder / ANSWERS).is_file():
             log.warning("%s: asked again, not as it was: %s", folder, "; ".join(changed))
             archive(folder / ANSWERS, "earlier answers are in")
-    if changed or earlier is None:
         return False
     if earlier.settings.max_source_tokens is None and settings.max_source_tokens:
         log.warning(

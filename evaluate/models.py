@@ -1,12 +1,12 @@
 """The models under evaluation: the base, the run's own, and `evaluate.models`; all checked before anything starts."""
 
-import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.asked_chat import saved_chat_template
+from pacos.chat_templates import chat_template_sha256
 from pacos.config import Config, ModelEntry
 from pacos.errors import ConfigError, ModelError
 from pacos.extensions import TEMPLATES
@@ -62,15 +62,15 @@ def checkpoint_adapters(run_dir: Path) -> list[ModelEntry]:
     Raises ModelError if the run has none.
     """
     saved = (run_dir / "train" / "checkpoints").glob("step-*")
-    complete = [path for path in saved if training_step(f"-{path.name}") and (path / "COMPLETE").is_file()]
-    if not complete:
+    complete = {f"{run_dir.name}-{path.name}": path for path in saved if (path / "COMPLETE").is_file()}
+    names = sorted(filter(training_step, complete), key=training_step)
+    if not names:
         raise ModelError(
             "holds no complete checkpoint",
             where=str(run_dir / "train" / "checkpoints"),
             todo="train with a smaller train.save_steps and a larger train.keep",
         )
-    by_step = sorted(complete, key=lambda path: training_step(f"-{path.name}"))
-    return [ModelEntry(name=f"{run_dir.name}-{path.name}", adapter=str(path / "adapter")) for path in by_step]
+    return [ModelEntry(name=name, adapter=str(complete[name] / "adapter")) for name in names]
 
 
 def training_step(name: str) -> int:
@@ -136,8 +136,7 @@ def _check_template(model: ModelRef) -> None:
 def _check_chat_template(model: ModelRef) -> None:
     folder = model.adapter or Path(model.base)
     text = saved_chat_template(folder)
-    sha256 = hashlib.sha256((text or "").encode("utf-8", "backslashreplace")).hexdigest()
-    if sha256 != model.provenance.get("template_sha256"):
+    if chat_template_sha256(text or "") != model.provenance.get("template_sha256"):
         raise ModelError(
             "the chat template beside the weights is not the one that they were trained with"
             if text

@@ -5,7 +5,7 @@ Metrics are averaged over all instances of all tasks, as published; 0–100 scal
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class ScoredEvaluation:
         references = [answer.row.references for answer in self.answers.values()]
         return coverage_note(len(self.answers), self.n_expected) + tokenizer_note(self.tokenizer, references)
 
+    def only(self, keys: Container[InstanceKey]) -> "ScoredEvaluation":
+        """The evaluation with the answers to these instances alone."""
+        return replace(self, answers={key: answer for key, answer in self.answers.items() if key in keys})
+
 
 def score_file(
     path: Path, out: Path | None = None, *, references: Path | None = None, track: str | None = None
@@ -110,11 +114,13 @@ def _check_is_ours(first: Mapping[str, Any], path: Path) -> None:
 
 
 def read_scored(folder: Path, *, recorded: bool = False) -> ScoredEvaluation:
-    """The scored answers of `eval/<label>/`. Raises DataError as `score_file` does.
+    """The scored answers of `eval/<label>/`. Raises DataError as `score_file` does, and where there is no such folder.
 
     With `recorded` the scores in the file are used, which `pacos evaluate` computed as the answers came, and only
     the other metrics are computed.
     """
+    if not folder.is_dir():
+        raise DataError("no such folder of an evaluation", where=str(folder), todo="name eval/<label>/ of a run")
     rows = read_predictions(folder / "predictions.jsonl")
     return _scored(rows, folder, read_evaluation(folder), recorded=recorded)
 

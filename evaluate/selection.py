@@ -8,7 +8,6 @@ tasks, so it needs no adjustment. To read all candidates' figures on them is to 
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pacos.errors import DataError
@@ -42,7 +41,10 @@ def select_evaluation(evaluations: Sequence[ScoredEvaluation], *, seed: int) -> 
     if len(evaluations) < 2:
         raise DataError("a selection needs the default and at least one other", todo="name two evaluations or more")
     halves = split_tasks({task for task, _ in evaluations[0].answers}, seed=seed)
-    choosing, testing = (compare_evaluations([_of_tasks(one, half) for one in evaluations]) for half in halves)
+    choosing, testing = (
+        compare_evaluations([one.only({key for key in one.answers if key[0] in half}) for one in evaluations])
+        for half in map(set, halves)
+    )
     candidates = [
         Candidate(
             name=chosen.name,
@@ -102,12 +104,6 @@ def selection_table(selection: Selection) -> str:
         tested = f"{one.test.difference:+.2f} [{one.test.low:+.2f}, {one.test.high:+.2f}], p {one.test.p_holm:.2g}"
         lines.append(f"{one.name:{width}}  {one.selection_rougeL:8.2f}  {one.test_rougeL:8.2f}  {tested}")
     return "\n".join([*lines, selection.reason])
-
-
-def _of_tasks(evaluation: ScoredEvaluation, tasks: Sequence[str]) -> ScoredEvaluation:
-    kept = set(tasks)
-    answers = {key: answer for key, answer in evaluation.answers.items() if key[0] in kept}
-    return replace(evaluation, answers=answers)
 
 
 def _reason(best: Candidate, choosing: Comparison, *, better: bool, wins: bool) -> str:

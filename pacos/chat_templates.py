@@ -63,5 +63,9 @@ def template_sha256(form: Template, tokenizer: Any) -> str:
     """Hash of the text that a model is trained in: of the tokenizer's chat template for the form `chat`."""
     if not form.is_chat:
         return form.sha256
-    text = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    return chat_template_sha256(tokenizer.get_chat_template() if tokenizer.chat_template else "")
+
+
+def chat_template_sha256(text: str) -> str:
+    """Hash of a chat template's text, which is "" where there is none."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

@@ -125,6 +125,10 @@ class Judgement:
     finish_reason: str
 
 
+# The verdicts of an additive judge.
+SCORES = ("0", "1", "2", "3", "4", "5")
+
+
 @dataclass(frozen=True, slots=True)
 class PairRow:
     """A line of `pairs.jsonl`: two answers to a task, the scores that chose between them, and the judge's words."""

@@ -225,6 +225,11 @@ def evaluation_label(name: str, suite: SuiteConfig, evaluate: EvaluateConfig) ->
     return f"{name}--{suite.name}--{suite.prompt.replace(':', '-')}"
 
 
+def evaluation_folder(config: Config, name: str) -> Path:
+    """The folder of one model on the first suite."""
+    return config.run_dir / "eval" / evaluation_label(name, config.evaluate.suites[0], config.evaluate)
+
+
 def _check_is_ours(directory: Path) -> None:
     """Raises RunError where the directory is there and is no run."""
     if not os.path.lexists(directory) or os.path.exists(directory / "manifest.json"):

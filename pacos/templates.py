@@ -149,6 +149,11 @@ def template(name: str) -> Template:
     return found
 
 
+def chat_turn(instruction: str, input: str = "") -> str:
+    """What the user of a chat says to give a task."""
+    return CHAT.render(Task(instruction, input), "")[0]
+
+
 def alpaca_prompt(instruction: str, input: str = "") -> str:
     """The Alpaca prompt of a task, up to where it is answered."""
     return ALPACA.render(Task(instruction, input), "")[0]

@@ -143,17 +143,20 @@ def _prepare_journal(path: Path, config: Config, asked_in: str, model: ModelRef)
     """
     companion, named = path.with_name("settings.sha256"), path.with_name("settings.json")
     before = companion.read_text(encoding="utf-8", errors="replace") if companion.is_file() else ""
-    weights = weights_sha256(model.adapter) if model.adapter else ""
-    same = [
-        section_sha256(*_decides(config, asked_in, base, adapter))
-        for base, adapter in product((model.sha256, ""), (model.adapter_sha256, weights))
-    ]
+    now = section_sha256(*_decides(config, asked_in, model.sha256, model.adapter_sha256))
     settings = _named_settings(config, asked_in, model)
-    if path.is_file() and before not in same:
+    if path.is_file() and before != now and before not in _of_earlier_versions(config, asked_in, model):
         log.warning("answer: all is asked again; %s", _what_changed(named, settings))
         archive(path, "requested with other settings; earlier answers are in")
-    write_text(companion, same[0])
+    write_text(companion, now)
     write_json(named, settings)
+
+
+def _of_earlier_versions(config: Config, asked_in: str, model: ModelRef) -> list[str]:
+    """The hashes of these settings with what may have been unknown left out."""
+    weights = weights_sha256(model.adapter) if model.adapter else ""
+    unknown = product((model.sha256, ""), (model.adapter_sha256, weights))
+    return [section_sha256(*_decides(config, asked_in, base, adapter)) for base, adapter in unknown]
 
 
 def _named_settings(config: Config, asked_in: str, model: ModelRef) -> dict[str, object]:

@@ -17,14 +17,12 @@ from pathlib import Path
 from pacos.config import Config
 from pacos.errors import DataError, RunError
 from pacos.files import write_jsonl
-from pacos.records import AnswerRow, Judgement, PairRow, read_records
+from pacos.records import SCORES, AnswerRow, Judgement, PairRow, read_records
 from pacos.results import write_result
 from pacos.results.rounds import AnswerLengths, PairStats, ScoreMargin
 from pacos.runs import Run
 
 log = logging.getLogger("pacos")
-
-SCORES = ("0", "1", "2", "3", "4", "5")
 
 
 class DropReason(StrEnum):

@@ -27,7 +27,7 @@ from pacos.results.rounds import (
     Rounds,
     SuiteScores,
 )
-from pacos.runs import evaluation_label
+from pacos.runs import evaluation_folder, evaluation_label
 from pacos.self_rewarding.steps import compared_suite, model_name, round_dir
 
 log = logging.getLogger("pacos")
@@ -143,8 +143,7 @@ def _mean_words(config: Config, name: str) -> float | None:
     """Mean words of the model's answers to the first suite, the same questions for every model."""
     if not config.evaluate.suites:
         return None
-    label = evaluation_label(name, config.evaluate.suites[0], config.evaluate)
-    path = config.run_dir / "eval" / label / "predictions.jsonl"
+    path = evaluation_folder(config, name) / "predictions.jsonl"
     if not path.is_file():
         return None
     lengths = [len(row.raw.split()) for row in read_records(path, Prediction)]

@@ -19,7 +19,7 @@ from typing import Any
 
 from pacos.config import Config, DataSource, EvaluateConfig, LoopConfig, with_values
 from pacos.errors import ConfigError
-from pacos.runs import evaluation_label
+from pacos.runs import evaluation_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _measurements(config: Config, number: int) -> Iterator[LoopStep]:
         named = config.evaluate.judge.model or config.evaluate.judge.adapter
         judge = run if named else with_values(run, _judge(config, model_dir(config, 1)))
         compared_models = dict.fromkeys([model_name(each) for each in (number, number - 1, 1)])
-        words = [word for each in compared_models for word in ("--answers", str(_evaluation_dir(config, each)))]
+        words = [word for each in compared_models for word in ("--answers", str(evaluation_folder(config, each)))]
         yield LoopStep(f"{name}/head-to-head", ("judge", "--kind", "pairwise", *words), judge, served)
 
 
@@ -206,7 +206,3 @@ def _place(config: Config, model: Path) -> dict[str, str]:
 def _served(config: Config, adapters: list[Path]) -> Served:
     """The server that a step's command may share with others. Full models have one each, of their own."""
     return Served() if config.train.method == "full" else Served(config.student, tuple(adapters))
-
-
-def _evaluation_dir(config: Config, model: str) -> Path:
-    return config.run_dir / "eval" / evaluation_label(model, config.evaluate.suites[0], config.evaluate)

@@ -23,7 +23,7 @@ from pacos.files import write_text
 from pacos.results import read_result, write_result
 from pacos.results.selection import Selection
 from pacos.results.sweep import Sweep, TrialRecord
-from pacos.runs import Run, evaluation_label, locked
+from pacos.runs import Run, evaluation_folder, locked
 from pacos.serving import guarded
 from pacos.sweeps.training import check_held_out, halved, shares, shortened, train_all, write_config
 from pacos.sweeps.trials import DEFAULT, Grid, Trial
@@ -55,7 +55,7 @@ def main(grid: Grid, *, devices: Sequence[str] = ("",), halving: bool = False) -
                 where=str(config.run_dir / "trials"),
                 todo="see their messages above, and rerun",
             )
-        folders = [config.run_dir / "eval" / label for label in _labels(config, trained)]
+        folders = [evaluation_folder(config, trial.name) for trial in trained]  # the default's first
         write_result(config.run_dir / "sweep.json", Sweep(records, [str(folder) for folder in folders]))
         _run(config, "evaluate", "--config", str(_evaluation_config(config, trained)))
         out = ("--out", str(config.run_dir), "--seed", str(config.seed))
@@ -111,12 +111,6 @@ def train(trials: Sequence[Trial], devices: Sequence[str], *, halving: bool) -> 
             trials = halved(trials, rung)
             log.info("sweep: %s go on", ", ".join(trial.name for trial in trials))
     return records
-
-
-def _labels(config: Config, trials: Sequence[Trial]) -> list[str]:
-    """Folders below `eval/`, on the first suite; the default's first."""
-    suite = config.evaluate.suites[0]
-    return [evaluation_label(trial.name, suite, config.evaluate) for trial in trials]
 
 
 def _evaluation_config(config: Config, trials: Sequence[Trial]) -> Path:

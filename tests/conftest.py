@@ -1,6 +1,8 @@
 """Fixtures that several test files share: real data and a real model where they can be had, a tiny Llama, one vLLM."""
 
 import os
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,16 @@ from pacos.downloads.smollm2 import FOLDER, fetch_smollm2
 from pacos.errors import HubOutOfReach
 from pacos.files import write_jsonl
 from pacos.serving.server import ManagedServer
+from tests.support.chat_adapter import OWN, with_template
+from tests.support.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, which a shell's `&` has its background jobs ignore: the commands that are started would too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +49,19 @@ def smollm2() -> Path:
         return fetch_smollm2(ROOT / FOLDER)
     except HubOutOfReach as absent:
         pytest.skip(str(absent))
+
+
+@pytest.fixture
+def base(tiny_base: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny base with a chat template of its own."""
+    return with_template(shutil.copytree(tiny_base, tmp_path / "base"), OWN)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A scripted server that answers every prompt with `red`."""
+    with ScriptedServer(answer=lambda prompt, seed: ("red", "stop")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from pacos.evaluate.judge.kinds import AnswerKey, JudgeKind, JudgeQuestion, answ
 from pacos.evaluate.judge.marks import UNKEYED
 from pacos.evaluate.judge.prompts import MATERIAL_NOTE, PromptWriter, prompt_writer
 from pacos.evaluate.judge.ranking import rank_figures, ranking_lines
-from pacos.records import Judgement
+from pacos.records import SCORES, Judgement
 from pacos.results.judging import AdditiveFigures, AdditiveResults, JudgeSettings
 from pacos.serving.completion import Sampling
 
-SCORES = ("0", "1", "2", "3", "4", "5")
 DELIMITER = "Score:"
 # No run gives back what it took, so that a completion of blanks is read once.
 _POINTS = re.compile(r"\s*+\**+\s*+([0-5])(?:\s*+/\s*+5)?\s*+\**+\.?\s*+")

@@ -15,14 +15,14 @@ from itertools import permutations
 from pathlib import Path
 
 from pacos.errors import DataError
-from pacos.evaluate.judge.additive import ADDITIVE, SCORES
+from pacos.evaluate.judge.additive import ADDITIVE
 from pacos.evaluate.judge.answers import AnswerSet, read_answers
 from pacos.evaluate.judge.kinds import AnswerKey, JudgeQuestion, answer_key
 from pacos.evaluate.judge.marks import read_key
 from pacos.evaluate.judge.prompts import unchanged
 from pacos.evaluate.judge.ranking import by_request
 from pacos.files import write_jsonl
-from pacos.records import Judgement, Task, read_records
+from pacos.records import SCORES, Judgement, Task, read_records
 from pacos.results import write_result
 from pacos.results.judging import JudgementSetCounts, JudgingStats, RowsByScore
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pacos.errors import DataError
-from pacos.files import disk_error, make_folder, read_object
+from pacos.files import make_folder, read_object, write_bytes
 from pacos.json_text import read_text
 
 log = logging.getLogger("pacos")
@@ -44,11 +44,13 @@ def open_key(folder: Path) -> bytes:
         return key
     settings = folder / SETTINGS_FILE
     if settings.is_file():
-        if KEY_FILE not in read_object(settings, todo="delete its folder and judge again").values():
+        if read_object(settings, todo="delete its folder and judge again").get("mark_key") != KEY_FILE:
             return UNKEYED
         log.warning("%s is gone: what was judged with it is judged again", folder / KEY_FILE)
     make_folder(folder)
-    return _make_key(folder / KEY_FILE)
+    key = secrets.token_bytes(32)
+    write_bytes(folder / KEY_FILE, f"{key.hex()}\n".encode("ascii"), mode=0o600)
+    return key
 
 
 def read_key(folder: Path) -> bytes:
@@ -60,18 +62,3 @@ def read_key(folder: Path) -> bytes:
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise DataError("is not the key of a judge's marks", where=str(path), todo="delete it, and judge again")
     return bytes.fromhex(text)
-
-
-def _make_key(path: Path) -> bytes:
-    key = secrets.token_bytes(32)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.new")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
-            file.write(key.hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as failure:
-        raise disk_error(failure, path) from failure
-    return key

@@ -46,7 +46,8 @@ def main(config: Config, run: Run, kind: str, answers: AnswerSet) -> JudgeResult
     judge = judge_kind(kind)
     settings = judge_settings(config, judge)
     folder = run.dir / "judge" / f"{kind}--{safe_name(answers.suite)}"
-    questions = judge.questions(answers, config.evaluate.judge.samples, key := open_key(folder))
+    key = open_key(folder)
+    questions = judge.questions(answers, config.evaluate.judge.samples, key)
     stage_name = f"judge/{folder.name}"
     decides = [asdict(settings), [[*question.key, question.sha256] for question in questions]]
     results = folder / "results.json"
@@ -110,7 +111,7 @@ def _prepare_folder(folder: Path, settings: JudgeSettings, key: bytes) -> None:
     path, judgements = folder / SETTINGS_FILE, folder / "judgements.jsonl"
     values = asdict(settings) | ({} if key == UNKEYED else {"mark_key": KEY_FILE})
     earlier = read_object(path, todo="delete its folder and judge again") if path.is_file() else {}
-    changed = sorted(key for key in earlier.keys() | values.keys() if not _is_same(key, earlier.get(key), values))
+    changed = sorted(name for name in earlier.keys() | values.keys() if not _is_same(name, earlier.get(name), values))
     if changed and judgements.is_file():
         log.warning("judge: other %s than earlier judgements", ", ".join(changed))
         archive(judgements, "the judge or its questions have changed; earlier judgements are in")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pacos.extensions import PROMPTS, load
 from pacos.superni.tasks import Demonstration, Instance
-from pacos.templates import ALPACA, alpaca_prompt
+from pacos.templates import ALPACA, alpaca_prompt, chat_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _chat(instance: Instance, shown: Demonstrations) -> str:
     definition, question = instance.definition.strip(), instance.input.strip()
     examples = instance.positive[: shown.positive]
     if not examples:
-        return f"{definition}\n\n{question}" if question else definition
+        return chat_turn(definition, question)
     asked = [f"Input: {one.input.strip()}\nOutput: {one.output.strip()}" for one in examples]
     return "\n\n".join([definition, *asked, f"Input: {question}\nOutput:"])
 

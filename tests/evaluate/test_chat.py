@@ -2,27 +2,27 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, ModelEntry, SuiteConfig
+from pacos.config import Config, EngineConfig, ModelConfig, SuiteConfig
 from pacos.errors import ConfigError, DataError, ModelError
 from pacos.evaluate.compare import compare
 from pacos.evaluate.evaluation import read_evaluation
 from pacos.evaluate.models import models_under_evaluation, template_mismatches
-from pacos.evaluate.pipeline import main, plan
+from pacos.evaluate.pipeline import plan
 from pacos.evaluate.prompts import CUT, fit_prompts, suite_encoding
 from pacos.models import load_tokenizer
 from pacos.results.evaluation import EvaluationSettings
-from pacos.runs import Run
 from pacos.superni.tasks import Demonstration, Instance
 from pacos.templates import ALPACA
+from tests.support import evaluated_run
 from tests.support.chat_adapter import OTHER, OWN, rendered, with_template, write_chat_adapter
 from tests.support.chat_templates import CHAT_KINDS, chat_tokenizer
+from tests.support.evaluated_run import evaluate
 from tests.support.scripted_server import ScriptedServer
 from tests.support.superni_folder import instances, write_superni
 from tests.support.tiny_llama import write_adapter
@@ -75,36 +75,13 @@ def test_system_text_and_demonstrations_are_for_chats_alone() -> None:
     assert chat_suite(system="You answer in one line. " * 200).system
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(answer=lambda prompt, seed: ("red", "stop")) as server:
-        yield server
-
-
-@pytest.fixture
-def base(tiny_base: Path, tmp_path: Path) -> Path:
-    return with_template(shutil.copytree(tiny_base, tmp_path / "base"), OWN)
-
-
 def experiment(base: Path, server: ScriptedServer, folder: Path, **keys: Any) -> Config:
     """One suite of three instances; two adapters, of which `other` has a chat template of its own."""
     suite = write_superni(folder / "superni", {"task1_a": {"Instances": instances("a", 3)}})
     plain = write_adapter(base, folder / "plain", 0.3, 1)
     other = with_template(write_adapter(base, folder / "other", 0.3, 2), OTHER)
-    models = [ModelEntry(name="plain", adapter=str(plain)), ModelEntry(name="other", adapter=str(other))]
-    return Config(
-        name="run",
-        runs_dir=str(folder / "runs"),
-        model=ModelConfig(base=str(base), dtype="float32"),
-        engine=EngineConfig(url=server.url),
-        evaluate=EvaluateConfig(suites=[chat_suite(suite, **keys)], models=models),
-    )
-
-
-def evaluate(config: Config) -> Path:
-    with Run.open(config) as run:
-        main(config, run)
-    return config.run_dir / "eval"
+    suites, engine = [chat_suite(suite, **keys)], EngineConfig(url=server.url)
+    return evaluated_run.experiment(base, engine, folder, suites, plain=plain, other=other)
 
 
 def settings(folder: Path) -> EvaluationSettings:

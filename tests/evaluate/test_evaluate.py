@@ -12,13 +12,12 @@ import pytest
 from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, ModelEntry, SuiteConfig
 from pacos.errors import ConfigError, DataError, EngineError, ModelError
 from pacos.evaluate.models import checkpoint_adapters, models_under_evaluation, template_mismatches, training_step
-from pacos.evaluate.pipeline import main, plan
+from pacos.evaluate.pipeline import plan
 from pacos.evaluate.prompts import CUT, count_shortened, cut_middle, fit_prompts
 from pacos.models import load_tokenizer, model_sha256
 from pacos.records import Prediction, read_records
 from pacos.results.evaluation import AdapterCheck, Shortened
 from pacos.results.manifest import read_manifest
-from pacos.runs import Run
 from pacos.serving.adapter_check import MIXED_TOKENS, check_not_swapped, require_difference
 from pacos.serving.completion import Completion, Sampling
 from pacos.serving.connect import open_engine
@@ -26,6 +25,7 @@ from pacos.serving.engine import Engine
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.tasks import Demonstration, Instance, read_test_split
 from pacos.templates import template
+from tests.support.evaluated_run import evaluate, experiment
 from tests.support.superni_folder import instances, write_superni
 from tests.support.tiny_llama import write_adapter
 
@@ -48,23 +48,6 @@ def suite(tmp_path: Path) -> Path:
         "task3_c": {"Instances": instances("c", 4)},
     }
     return write_superni(tmp_path / "superni", tasks)
-
-
-def experiment(base: Path, engine: EngineConfig, folder: Path, suites: list[SuiteConfig], **models: Path) -> Config:
-    entries = [ModelEntry(name=name, adapter=str(path)) for name, path in models.items()]
-    return Config(
-        name="run",
-        runs_dir=str(folder / "runs"),
-        model=ModelConfig(base=str(base), dtype="float32"),
-        engine=engine,
-        evaluate=EvaluateConfig(suites=suites, models=entries),
-    )
-
-
-def evaluate(config: Config) -> Path:
-    with Run.open(config) as run:
-        main(config, run)
-    return config.run_dir / "eval"
 
 
 def scores(folder: Path) -> Any:

@@ -2,18 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, ModelEntry, SuiteConfig
+from pacos.config import Config, EngineConfig, SuiteConfig
 from pacos.evaluate.evaluation import keep_answers, read_evaluation, write_evaluation
-from pacos.evaluate.pipeline import main
 from pacos.files import file_sha256
-from pacos.runs import Run
 from tests.support import evaluation_folder
+from tests.support.evaluated_run import evaluate, experiment
 from tests.support.scripted_server import ScriptedServer
 from tests.support.superni_folder import instances, write_superni
 from tests.support.tiny_llama import build_tiny_llama, write_adapter
@@ -22,34 +20,19 @@ ANSWER_TOKENS = 9  # the adapter check asks for other numbers of tokens
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(answer=lambda ids, seed: ("red", "stop")) as running:
-        yield running
-
-
-@pytest.fixture
 def config(tiny_base: Path, tmp_path: Path, server: ScriptedServer) -> Config:
     """One suite of three instances, the base and one adapter; base and adapter are copies to be changed."""
     base = shutil.copytree(tiny_base, tmp_path / "base")
     adapter = write_adapter(base, tmp_path / "adapter", 0.3, 1)
     suite = write_superni(tmp_path / "superni", {"task1_a": {"Instances": instances("a", 3)}})
-    return Config(
-        name="run",
-        runs_dir=str(tmp_path / "runs"),
-        model=ModelConfig(base=str(base), dtype="float32"),
-        engine=EngineConfig(url=server.url),
-        evaluate=EvaluateConfig(
-            suites=[SuiteConfig(name="superni", path=str(suite), max_tokens=ANSWER_TOKENS)],
-            models=[ModelEntry(name="other", adapter=str(adapter))],
-        ),
-    )
+    suites = [SuiteConfig(name="superni", path=str(suite), max_tokens=ANSWER_TOKENS)]
+    return experiment(base, EngineConfig(url=server.url), tmp_path, suites, other=adapter)
 
 
 def asked(config: Config, server: ScriptedServer) -> list[str]:
     """The models that an evaluation asks, one name for each answer."""
     server.bodies.clear()
-    with Run.open(config) as run:
-        main(config, run)
+    evaluate(config)
     return sorted(body["model"] for body in server.bodies if body["max_tokens"] == ANSWER_TOKENS)
 
 

@@ -65,6 +65,12 @@ def test_the_halves_are_disjoint_complete_and_repeat_with_their_seed() -> None:
     assert split_tasks(TASKS, seed=7) == (choosing, testing) != split_tasks(TASKS, seed=8)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    default = write_evaluation(tmp_path / "default", "default", {task: [WRONG] for task in TASKS})
+    with pytest.raises(DataError, match="absent: no such folder of an evaluation"):
+        select([default, tmp_path / "absent"], tmp_path / "out", seed=1)
+
+
 def test_three_tasks_are_too_few() -> None:
     with pytest.raises(DataError, match="the suite has 3 tasks, and half of them must choose and half test"):
         split_tasks(TASKS[:3], seed=0)

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from pacos.config import Config, EngineConfig, EvaluateConfig, ModelConfig, SuiteConfig, load_config
+from pacos.config import Config, EngineConfig, SuiteConfig, load_config
 from pacos.errors import DataError
 from pacos.evaluate.compare import compare
 from pacos.evaluate.evaluation import keep_answers, read_evaluation, write_evaluation
-from pacos.evaluate.pipeline import main, plan
+from pacos.evaluate.pipeline import plan
 from pacos.extensions import PROMPTS
 from pacos.models import load_tokenizer
 from pacos.records import Prediction, read_records
-from pacos.runs import Run
 from pacos.superni.prompts import prompt_preset
 from pacos.superni.suites import read_suite
 from pacos.tokenization import encode_prompts
-from tests.support import evaluation_folder
+from tests.support import evaluated_run, evaluation_folder
+from tests.support.evaluated_run import evaluate
 from tests.support.scripted_server import ScriptedServer
 from tests.support.superni_folder import write_superni
 
@@ -37,13 +37,7 @@ def suite(folder: Path) -> Path:
 
 def experiment(base: Path, folder: Path, server: ScriptedServer, **of_suite: object) -> Config:
     suites = [SuiteConfig.model_validate({"name": "s", "path": str(suite(folder / "superni")), **of_suite})]
-    return Config(
-        name="run",
-        runs_dir=str(folder / "runs"),
-        model=ModelConfig(base=str(base), dtype="float32"),
-        engine=EngineConfig(url=server.url),
-        evaluate=EvaluateConfig(suites=suites),
-    )
+    return evaluated_run.experiment(base, EngineConfig(url=server.url), folder, suites)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -68,8 +62,7 @@ def test_demonstrations_are_dropped_at_the_published_limit_and_counted(tiny_base
         assert [len(ids) > 1024 for ids in whole] == [False] * 3 + [True] * 3 and max(map(len, whole)) < 3900
         [line] = [line for line in plan(config) if "max_source_tokens" in line]
         assert line.endswith("; 3 prompts are shortened to max_source_tokens, 1024")
-        with Run.open(config) as run:
-            main(config, run)
+        evaluate(config)
         asked = sorted(len(ids) for ids in server.asked)
     recorded = json.loads((config.run_dir / "eval" / "base" / "scores.json").read_text(encoding="utf-8"))["prompt"]
     assert (recorded["max_source_tokens"], recorded["fewer_demonstrations"], recorded["truncated"]) == (1024, 3, 0)
@@ -83,8 +76,7 @@ def test_another_limit_asks_the_prompts_again_that_it_changes(tiny_base: Path, t
         for limit in (1024, 3000):
             config = experiment(tiny_base, tmp_path, server, prompt="tk-instruct:def+pos2", max_source_tokens=limit)
             server.asked.clear()
-            with Run.open(config) as run:
-                main(config, run)
+            evaluate(config)
             asked.append(len(server.asked))
     assert asked == [6, 3]
     assert len(read_records(folder / "predictions.jsonl", Prediction)) == 6

@@ -15,8 +15,9 @@ from pacos.serving.adapter_check import check_adapters
 from pacos.serving.completion import Sampling
 from pacos.serving.connect import open_engine, serves_merged
 from pacos.serving.merged import PROBES, MergedCopy, merged_copy
-from tests.evaluate.test_evaluate import evaluate, experiment, scores
+from tests.evaluate.test_evaluate import scores
 from tests.support.chat_adapter import OTHER, rendered, write_chat_adapter
+from tests.support.evaluated_run import evaluate, experiment
 from tests.support.superni_folder import instances, write_superni
 from tests.support.tiny_llama import write_adapter
 

@@ -1,7 +1,5 @@
 """`pacos answer`: a model is asked in the template that it was trained with."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,21 +9,10 @@ from pacos.files import write_jsonl
 from pacos.models import load_tokenizer
 from pacos.runs import Run
 from pacos.self_rewarding.answers import main
-from tests.support.chat_adapter import OTHER, OWN, rendered, with_template, write_chat_adapter
+from tests.support.chat_adapter import OTHER, rendered, with_template, write_chat_adapter
 from tests.support.scripted_server import ScriptedServer
 
 TOKENS = 11
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(answer=lambda prompt, seed: ("red", "stop")) as server:
-        yield server
-
-
-@pytest.fixture
-def base(tiny_base: Path, tmp_path: Path) -> Path:
-    return with_template(shutil.copytree(tiny_base, tmp_path / "base"), OWN)
 
 
 def experiment(base: Path, server: ScriptedServer, adapter: Path | None = None, template: str = "alpaca") -> Config:
