@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +96,20 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
 def _check_types(config: dict[str, Any], path: Path) -> None:
     if isinstance(config["r"], bool) or not isinstance(config["r"], int) or config["r"] < 1:
         raise ModelError(f"r must be a whole number from 1 on, and is {config['r']!r}", where=str(path))
-    for option, kinds in TYPES.items():
-        value = config.get(option)
-        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            names = " or ".join(kind.__name__ for kind in kinds)
-            raise ModelError(f"{option} must be of type {names}, and is {value!r}", where=str(path))
+    for option, value, wanted in wrong_types(config):
+        raise ModelError(f"{option} must be of type {wanted}, and is {value!r}", where=str(path))
     for option in ("rank_pattern", "alpha_pattern"):
         for pattern, value in (config.get(option) or {}).items():
             if isinstance(value, bool) or not isinstance(value, int if option == "rank_pattern" else (int, float)):
                 raise ModelError(f"{option} must give numbers, and gives {value!r} for {pattern}", where=str(path))
+
+
+def wrong_types(options: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield (option, value, the types that it may have, in words) of each whose value is of another type."""
+    for option, kinds in TYPES.items():
+        value = options.get(option)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            yield option, value, " or ".join(kind.__name__ for kind in kinds)
 
 
 def adapter_sha256(adapter: Path) -> str:

@@ -4,15 +4,12 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from pacos.chat import ChatEncoder
+from pacos.chat import SAMPLE, ChatEncoder
 from pacos.chat_templates import named_template
 from pacos.config import Config
-from pacos.conversations import Message
 from pacos.errors import DataError, ModelError
 from pacos.files import read_object
 from pacos.json_text import read_text
-
-_SAMPLE = (Message("user", "Name two fruits."), Message("assistant", "An apple, a pear."))
 
 
 def saved_chat_template(folder: Path) -> str | None:
@@ -61,7 +58,7 @@ def stops_of_turns(tokenizer: Any) -> tuple[int, ...]:
     """
     encoder = ChatEncoder(tokenizer)
     try:
-        encoder.turns([("the chat template", _SAMPLE)])
+        encoder.turns([("the chat template", SAMPLE)])
     except (ModelError, DataError):  # It cannot be trained in; it can be asked in.
         return ()
     return tuple(sorted(encoder.ends - encoder.stops))

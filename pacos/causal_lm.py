@@ -37,10 +37,9 @@ def check_causal_lm(name: str, config: ModelConfig) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    files = _check_files(name, config)
-    if not files:
+    settings, entries = _check_files(name, config)
+    if entries is None:
         return
-    settings = load_model_config(name, config)
     trust = {"trust_remote_code": config.trust_remote_code}
     try:
         with torch.device("meta"):
@@ -49,8 +48,7 @@ def check_causal_lm(name: str, config: ModelConfig) -> None:
         return
     weights = {
         weight: torch.empty(entry["shape"], dtype=_dtype(entry["dtype"]), device="meta")
-        for path in files
-        for weight, entry in header(path).items()
+        for weight, entry in entries.items()
     }
     # As the AutoModel does for a model that is a part of another.
     if getattr(kind, "config_class", None) is not type(settings):
@@ -71,8 +69,11 @@ def check_vocabulary(rows: int, tokenizer: Any, where: str) -> None:
         )
 
 
-def _check_files(name: str, config: ModelConfig) -> list[Path]:
-    """The model's weight files, each whole; none for a hub model that is not on this machine yet."""
+def _check_files(name: str, config: ModelConfig) -> tuple[Any, dict[str, Any] | None]:
+    """The model's configuration, and the headers' entries of its weight files, each of which is whole.
+
+    The entries are None for a hub model that is not on this machine yet.
+    """
     check_local(name)
     settings = load_model_config(name, config)
     parts = (settings, settings.get_text_config())
@@ -87,7 +88,7 @@ def _check_files(name: str, config: ModelConfig) -> list[Path]:
         )
     folder = local_folder(name, config)
     if not folder:
-        return []
+        return settings, None
     if (folder / "adapter_config.json").is_file():
         raise ModelError(
             "holds a model and an adapter, which transformers would add without a word",
@@ -95,11 +96,11 @@ def _check_files(name: str, config: ModelConfig) -> list[Path]:
             todo="move adapter_config.json and adapter_model.safetensors to a folder of their own",
         )
     if not Path(name).expanduser().is_dir() and not any(folder.glob("*.safetensors*")):
-        return []  # Of the hub's files, only the configuration is here.
-    files = weight_files(folder)
-    for path in files:
-        header(path)
-    return files
+        return settings, None  # Of the hub's files, only the configuration is here.
+    entries: dict[str, Any] = {}
+    for path in weight_files(folder):
+        entries |= header(path)
+    return settings, entries
 
 
 def _load(name: str, read: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> Any:

@@ -19,6 +19,8 @@ from pacos.templates import Template
 from pacos.tokenization import encode_prompts
 
 _ASSISTANT = "assistant"
+# A conversation that shows how a template's text is tokenised, and how it ends a turn.
+SAMPLE = (Message("user", "Name two fruits."), Message(_ASSISTANT, "An apple, a pear."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,7 @@ class ChatEncoder:
         self.ends: set[int] = set()
         self._frames: dict[tuple[tuple[str, ...], bool], _Frame] = {}
         self._shared = self._inner_end()
-        sample = [Message("user", "Name two fruits."), Message(_ASSISTANT, "An apple, a pear.")]
-        self.text.calibrate(self.render(sample, where="the chat template"))
+        self.text.calibrate(self.render(SAMPLE, where="the chat template"))
 
     def turns(self, conversations: Sequence[tuple[str, Sequence[Message]]]) -> list[list[EncodedTurn]]:
         """Every assistant's turn of conversations, given as (place, messages), in order.
@@ -95,7 +96,7 @@ class ChatEncoder:
 
     def prompts(self, conversations: Sequence[tuple[str, Sequence[Message]]]) -> list[list[int]]:
         """Token ids of conversations that end in a user's turn, up to where the model answers. Raises as `turns`."""
-        texts = [self._asking(messages, where) for where, messages in conversations]
+        texts = [self._asking(self._escaped(messages), where) for where, messages in conversations]
         return [ids[text] for text, ids in zip(texts, self._ids([[text] for text in texts]), strict=True)]
 
     def render(self, messages: Sequence[Message], *, where: str, asks: bool = False) -> str:
@@ -113,21 +114,22 @@ class ChatEncoder:
         return text
 
     def _rendered(self, messages: Sequence[Message], where: str) -> list[_RenderedTurn]:
-        escaped = [Message(one.role, self.text.escape(one.content)) for one in messages]
+        escaped = self._escaped(messages)
         asked_at = [index for index, one in enumerate(messages) if one.role == _ASSISTANT]
         turns = []
         for index in asked_at:
-            asked = self._asking(escaped[:index], where, escaped=True)
+            asked = self._asking(escaped[:index], where)
             turns.append(self._answer(escaped[: index + 1], asked, f"{where}, turn {index + 1}"))
         last = messages[: asked_at[-1] + 1] if asked_at else []
         if any(self.text.spells(one.content) for one in last):
             self._check_escaping(last, escaped, where)
         return turns
 
-    def _asking(self, messages: Sequence[Message], where: str, *, escaped: bool = False) -> str:
-        """The escaped text that asks for the turn behind these; checked to have all that was said to the model."""
-        if not escaped:
-            messages = [Message(one.role, self.text.escape(one.content)) for one in messages]
+    def _escaped(self, messages: Sequence[Message]) -> list[Message]:
+        return [Message(one.role, self.text.escape(one.content)) for one in messages]
+
+    def _asking(self, messages: Sequence[Message], where: str) -> str:
+        """The text that asks for the turn behind these escaped ones; checked to have all that was said to the model."""
         text = self.render(messages, where=where, asks=True)
         frame = self._frame(tuple(one.role for one in messages), asks=True, where=where)
         for index, message in enumerate(messages):
@@ -206,11 +208,6 @@ class ChatEncoder:
         self.ends.add(eos)
         return eos
 
-    @property
-    def ends_turns(self) -> bool:
-        """Whether the template ends an assistant's turn with a control token."""
-        return bool(self._shared)
-
     def _ids(self, groups: Sequence[Sequence[str]]) -> list[dict[str, list[int]]]:
         """Token ids, by text, of each group of escaped texts, those of one conversation, the longest last.
 
@@ -218,17 +215,19 @@ class ChatEncoder:
         """
         texts = list(dict.fromkeys(itertools.chain.from_iterable(groups)))
         known = dict(zip(texts, self.text.ids(texts), strict=True))
-        plain = [group for group in groups if not any(OPEN in text for text in group)]
-        if len(plain) < len(groups) and not self.text.cuts:
+        escaped = [any(OPEN in text for text in group) for group in groups]
+        if any(escaped) and not self.text.cuts:
             raise DataError(
                 "a message spells a control token, and this tokenizer cannot tell it from the template's own",
                 where=self.tokenizer.name_or_path,
                 todo="remove such texts",
             )
         found = [{text: known[text] for text in group} for group in groups]
-        wholes = iter(self.text.whole([group[-1] for group in plain if group]))
-        for group, ids in zip(groups, found, strict=True):
-            if group and not any(OPEN in text for text in group) and ids[group[-1]] != next(wholes):
+        pairs = zip(groups, found, escaped, strict=True)
+        plain = [(group, ids) for group, ids, has_escapes in pairs if group and not has_escapes]
+        wholes = self.text.whole([group[-1] for group, _ in plain])
+        for (group, ids), whole in zip(plain, wholes, strict=True):
+            if ids[group[-1]] != whole:
                 ids |= dict(zip(group, self.text.whole(group), strict=True))
         return found
 
@@ -247,22 +246,24 @@ class ChatEncoder:
     def _frame(self, roles: tuple[str, ...], *, asks: bool, where: str) -> _Frame:
         key = (roles, asks)
         if key not in self._frames:
-            marks = [f"{OPEN}mark{index}{CLOSE}" for index in range(len(roles))]
-            text = self.render([Message(*one) for one in zip(roles, marks, strict=True)], where=where, asks=asks)
+            text, marks = self._marked(roles, where=where, asks=asks)
             dropped = tuple(index for index, mark in enumerate(marks) if mark not in text)
             self._frames[key] = _Frame(text.rpartition(marks[-1])[2] if marks else text, dropped)
         return self._frames[key]
 
     def _inner_end(self) -> list[int]:
         """The control tokens that stand behind an assistant's turn which others follow, up to the next text."""
-        marks = [f"{OPEN}mark{index}{CLOSE}" for index in range(4)]
-        roles = ("user", _ASSISTANT) * 2
         try:
-            text = self.render([Message(*one) for one in zip(roles, marks, strict=True)], where="the chat template")
+            text, marks = self._marked(("user", _ASSISTANT) * 2, where="the chat template")
         except ModelError:
             return []
         behind = text.partition(marks[1])[2].partition(marks[2])[0]
         return [part for part in self.text.parts(behind) if isinstance(part, int)]
+
+    def _marked(self, roles: Sequence[str], *, where: str, asks: bool = False) -> tuple[str, list[str]]:
+        """The rendered text of turns of these roles, and the marks that stand in it for their texts."""
+        marks = [f"{OPEN}mark{index}{CLOSE}" for index in range(len(roles))]
+        return self.render([Message(*one) for one in zip(roles, marks, strict=True)], where=where, asks=asks), marks
 
 
 def form_prompts(tokenizer: Any, form: Template, prompts: Sequence[str]) -> list[list[int]]:

@@ -17,6 +17,7 @@ OPEN, CLOSE = "\ue000", "\ue001"
 _ESCAPED = re.compile(f"{OPEN}(\\d+){CLOSE}")
 
 Part = str | int
+_Way = Callable[[list[str]], list[list[int]]]
 
 
 class ChatText:
@@ -39,11 +40,11 @@ class ChatText:
         )
         self._control = re.compile("|".join(patterns) or "(?!)")
         # Some tokenizers put a space before text that follows a control token, others do not.
-        self._ways: tuple[Callable[[list[str]], list[list[int]]], ...] = (
+        self._ways: tuple[_Way, ...] = (
             partial(token_ids, tokenizer, special=False),
             partial(continuation_ids, tokenizer),
         )
-        self._behind: Callable[[list[str]], list[list[int]]] | None = self._ways[1]
+        self._behind: _Way | None = self._ways[1]
 
     def escape(self, content: str) -> str:
         """A message's text without control tokens; `unescape` gives it back."""
@@ -92,21 +93,21 @@ class ChatText:
         """Token ids of texts, each of whose control tokens is the template's own; escapes are text again."""
         if self._behind is None:
             return self.whole(rendered)
-        cut = [self.parts(text) for text in rendered]
-        first = list(dict.fromkeys(str(parts[0]) for parts in cut if parts[0]))
-        later = list(dict.fromkeys(part for parts in cut for part in parts[1:] if isinstance(part, str) and part))
-        first_ids = self._texts(first, self._ways[0])
-        later_ids = self._texts(later, self._behind)
-        return [_joined(parts, first_ids, later_ids) for parts in cut]
+        return self._cut(rendered, self._ways[0], self._behind)
 
     def continued(self, rendered: str) -> list[int]:
         """Token ids of a text that continues another without joining its last token."""
-        parts = self.parts(rendered)
-        firsts = self._texts([str(parts[0])], self._ways[1]) if parts[0] else {}
-        later = [part for part in parts[1:] if isinstance(part, str) and part]
-        return _joined(parts, firsts, self._texts(later, self._behind or self._ways[1]))
+        return self._cut([rendered], self._ways[1], self._behind or self._ways[1])[0]
 
-    def _texts(self, texts: list[str], way: Callable[[list[str]], list[list[int]]]) -> dict[str, list[int]]:
+    def _cut(self, rendered: Sequence[str], at_start: _Way, behind: _Way) -> list[list[int]]:
+        """Token ids of texts cut at their control tokens: of what each begins with, and of what lies behind those."""
+        cut = [self.parts(text) for text in rendered]
+        first = list(dict.fromkeys(str(parts[0]) for parts in cut if parts[0]))
+        later = list(dict.fromkeys(part for parts in cut for part in parts[1:] if isinstance(part, str) and part))
+        first_ids, later_ids = self._texts(first, at_start), self._texts(later, behind)
+        return [_joined(parts, first_ids, later_ids) for parts in cut]
+
+    def _texts(self, texts: list[str], way: _Way) -> dict[str, list[int]]:
         return dict(zip(texts, way([self.unescape(text) for text in texts]), strict=True))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from pacos.errors import DataError
 from pacos.json_text import SURROGATE, parse_json
+from pacos.templates import chat_turn
 
 # The columns that hold a list of messages.
 LISTS = ("messages", "conversations", "conversation")
@@ -106,8 +107,9 @@ def _own_messages(values: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     if forms:
         return read_messages(values[forms[0]], forms[0], where=where)
     if pair:
-        return prompt_messages(values["prompt"], "prompt", where=where) + answer_messages(
-            values["completion"], "completion", where=where
+        return (
+            *text_or_messages(values["prompt"], "prompt", "user", where=where),
+            *text_or_messages(values["completion"], "completion", "assistant", where=where),
         )
     if alpaca:
         return (*alpaca_prompt_messages(values, where=where), Message("assistant", _text(values, "output", where)))
@@ -182,17 +184,10 @@ def checked(text: str, where: str) -> str:
     return text
 
 
-def prompt_messages(value: Any, column: str, *, where: str) -> tuple[Message, ...]:
-    """A prompt: the user's text, or messages."""
+def text_or_messages(value: Any, column: str, role: str, *, where: str) -> tuple[Message, ...]:
+    """The messages of a column that has either a text, which is `role`'s, or messages."""
     if isinstance(value, str):
-        return (Message("user", checked(value, where)),)
-    return read_messages(value, column, where=where)
-
-
-def answer_messages(value: Any, column: str, *, where: str) -> tuple[Message, ...]:
-    """An answer: the assistant's text, or messages."""
-    if isinstance(value, str):
-        return (Message("assistant", checked(value, where)),)
+        return (Message(role, checked(value, where)),)
     return read_messages(value, column, where=where)
 
 
@@ -206,7 +201,7 @@ def alpaca_prompt_messages(values: Mapping[str, Any], *, where: str) -> tuple[Me
     instruction, input = _text(values, "instruction", where), _text(values, "input", where, absent="")
     if not instruction.strip() and not input.strip():
         raise DataError("`instruction` is empty", where=where)
-    return (*turns, Message("user", f"{instruction}\n\n{input}" if input else instruction))
+    return (*turns, Message("user", chat_turn(instruction, input)))
 
 
 def _history(value: Any, where: str) -> Sequence[Sequence[str]]:

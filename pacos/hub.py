@@ -14,8 +14,10 @@ log = logging.getLogger("pacos")
 LONGEST_CAUSE = 400
 
 # Columns that are texts, whatever their cells look like: in CSV, NA is no missing value and 8 no number.
-ALPACA_COLUMNS = ("instruction", "input", "output", "system", "history", "id")
-TEXT_COLUMNS = (*ALPACA_COLUMNS, "prompt", "completion", "chosen", "rejected", "text", "messages", "conversations")
+TEXT_COLUMNS = (
+    *("instruction", "input", "output", "system", "history", "id"),
+    *("prompt", "completion", "chosen", "rejected", "text", "messages", "conversations"),
+)
 CELLS_AS_TEXTS: dict[str, Any] = {"converters": dict.fromkeys(TEXT_COLUMNS, str), "keep_default_na": False}
 
 TEXT_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")

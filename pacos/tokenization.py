@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacos.chat_text import OPEN, ChatText
+from pacos.chat_text import CLOSE, OPEN, ChatText
 from pacos.errors import ModelError
 from pacos.token_ids import Tokenizer, continuation_ids, token_ids
 
 # Where a message goes in a rendered chat template: characters that no text holds.
-_MESSAGE = "\ue000message\ue001"
+_MESSAGE = f"{OPEN}message{CLOSE}"
 
 
 @dataclass(frozen=True, slots=True)

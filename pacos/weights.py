@@ -15,8 +15,6 @@ from pacos.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-FLOATS = ("F32", "F16", "BF16", "F64")
-
 # Bits of an element, by safetensors' names of types; types that are not listed are not measured.
 BITS = dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8)
 BITS |= dict.fromkeys(("I16", "U16", "F16", "BF16"), 16) | dict.fromkeys(("I32", "U32", "F32"), 32)

@@ -95,6 +95,7 @@ def launch_command(config: Config, processes: int, file: Path | None = None) -> 
     """
     command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
     if config.train.accelerate:
+        # For its errors alone: accelerate itself would end in a traceback.
         _accelerate_settings(Path(config.train.accelerate))
         command += ["--config_file", config.train.accelerate, "--num_processes", str(processes)]
     else:
@@ -217,11 +218,10 @@ def _accelerate_value(accelerate_file: Path, key: str, kind: Callable[[Any], Val
 
 def _accelerate_settings(file: Path) -> dict[str, Any]:
     """accelerate's configuration. Raises ConfigError for a file that is absent, of another encoding or not YAML."""
+    text = read_text(file, ConfigError)
     try:
-        settings = yaml.safe_load(read_text(file, ConfigError))
+        settings = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as broken:
-        if isinstance(broken, ConfigError):
-            raise
         raise ConfigError(f"not valid YAML: {str(broken).splitlines()[0]}", where=str(file)) from None
     if not isinstance(settings, dict):
         raise ConfigError(

@@ -26,6 +26,9 @@ from pacos.results.dataset import Analysis
 from pacos.results.judging import RubricResults
 from pacos.results.manifest import Manifest
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 # Where the parts of a report come from.
 FILES = {
     "manifest": "manifest.json",
@@ -43,9 +46,6 @@ FILES = {
 # What charts and templates raise for values that have the right types and make no sense: a model without scores, a
 # list without elements, an infinite number. Jinja's errors of values that are absent are among them.
 _UNFIT = (LookupError, ArithmeticError, TypeError, ValueError, AttributeError, TemplateError)
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 def render(run_dir: Path) -> Path:
@@ -101,15 +101,13 @@ def _report_page(report: Report, folder: Path) -> str:
         return _page("report.html.j2", report.parts(), _figures(report))
     except _UNFIT as failure:
         broken = failure
-    for name, part in report.parts().items():
-        if name not in FILES:
-            continue
-        empty = Report(report.name, Manifest(report.name))
+    empty = Report(report.name, Manifest(report.name))
+    for name, file in FILES.items():
+        alone = replace(empty, **{name: getattr(report, name)})
         try:
-            alone = replace(empty, **{name: part})
             _page("report.html.j2", alone.parts(), _figures(alone))
         except _UNFIT as failure:
-            where = str(folder / FILES[name])
+            where = str(folder / file)
             raise DataError(_reason(failure), where=where, todo="run what writes it again") from failure
     raise broken
 

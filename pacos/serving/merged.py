@@ -67,17 +67,16 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A merged model, with logits of the probes by the adapter before the merge, the base alone, and the model."""
+    """A merged model, with logits of the probes by the adapter before the merge, the base alone, and the model.
+
+    `drift` is how far the merge moved them.
+    """
 
     model: Any
     tuned: "torch.Tensor"
     untuned: "torch.Tensor"
     logits: "torch.Tensor"
-
-    @property
-    def drift(self) -> Drift:
-        """How far the merge moved logits."""
-        return measure_drift(self.tuned, self.logits, self.untuned)
+    drift: Drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,8 @@ def merge_weights(model: Any, adapter: Path, probes: Sequence[list[int]]) -> Mer
         raise ModelError(f"cannot be merged: {failure}", where=str(adapter)) from failure
     if tied:
         _tie_where_equal(merged)
-    found = Merged(merged, tuned, untuned, probe_logits(merged, probes))
+    logits = probe_logits(merged, probes)
+    found = Merged(merged, tuned, untuned, logits, measure_drift(tuned, logits, untuned))
     if merged.dtype == torch.float32 and _is_wrong(found):
         raise ModelError(
             f"cannot be merged, what it does is no change of weights: {found.drift}",

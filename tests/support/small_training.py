@@ -62,6 +62,13 @@ def training_config(folder: Path, base: Path, tasks: Path, name: str = "run", **
     return parse_config(values, where="test")
 
 
+def chat_config(folder: Path, base: Path, rows: list[dict[str, Any]], **train: Any) -> Config:
+    """A run with the template `chat` on the rows of `chats.jsonl`, which it writes."""
+    path = folder / "chats.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return training_config(folder, base, path, **{"template": "chat"} | train)
+
+
 def train_here(config: Config) -> list[dict[str, Any]]:
     """Train in this process; returns the lines of metrics.jsonl."""
     from pacos.train import pipeline

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pacos.config import Config, TrainConfig
+from pacos.config import TrainConfig
 from pacos.conversations import Conversation, Message
 from pacos.errors import ConfigError, DataError, ModelError
 from pacos.records import Task
@@ -21,7 +21,7 @@ from pacos.train.data.tokenized import content_sha256, load_dataset, read_datase
 from pacos.train.packing.batch import collate
 from pacos.train.packing.plan import plan_run
 from tests.support.chat_templates import CHAT_KINDS, chat_tokenizer
-from tests.support.small_training import training_config
+from tests.support.small_training import chat_config, training_config
 
 CHAT = {"template": "chat", "max_length": 256}
 SAID = ["A fruit?", "Apples.", "And another?", "Pears.", "One more, please.", "Plums."]
@@ -122,20 +122,14 @@ def test_the_stop_probe_asks_for_first_answers() -> None:
 # Sources.
 
 
-def config_of(folder: Path, rows: list[dict[str, Any]], base: Path = Path("base"), **train: Any) -> Config:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return training_config(folder, base, path, **{"template": "chat"} | train)
-
-
 def test_single_turns_and_chats_are_mixed_in_one_run(tmp_path: Path) -> None:
     other = tmp_path / "chats.json"
     other.write_text(
         json.dumps([{"conversations": [{"from": "human", "value": "C?"}, {"from": "gpt", "value": "D."}]}])
     )
     task = {"instruction": "A.", "input": "b", "output": "B."}
-    config = config_of(tmp_path, [task])
-    sources = [{"path": str(tmp_path / "rows.jsonl")}, {"path": str(other)}]
+    config = chat_config(tmp_path, Path("base"), [task])
+    sources = [{"path": str(tmp_path / "chats.jsonl")}, {"path": str(other)}]
     config = training_config(tmp_path, Path("base"), other, template="chat", data=sources)
     assert [row for _, row in read_training_rows(config)] == [
         conversation(["A.\n\nb", "B."]),
@@ -164,7 +158,7 @@ def test_the_cache_keeps_gaps_and_its_name_the_chat_template(tmp_path: Path) -> 
     write_dataset(tmp_path / "cache.safetensors", dataset)
     found = read_dataset(tmp_path / "cache.safetensors")
     assert found is not None and found.examples == dataset.examples and found.sha256 == dataset.sha256
-    tokenizer, config = chat_tokenizer("chatml"), config_of(tmp_path, [])
+    tokenizer, config = chat_tokenizer("chatml"), chat_config(tmp_path, Path("base"), [])
     before = content_sha256([], tokenizer, config)
     tokenizer.chat_template += " "
     assert content_sha256([], tokenizer, config) != before
@@ -198,7 +192,7 @@ def test_nothing_left_to_train_on_names_the_true_reason(tmp_path: Path, tiny_bas
         ),
         (long, {"max_length": 20, "chat_template": "plain"}, "no answer ends within train.max_length\n.*max_length"),
     ):
-        config = config_of(tmp_path, rows, tiny_base, **train)
+        config = chat_config(tmp_path, tiny_base, rows, **train)
         tokenizer = load_tokenizer(str(tiny_base), config.model)
         tokenizer.chat_template = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
         with pytest.raises(DataError, match=complaint):

@@ -1,6 +1,5 @@
 """Losses of conversations: packed as one at a time, and curves as those of TRL and of transformers' Trainer."""
 
-import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from pacos.train.model.load import load_model
 from pacos.train.packing.batch import collate_padded
 from pacos.train.packing.padded import pad
 from pacos.train.packing.plan import step_indices, total_steps
-from tests.support.small_training import WORDS, train_here, training_config
+from tests.support.small_training import WORDS, chat_config, train_here
 from tests.train.test_batch import exact_norm, loss_and_gradients, packed, tiny_model, worst
 
 # What each message becomes; the tags are TRL's, and nothing to pacos.
@@ -43,11 +42,9 @@ def conversations(count: int, *, seed: int = 0) -> list[dict[str, Any]]:
     return rows
 
 
-def chat_config(folder: Path, base: Path, rows: list[dict[str, Any]], **train: Any) -> Config:
+def tagged_config(folder: Path, base: Path, rows: list[dict[str, Any]], **train: Any) -> Config:
     (folder / "template.jinja").write_text(TAGGED, encoding="utf-8")
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    chat = {"template": "chat", "chat_template": str(folder / "template.jinja")}
-    return training_config(folder, base, folder / "rows.jsonl", **chat | train)
+    return chat_config(folder, base, rows, chat_template=str(folder / "template.jinja"), **train)
 
 
 def in_turns(count: int, longest: int = 24) -> list[Example]:
@@ -95,7 +92,7 @@ def test_several_answers_in_a_pack_have_the_losses_and_gradients_of_each_example
 
 def test_labels_are_those_of_generation_tags(tmp_path: Path, tiny_base: Path) -> None:
     rows = conversations(12)
-    config = chat_config(tmp_path, tiny_base, rows)
+    config = tagged_config(tmp_path, tiny_base, rows)
     tokenizer = training_tokenizer(config)
     examples = load_dataset(config, tokenizer).examples
     assert len(examples) == len(rows)
@@ -157,7 +154,7 @@ def test_fifty_steps_have_the_losses_of_trl_and_transformers_trainer(
     monkeypatch.setattr("pacos.train.export.probe.LIMIT", 8)
     rows = conversations(40)
     settings: dict[str, Any] = {"epochs": 5, "batch_size": 4, "learning_rate": 1e-3, "warmup_ratio": 0.1}
-    config = chat_config(tmp_path, tiny_base, rows, **settings)
+    config = tagged_config(tmp_path, tiny_base, rows, **settings)
     ours = [line["loss"] for line in train_here(config)]
     theirs = trl_losses(config, rows, tmp_path / "trl")
     assert len(ours) == len(theirs) == 50

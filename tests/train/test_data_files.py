@@ -81,6 +81,30 @@ def test_a_damaged_file_is_refused_with_its_place(tmp_path: Path, name: str, con
         list(read_table(path))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"a": 1}\n{"a" 1}\n',
+        b'{"a": 1}\n[1]\n',
+        b'{\n"a": 1}\n',
+        b"instruction,output\nGo.,Gone.\n",
+        b'{"a": 1}\n{"a": "caf\xe9"}\n',
+        b'[{"a": 1},\n{"a" 1}]',
+        b"PK\x03\x04",
+        '{"a": 1}\n'.encode("utf-16"),
+    ],
+)
+def test_what_is_wrong_in_a_packed_file_is_named_as_in_the_file_itself(tmp_path: Path, content: bytes) -> None:
+    said = []
+    for name, written_as in (("a.jsonl", content), ("a.jsonl.gz", gzip.compress(content))):
+        path = tmp_path / name
+        path.write_bytes(written_as)
+        with pytest.raises(DataError) as error:
+            list(read_table(path))
+        said.append(str(error.value).replace(str(path), "FILE"))
+    assert said[1] == said[0]
+
+
 def test_a_cell_of_messages_is_json(tmp_path: Path) -> None:
     from pacos.conversations import read_conversation
 

@@ -24,9 +24,8 @@ from pacos.train.interfaces import objective_of
 from pacos.train.packing.plan import plan_run
 from pacos.train.pipeline import TrainingData
 from tests.support.chat_templates import chat_tokenizer
-from tests.support.small_training import training_config, write_pairs, write_tasks
+from tests.support.small_training import chat_config, training_config, write_pairs, write_tasks
 
-CHAT = {"template": "chat", "chat_template": "plain"}
 SAID = ["A fruit?", "Apples.", "And another?", "Pears.", "One more, please.", "Plums."]
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07 \u202eevil\u2066 \u200b[red]bold[/red] <script>owned()</script>\r\n  0 supervised ┃ forged"
@@ -38,10 +37,8 @@ def chat_row(said: list[str] = SAID, system: str = "Be brief.") -> dict[str, Any
     return {"messages": [{"role": "system", "content": system}, *turns]}
 
 
-def chat_config(folder: Path, base: Path, rows: list[dict[str, Any]], **train: Any) -> Config:
-    path = folder / "chats.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return training_config(folder, base, path, **CHAT | train)
+def plain_config(folder: Path, base: Path, rows: list[dict[str, Any]], **train: Any) -> Config:
+    return chat_config(folder, base, rows, chat_template="plain", **train)
 
 
 def texts(example: ShownExample, kind: str) -> list[str]:
@@ -83,7 +80,7 @@ def test_half_a_character_is_shown_by_its_tokens_name() -> None:
 
 
 def test_every_turn_of_the_assistants_is_supervised_with_its_end(tiny_base: Path, tmp_path: Path) -> None:
-    config = chat_config(tmp_path, tiny_base, [chat_row()])
+    config = plain_config(tmp_path, tiny_base, [chat_row()])
     [example] = preview_rows(config, 1).examples
     assert texts(example, "supervised") == [" Apples.</s>", " Pears.</s>", " Plums.</s>"]
     assert texts(example, "context")[0] == "<s>Be brief.\n\nUser: A fruit?\nAssistant:"
@@ -129,7 +126,7 @@ def test_a_turn_that_does_not_fit_is_shown_as_cut_and_so_is_a_row_that_is_left_o
     tiny_base: Path, tmp_path: Path
 ) -> None:
     rows = [chat_row(), chat_row([*SAID[:3], "Pears, " * 90]), chat_row(["Plums? " * 90, "Yes."])]
-    preview = preview_rows(chat_config(tmp_path, tiny_base, rows, max_length=128), 3)
+    preview = preview_rows(plain_config(tmp_path, tiny_base, rows, max_length=128), 3)
     [cut] = [one for one in preview.examples if "cut at" in one.why]
     assert cut.row == "chats.jsonl:2" and "".join(texts(cut, "supervised")) == " Apples.</s>"
     assert texts(cut, "cut") == ["\nUser: And another?\nAssistant: " + "Pears, " * 90 + "</s>"]
@@ -152,7 +149,7 @@ def test_both_answers_of_a_pair_are_shown(tiny_base: Path, tmp_path: Path) -> No
 def test_the_examples_shown_are_the_first_the_longest_and_the_seeds(tiny_base: Path, tmp_path: Path) -> None:
     rows = [chat_row([f"{number}?", "Yes."]) for number in range(20)]
     rows[7], rows[11] = chat_row(["Plums? " * 20, "Yes."]), chat_row()
-    config = chat_config(tmp_path, tiny_base, rows)
+    config = plain_config(tmp_path, tiny_base, rows)
     shown = [(one.row, one.why) for one in preview_rows(config, 5).examples]
     assert shown[:3] == [
         ("chats.jsonl:1", "the first"),
@@ -168,7 +165,7 @@ def test_the_examples_shown_are_the_first_the_longest_and_the_seeds(tiny_base: P
 def test_the_tokenised_cache_is_used_and_nothing_is_written(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = chat_config(tmp_path, tiny_base, [chat_row()])
+    config = plain_config(tmp_path, tiny_base, [chat_row()])
     without = preview_rows(config, 1)
     assert not config.run_dir.exists()
     TrainingData.load(config, keep=True)
@@ -196,7 +193,7 @@ def test_white_space_and_control_tokens_are_seen() -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_ids_stand_beneath_their_text_and_lines_fit(width: int, tiny_base: Path, tmp_path: Path) -> None:
-    config = chat_config(tmp_path, tiny_base, [chat_row([*SAID, "日本の梨? 🍎", "Yes. " * 30])], max_length=512)
+    config = plain_config(tmp_path, tiny_base, [chat_row([*SAID, "日本の梨? 🍎", "Yes. " * 30])], max_length=512)
     preview = preview_rows(config, 1)
     shown = [line for line in lines(preview, width) if "┃" in line.plain]
     below = [line.plain[GUTTER + 2 :].split() for line in shown[1::2]]
@@ -235,7 +232,7 @@ def test_the_page_escapes_all_text_and_may_load_nothing(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_every_token_with_its_id(tiny_base: Path, tmp_path: Path) -> None:
-    config = chat_config(tmp_path, tiny_base, [chat_row()])
+    config = plain_config(tmp_path, tiny_base, [chat_row()])
     preview = preview_rows(config, 1)
     render_rows(preview, tmp_path / "rows.html")
     page = (tmp_path / "rows.html").read_text(encoding="utf-8")
@@ -261,7 +258,7 @@ def test_the_command_prints_and_writes_a_page(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = chat_config(tmp_path, tiny_base, [chat_row()])
+    config = plain_config(tmp_path, tiny_base, [chat_row()])
     file = tmp_path / "experiment.yaml"
     file.write_text(json.dumps(config.model_dump(mode="json", exclude_unset=True)), encoding="utf-8")
     inspect(monkeypatch, *flag, file, "train.max_length=200", "--rows", 1, "--out", tmp_path / "rows.html")

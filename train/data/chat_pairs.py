@@ -16,11 +16,10 @@ from pacos.conversations import (
     LISTS,
     Message,
     alpaca_prompt_messages,
-    answer_messages,
     check_order,
-    prompt_messages,
     read_messages,
     refuse_other_content,
+    text_or_messages,
     with_system,
 )
 from pacos.errors import DataError
@@ -71,14 +70,16 @@ def _prompt(values: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     [key] = lists
     if key == "instruction":
         return alpaca_prompt_messages(values, where=where)
-    return (prompt_messages if key == "prompt" else read_messages)(values[key], key, where=where)
+    if key == "prompt":
+        return text_or_messages(values[key], key, "user", where=where)
+    return read_messages(values[key], key, where=where)
 
 
 def _answer(values: Mapping[str, Any], key: str, where: str) -> tuple[Message, ...]:
     value = values.get(key)
     if value is None:
         raise DataError(f"`{key}` is missing", where=where)
-    return answer_messages([value] if isinstance(value, Mapping) else value, key, where=where)
+    return text_or_messages([value] if isinstance(value, Mapping) else value, key, "assistant", where=where)
 
 
 def _behind(prompt: tuple[Message, ...], answer: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pacos.errors import DataError
-from pacos.files import read_rows
-from pacos.json_text import decode, parse_json, parse_json_list, unreadable
+from pacos.files import read_rows, rows_of
+from pacos.json_text import check_form, decode, unreadable
 
 GZIP, PARQUET, ARROW = b"\x1f\x8b", b"PAR1", b"ARROW1"
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -48,13 +48,8 @@ def _read_unpacked(path: Path) -> Iterator[tuple[str, Any]]:
     if separator := SEPARATORS.get(Path(path.stem).suffix.lower()):
         yield from _read_cells(unpacked, path, separator)
         return
-    text = decode(unpacked, str(path))
-    if text.lstrip().startswith("["):
-        yield from parse_json_list(text, str(path))
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
+    check_form(unpacked, str(path))
+    yield from rows_of(io.BufferedReader(io.BytesIO(unpacked)), path)
 
 
 def _read_cells(content: bytes, path: Path, separator: str) -> Iterator[tuple[str, Any]]:

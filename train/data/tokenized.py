@@ -27,20 +27,20 @@ from pacos.train.interfaces import objective_of
 log = logging.getLogger("pacos")
 
 # Version of the cache's format and of the rules by which texts become ids; a new one invalidates every cache.
-FORMAT = 4
-# Dataset's counts, and the names that they have in the cache.
-COUNTS = {
-    "rows": "rows",
-    "truncated": "truncated",
-    "dropped": "dropped",
-    "empty": "empty",
-    "identical": "alike",
-    "apart": "apart",
-    "unlabelled": "unlabelled",
-    "shortened": "shortened",
-    "unfinished": "unfinished",
-    "split": "split",
-}
+FORMAT = 5
+# Dataset's counts, under the same names in the cache.
+COUNTS = (
+    "rows",
+    "truncated",
+    "dropped",
+    "empty",
+    "identical",
+    "apart",
+    "unlabelled",
+    "shortened",
+    "unfinished",
+    "split",
+)
 
 
 def load_dataset(
@@ -135,13 +135,13 @@ def write_dataset(path: Path, dataset: Dataset, *, replaces: bool = True) -> Non
     arrays = {
         "ids": np.fromiter(itertools.chain.from_iterable(example.ids for example in examples), np.int32),
         "lengths": np.array([len(example.ids) for example in examples], np.int32),
-        "learnt": np.array([example.prompt_length for example in examples], np.int32),
+        "prompt_lengths": np.array([example.prompt_length for example in examples], np.int32),
         "truncated": np.array([example.truncated for example in examples], np.bool_),
         "gaps": np.array([place for example in examples for gap in example.gaps for place in gap], np.int32),
         "gap_counts": np.array([len(example.gaps) for example in examples], np.int32),
         "rows": np.frombuffer("\n".join(example.row for example in examples).encode(), np.uint8),
     }
-    counts = {key: str(getattr(dataset, name)) for name, key in COUNTS.items()}
+    counts = {name: str(getattr(dataset, name)) for name in COUNTS}
     counts |= {"unit": dataset.unit, "sha256": dataset.sha256}
     write_cache(path, arrays, counts, replaces=replaces)
 
@@ -155,7 +155,7 @@ def read_dataset(path: Path) -> Dataset | None:
             counts = cache.metadata()
             ids, lengths, prompt_lengths, truncated, places, gap_counts = (
                 cache.get_tensor(name).tolist()
-                for name in ("ids", "lengths", "learnt", "truncated", "gaps", "gap_counts")
+                for name in ("ids", "lengths", "prompt_lengths", "truncated", "gaps", "gap_counts")
             )
             rows = cache.get_tensor("rows").tobytes().decode().split("\n")
     except SafetensorError as failure:
@@ -168,7 +168,7 @@ def read_dataset(path: Path) -> Dataset | None:
         own = tuple(itertools.islice(gaps, count))
         examples.append(Example(row, ids[start : start + length], prompt_length, is_truncated, gaps=own))
         start += length
-    numbers = {name: int(counts[key]) for name, key in COUNTS.items()}
+    numbers = {name: int(counts[name]) for name in COUNTS}
     dataset = Dataset(examples, unit=counts["unit"], **numbers)
     if dataset.sha256 == counts["sha256"]:
         return dataset

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacos.adapters import adapter_sha256, read_adapter_config
+from pacos.adapters import read_adapter_config
 from pacos.causal_lm import check_vocabulary, load_causal_lm
 from pacos.config import ModelConfig
 from pacos.errors import ModelError, PacosError, RunError
 from pacos.files import disk_error, sync_tree, write_json
-from pacos.models import load_tokenizer, read_provenance, resolve_model
+from pacos.models import load_tokenizer, resolve_model
 from pacos.results import plain
 from pacos.serving.merged import Drift, merge_weights, probe_logits, probe_prompts
 from pacos.train.model.start import check_base
@@ -61,8 +61,8 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, trust_remote_cod
 def _merge(adapter: Path, out: Path, base: ModelConfig) -> Drift:
     import torch
 
-    provenance = read_provenance(adapter)
-    check_base(adapter, resolve_model(base.base, base, adapter), provenance)
+    found = resolve_model(base.base, base, adapter)
+    check_base(adapter, found, found.provenance)
     tokenizer = load_adapter_tokenizer(adapter, base)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_causal_lm(base.base, base, device=device)
@@ -75,8 +75,8 @@ def _merge(adapter: Path, out: Path, base: ModelConfig) -> Drift:
         with disk_failures():
             merged.model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        hashes = {"adapter_sha256": adapter_sha256(adapter)}
-        write_json(temporary / "pacos.json", provenance | hashes | {"drift": plain(merged.drift)})
+        hashes = {"adapter_sha256": found.adapter_sha256}
+        write_json(temporary / "pacos.json", {**found.provenance, **hashes, "drift": plain(merged.drift)})
         written = base.model_copy(update={"base": str(temporary), "revision": None})
         check_merged_folder(written, probes, merged.logits, device)
         sync_tree(temporary)

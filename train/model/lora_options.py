@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from pacos.adapters import TYPES
+from pacos.adapters import wrong_types
 from pacos.errors import ConfigError
 
 EXTRA = "train.lora.extra"
@@ -55,11 +55,8 @@ def check_effective(options: Mapping[str, Any]) -> None:
     for option, (allowed, reason) in WITHOUT_EFFECT.items():
         if option in options and options[option] not in allowed:
             raise ConfigError(f"{option} would not do what it says: {reason}", where=EXTRA, todo="leave it out")
-    for option, kinds in TYPES.items():
-        value = options.get(option)
-        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise ConfigError(f"must be of type {wanted}, and is {value!r}", where=f"{EXTRA}.{option}")
+    for option, value, wanted in wrong_types(options):
+        raise ConfigError(f"must be of type {wanted}, and is {value!r}", where=f"{EXTRA}.{option}")
     if (bias := options.get("bias")) not in (None, *BIASES):
         raise ConfigError(f"must be one of {', '.join(BIASES)}, and is {bias}", where=f"{EXTRA}.bias")
 
