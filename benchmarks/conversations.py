@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alpaca import LLAMA_30M, experiment, write_base
-from benchmarks.examples_per_second import rival_model, rival_settings
+from benchmarks.examples_per_second import Outcome, ours, packed_by_trl, rival_model, rival_settings
 from benchmarks.result import report
 from pacos.chat_templates import training_tokenizer
 from pacos.config import Config, parse_config
 from pacos.train.data.examples import Example
 from pacos.train.data.tokenized import load_dataset
-from pacos.train.packing.rules import PACKED, RowRules
+from pacos.train.packing.rules import RowRules
 from tests.support.small_training import WORDS
 
 STEP, PACK, RATE = 64, 2048, 1e-30
@@ -55,16 +55,16 @@ def measure(folder: Path, rows: int, system: int, rounds: int) -> dict[str, Any]
     path = write_conversations(folder / "rows.jsonl", rows, system)
     config = parse_config(experiment(folder, base, path, "chat", **chat, **settings), where="benchmark")
     examples = load_dataset(config, training_tokenizer(config)).examples
-    contenders: dict[str, Callable[[], float]] = {
-        "shared prefixes": lambda: ours(config, folder, examples, PACKED),
-        "no prefix shared": lambda: ours(config, folder, examples, RowRules(unshared="for comparison")),
+    contenders: dict[str, Callable[[], Outcome]] = {
+        "shared prefixes": lambda: ours(config, examples, folder),
+        "no prefix shared": lambda: ours(config, examples, folder, RowRules(unshared="for comparison")),
         "TRL, packs": lambda: trl(config, folder, examples),
     }
     seconds: dict[str, float] = {}
     losses = {}
     for name in [*contenders] * rounds:
         started = time.process_time()
-        losses[name] = contenders[name]()
+        losses[name] = contenders[name]().loss
         seconds[name] = min(time.process_time() - started, seconds.get(name, float("inf")))
     assert max(losses.values()) - min(losses.values()) < 2e-2, losses
     rates = {name: round(len(examples) / value, 2) for name, value in seconds.items()}
@@ -92,59 +92,9 @@ def write_conversations(path: Path, count: int, system: int) -> Path:
     return path
 
 
-def ours(config: Config, folder: Path, examples: Sequence[Example], rules: RowRules) -> float:
-    """Loss per label of all examples, each trained on once."""
-    import torch
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    from pacos.files import read_jsonl
-    from pacos.train.attention.dispatch import attention_for
-    from pacos.train.model.load import load_model
-    from pacos.train.optimization.loop import Trainer
-    from pacos.train.optimization.runtime import Runtime
-    from pacos.train.packing.plan import plan_run
-
-    with tempfile.TemporaryDirectory(dir=folder) as run:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        model = load_model(config, "cpu", attention_for(config, torch.device("cpu")))
-        plan = plan_run(examples, config.train, config.seed, rules=rules)
-        Trainer(model, config, Runtime(Accelerator(cpu=True), 2, rules)).run(plan, Path(run), {})
-        steps = [values for _, values in read_jsonl(Path(run) / "metrics.jsonl")]
-    labels = sum(step["response_tokens"] for step in steps)
-    return float(sum(step["loss"] * step["response_tokens"] for step in steps) / labels)
-
-
-def trl(config: Config, folder: Path, examples: Sequence[Example]) -> float:
-    """SFTTrainer's loss per label on best-fit packs, one to a micro-batch."""
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
-
-    tokenizer = training_tokenizer(config)
-    rows = Dataset.from_list([{"input_ids": example.ids, "labels": labels_of(example)} for example in examples])
-    packs = sum(len(example.ids) for example in examples) / PACK
-    arguments = SFTConfig(
-        max_length=PACK,
-        packing=True,
-        packing_strategy="bfd",
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=max(1, round(packs * STEP / len(examples))),
-        **rival_settings(folder, "bfloat16"),
-    )
-    trainer = SFTTrainer(
-        rival_model(config, "bfloat16"), args=arguments, train_dataset=rows, processing_class=tokenizer
-    )
-    trainer.train()
-    logged = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    return float(sum(logged) / len(logged))
-
-
-def labels_of(example: Example) -> list[int]:
-    """The ids of answers, and -100 elsewhere."""
-    labels = [-100] * len(example.ids)
-    for first, last in example.label_spans:
-        labels[first:last] = example.ids[first:last]
-    return labels
+def trl(config: Config, folder: Path, examples: Sequence[Example]) -> Outcome:
+    model, settings = rival_model(config, "bfloat16"), rival_settings(folder, "bfloat16")
+    return packed_by_trl(model, training_tokenizer(config), examples, PACK, settings, STEP)
 
 
 if __name__ == "__main__":

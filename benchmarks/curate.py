@@ -21,8 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.alpaca import ROWS
 from benchmarks.novelty import composed
-from benchmarks.result import SHARED_DATA, report
+from benchmarks.result import report
 from pacos.config import GenerateConfig
 
 # Reads its command from the arguments and prints what that used: of several children `getrusage` knows the sum alone.
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, nargs="+", default=[50_000, 100_000, 200_000])
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
-    with gzip.open(SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
+    with gzip.open(ROWS, "rt", encoding="utf-8") as rows:
         published = [json.loads(row)["instruction"] for row in rows]
     instructions = list(itertools.islice(composed(random.Random(1), published), max(arguments.answers)))
     sizes = {

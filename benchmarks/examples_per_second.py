@@ -29,6 +29,7 @@ from pacos.config import Config, parse_config
 from pacos.models import load_tokenizer
 from pacos.train.data.examples import Example
 from pacos.train.data.tokenized import load_dataset
+from pacos.train.packing.rules import PACKED, RowRules
 
 STEP = 128
 RATE = 1e-30
@@ -124,7 +125,7 @@ def compared(best: dict[str, Outcome], examples: int) -> dict[str, Any]:
     }
 
 
-def ours(config: Config, examples: Sequence[Example], folder: Path) -> Outcome:
+def ours(config: Config, examples: Sequence[Example], folder: Path, rules: RowRules = PACKED) -> Outcome:
     """The product's own loop; seconds are those of its steps, as its metrics report them."""
     import torch
     from accelerate import Accelerator
@@ -143,8 +144,8 @@ def ours(config: Config, examples: Sequence[Example], folder: Path) -> Outcome:
         AcceleratorState._reset_state(reset_partial_state=True)  # a rival's autocast would stay on
         accelerator = Accelerator(cpu=True)
         model = load_model(config, "cpu", attention_for(config, torch.device("cpu")))
-        plan = plan_run(examples, config.train, config.seed)
-        Trainer(model, config, Runtime(accelerator, pad_id=2)).run(plan, Path(run), {})
+        plan = plan_run(examples, config.train, config.seed, rules=rules)
+        Trainer(model, config, Runtime(accelerator, pad_id=2, rules=rules)).run(plan, Path(run), {})
         steps = [values for _, values in read_jsonl(Path(run) / "metrics.jsonl")]
     # What is compiled of the architecture would speed the others up.
     modeling_llama.apply_rotary_pos_emb = rotary
@@ -206,9 +207,9 @@ def trl(config: Config, folder: Path, pack: int, examples: Sequence[Example], pr
 
 
 def packed_by_trl(
-    model: Any, tokenizer: Any, examples: Sequence[Example], pack: int, settings: dict[str, Any]
+    model: Any, tokenizer: Any, examples: Sequence[Example], pack: int, settings: dict[str, Any], step: int = STEP
 ) -> Outcome:
-    """SFTTrainer on best-fit packs of `pack` tokens, one per micro-batch."""
+    """SFTTrainer on best-fit packs of `pack` tokens, one per micro-batch; `step` examples a step on average."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -219,14 +220,18 @@ def packed_by_trl(
         packing=True,
         packing_strategy="bfd",
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=max(1, round(packs * STEP / len(examples))),
+        gradient_accumulation_steps=max(1, round(packs * step / len(examples))),
         **settings,
     )
     return timed(SFTTrainer(model, args=arguments, train_dataset=rows, processing_class=tokenizer))
 
 
 def labels(example: Example) -> list[int]:
-    return [-100] * example.prompt_length + example.ids[example.prompt_length :]
+    """The ids of answers, and -100 elsewhere."""
+    found = [-100] * len(example.ids)
+    for first, last in example.label_spans:
+        found[first:last] = example.ids[first:last]
+    return found
 
 
 def timed(trainer: Any) -> Outcome:

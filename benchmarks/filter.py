@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.alpaca import ROWS
 from benchmarks.novelty import composed
 from benchmarks.result import SHARED_DATA, report
 
@@ -53,7 +54,7 @@ def main() -> None:
 
 def rows() -> Iterator[str]:
     """The released rows, then composed ones without end."""
-    with gzip.open(SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(ROWS, "rt", encoding="utf-8") as lines:
         released = list(lines)
     yield from released
     instructions = [json.loads(row)["instruction"] for row in released]

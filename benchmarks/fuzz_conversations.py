@@ -20,34 +20,10 @@ from pacos.errors import DataError, ModelError
 from pacos.train.data.chat_examples import merge_turns
 from tests.support.chat_templates import CHAT_KINDS, chat_tokenizer
 
-PIECES = [
-    "apple",
-    " ",
-    "\n",
-    "\n\n",
-    "été",
-    "漢字",
-    "😀",
-    "\u200b",
-    "\u202e",
-    "\x00",
-    "\ue000",
-    "\ue0001\ue001",
-    "{{ x }}",
-]
-PIECES += [
-    "{% endfor %}",
-    "<|im_",
-    "end|>",
-    "[/INST]",
-    "### Response:",
-    "<think>",
-    "</think>",
-    "User:",
-    "\r",
-    "\t",
-    "é",
-]
+PIECES = (
+    "apple", " ", "\n", "\n\n", "été", "漢字", "😀", "\u200b", "\u202e", "\x00", "\ue000", "\ue0001\ue001", "{{ x }}",
+    "{% endfor %}", "<|im_", "end|>", "[/INST]", "### Response:", "<think>", "</think>", "User:", "\r", "\t", "é",
+)  # fmt: skip
 TOKENS = sorted({token for kind in CHAT_KINDS.values() for token in kind.tokens})
 FORMS = ("messages", "conversations", "alpaca", "pair")
 WHERE = "fuzz.jsonl:1"

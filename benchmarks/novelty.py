@@ -31,7 +31,8 @@ from typing import Any
 
 from rouge_score import rouge_scorer, tokenizers
 
-from benchmarks.result import SHARED_DATA, report
+from benchmarks.alpaca import ROWS
+from benchmarks.result import report
 from pacos.novelty.index import GROUP, NoveltyIndex
 from pacos.novelty.neighbours import BATCH
 
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["agreement", "cost"])
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
-    with gzip.open(SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
+    with gzip.open(ROWS, "rt", encoding="utf-8") as rows:
         instructions = [json.loads(row)["instruction"] for row in rows]
     settings = {key: value for key, value in vars(arguments).items() if key not in ("save", "only")}
     if arguments.only != "cost":
@@ -183,7 +184,7 @@ def cost(instructions: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
         print(size, by_size[str(size)], flush=True)
         if size == len(instructions):
             by_size[str(size)] |= against_rouge_score(published, candidates[:5], by_size[str(size)]["decision_ms"])
-            before += resident_bytes() - before - round(by_size[str(size)]["bytes_a_row"] * size)
+            before = resident_bytes() - round(by_size[str(size)]["bytes_a_row"] * size)
     growth = {
         f"{few} to {many}": round(
             math.log(by_size[str(many)]["decision_ms"] / by_size[str(few)]["decision_ms"]) / math.log(many / few), 2

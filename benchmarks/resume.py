@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.alpaca import ROWS
 from benchmarks.novelty import composed
-from benchmarks.result import SHARED_DATA, report
+from benchmarks.result import report
 from pacos.config import FiltersConfig
 from pacos.generate.filtering.filters import novelty_tokens
 from pacos.generate.pool_snapshot import Earlier, PoolSnapshot
@@ -67,7 +68,7 @@ def main() -> None:
 
 def left_behind(folder: Path, tasks: int) -> None:
     """What a session leaves after so many tasks."""
-    with gzip.open(SHARED_DATA / "alpaca" / "alpaca_52k.jsonl.gz", "rt", encoding="utf-8") as rows:
+    with gzip.open(ROWS, "rt", encoding="utf-8") as rows:
         released = [json.loads(row) for row in rows]
     outputs = itertools.cycle(row["output"] for row in released)
     instructions = composed(random.Random(1), [row["instruction"] for row in released])
@@ -84,9 +85,9 @@ def left_behind(folder: Path, tasks: int) -> None:
             texts = list(itertools.islice(instructions, PER_ANSWER))
             answer = answer_of(request, list(zip(texts, outputs, strict=False)))
             journal.write(json.dumps(answer) + "\n")
-            for item, (text, output) in enumerate(zip(texts, outputs, strict=False), 1):
-                id = f"{request:06d}-{item:02d}"
-                index.add(id, text)
+            ids = [f"{request:06d}-{item:02d}" for item in range(1, len(texts) + 1)]
+            index.extend(ids, texts)
+            for id, text, output in zip(ids, texts, outputs, strict=False):
                 tally.count_task(Task(text, "", output))
                 dataset.write(json.dumps({"instruction": text, "input": "", "output": output, "id": id}) + "\n")
             snapshot.committed(Response(**answer), len(index))

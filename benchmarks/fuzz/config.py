@@ -7,6 +7,7 @@ import math
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 from benchmarks.fuzz.mutations import RAW, TEXTS, VALUES
-from benchmarks.fuzz.outcomes import Failure, Outcome, attempt
+from benchmarks.fuzz.outcomes import Failure, Outcome, Tried, attempt, run_cases
 from pacos.config import Config, load_config, resolved_yaml
 from pacos.config.reference import Key, keys
 
@@ -52,22 +53,17 @@ ELEMENTS: dict[str, dict[str, Any]] = {
 
 def fuzz_config(cases: int, seed: int, names: list[str] | None = None) -> tuple[dict[str, int], list[Failure]]:
     """Run `cases` cases over all keys in turn, or those whose names begin with one of `names`."""
-    counts = {"read": 0, "refused": 0, "failed": 0}
-    failures: list[Failure] = []
     found = [key for key in keys() if key.type != "section" and (not names or key.name.startswith(tuple(names)))]
     with tempfile.TemporaryDirectory(prefix="pacos-fuzz-") as folder:
         path = Path(folder) / "fuzz.yaml"
-        for number in range(cases):
-            key = found[number % len(found)]
-            text = f"{seed}:config:{key.name}:{number}"
-            content, how, meant = _case(key, Random(text))
-            path.write_bytes(content)
-            outcome = attempt(lambda: _loaded(path))
-            wrong = _wrong(key, outcome, meant, path)
-            counts["failed" if wrong else outcome.kind] += 1
-            if wrong:
-                failures.append(Failure("config", key.name, how, wrong, content, text))
-    return counts, failures
+        return run_cases("config", cases, seed, [(key.name, partial(_tried, path, key)) for key in found])
+
+
+def _tried(path: Path, key: Key, draw: Random) -> Tried:
+    content, how, meant = _case(key, draw)
+    path.write_bytes(content)
+    outcome = attempt(lambda: _loaded(path))
+    return Tried(outcome, _wrong(key, outcome, meant, path), content, how)
 
 
 class _Unknown:

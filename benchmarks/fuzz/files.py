@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
 from benchmarks.fuzz.mutations import as_json, damaged_bytes, damaged_rows, mutated
-from benchmarks.fuzz.outcomes import Failure, Outcome, attempt
+from benchmarks.fuzz.outcomes import Failure, Outcome, Tried, attempt, run_cases
 
 Form = Literal["rows", "list", "object", "text", "safetensors", "bytes"]
 
@@ -157,19 +158,15 @@ def fuzz_files(cases: int, seed: int, names: list[str] | None = None) -> tuple[d
     """Run `cases` cases over all formats in turn, or those whose names begin with one of `names`."""
     from benchmarks.fuzz.formats import formats
 
-    counts = {"read": 0, "refused": 0, "failed": 0}
-    failures: list[Failure] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pacos-fuzz-")))
         found = [one for one in formats(folder) if not names or one.name.startswith(tuple(names))]
         fuzzers = [FormatFuzzer(one) for one in found]
         turns = [one for turn in range(5) for one in fuzzers if not (one.format.slow and turn)]
-        for number in range(cases):
-            fuzzer = turns[number % len(turns)]
-            key = f"{seed}:files:{fuzzer.format.name}:{number}"
-            case = fuzzer.case(Random(key))
-            outcome, wrong = fuzzer.run(case)
-            counts["failed" if wrong else outcome.kind] += 1
-            if wrong:
-                failures.append(Failure("files", fuzzer.format.name, case.how, wrong, case.content, key))
-    return counts, failures
+        return run_cases("files", cases, seed, [(one.format.name, partial(_tried, one)) for one in turns])
+
+
+def _tried(fuzzer: FormatFuzzer, draw: Random) -> Tried:
+    case = fuzzer.case(draw)
+    outcome, wrong = fuzzer.run(case)
+    return Tried(outcome, wrong, case.content, case.how)

@@ -6,10 +6,11 @@ import json
 import resource
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 from pacos.errors import PacosError
 from pacos.results import plain
@@ -49,6 +50,31 @@ class Failure:
         text = f"{self.subject}\nseed: {self.seed}\nchanged: {self.how}\n\n{self.what}\n"
         (folder / f"{name}.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
         return folder / f"{name}.case"
+
+
+class Tried(NamedTuple):
+    """A case that was run: what became of it, what is wrong with that or "", its content, and how that was made."""
+
+    outcome: Outcome
+    wrong: str
+    content: bytes
+    how: str
+
+
+def run_cases(
+    family: str, cases: int, seed: int, subjects: Sequence[tuple[str, Callable[[Random], Tried]]]
+) -> tuple[dict[str, int], list[Failure]]:
+    """Run `cases` cases over the subjects (name, and what makes and runs a case) in turn."""
+    counts = {"read": 0, "refused": 0, "failed": 0}
+    failures: list[Failure] = []
+    for number in range(cases):
+        name, run = subjects[number % len(subjects)]
+        key = f"{seed}:{family}:{name}:{number}"
+        outcome, wrong, content, how = run(Random(key))
+        counts["failed" if wrong else outcome.kind] += 1
+        if wrong:
+            failures.append(Failure(family, name, how, wrong, content, key))
+    return counts, failures
 
 
 class TooSlow(BaseException):

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.fuzz.mutations import as_json, damaged_bytes, mutated
-from benchmarks.fuzz.outcomes import Failure, Outcome, attempt
+from benchmarks.fuzz.outcomes import Failure, Outcome, Tried, attempt, run_cases
 from benchmarks.fuzz.texts import mutated_text
 from pacos.evaluate.judge.kinds import judge_kind
 from pacos.extensions import JUDGE_KINDS
@@ -50,21 +50,15 @@ class Reply:
 
 def fuzz_replies(cases: int, seed: int, names: list[str] | None = None) -> tuple[dict[str, int], list[Failure]]:
     """Run `cases` cases over all kinds in turn, or those whose names begin with one of `names`."""
-    counts = {"read": 0, "refused": 0, "failed": 0}
-    failures: list[Failure] = []
     with tempfile.TemporaryDirectory(prefix="pacos-fuzz-") as folder:
         kinds = [one for one in _kinds(Path(folder)) if not names or one.name.startswith(tuple(names))]
-        for number in range(cases):
-            kind = kinds[number % len(kinds)]
-            key = f"{seed}:replies:{kind.name}:{number}"
-            text, how, harmless = _case(kind, Random(key))
-            outcome = attempt(partial(kind.read, text))
-            wrong = _wrong(kind, outcome, harmless)
-            counts["failed" if wrong else outcome.kind] += 1
-            if wrong:
-                content = text.encode("utf-8", "surrogatepass")
-                failures.append(Failure("replies", kind.name, how, wrong, content, key))
-    return counts, failures
+        return run_cases("replies", cases, seed, [(kind.name, partial(_tried, kind)) for kind in kinds])
+
+
+def _tried(kind: Reply, draw: Random) -> Tried:
+    text, how, harmless = _case(kind, draw)
+    outcome = attempt(partial(kind.read, text))
+    return Tried(outcome, _wrong(kind, outcome, harmless), text.encode("utf-8", "surrogatepass"), how)
 
 
 def _wrong(kind: Reply, outcome: Outcome, harmless: bool) -> str:
