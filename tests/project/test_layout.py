@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-STAGES = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
+from tests.support.source_tree import FOLDERS, ROOT, STAGES
 
 
 def imports(file: Path) -> set[str]:
@@ -33,7 +32,7 @@ def test_a_stage_imports_no_other_stage(stage: str) -> None:
 def modules() -> dict[str, Path]:
     """{module: its file} of the whole product, the stages' links resolved."""
     found = {}
-    for folder in ("pacos", *STAGES):
+    for folder in FOLDERS:
         for file in (ROOT / folder).rglob("*.py"):
             if any(parent.is_symlink() for parent in file.parents):
                 continue

@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "architecture.md"
-FOLDERS = ("pacos", "generate", "train", "evaluate", "self_rewarding")
+STAGES = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
+FOLDERS = ("pacos", *STAGES)
 MARKER = "<!-- written by `python -m tests.support.source_tree` from the modules' docstrings -->\n"
 
 
