@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacos.chat_text import CLOSE, OPEN, ChatText
+from pacos.chat_text import CLOSE, OPEN, ChatText, render_chats
 from pacos.conversations import Message
 from pacos.errors import DataError, ModelError
 from pacos.stop_tokens import stop_ids
@@ -103,7 +103,7 @@ class ChatEncoder:
         """The rendered text, and with `asks` the beginning of an answer. Raises ModelError where the template does."""
         given = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            text: str = self.tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=asks)
+            [text] = render_chats(self.tokenizer, [given], asks=asks)
         except Exception as failure:  # A template can raise anything.
             roles = ", ".join(message.role for message in messages)
             raise ModelError(

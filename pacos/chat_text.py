@@ -6,9 +6,11 @@ rendered text then has is the template's own. The text is cut there, and what li
 do not depend on what lies beyond a control token, which `tokenizers` cuts out first.
 """
 
+import logging
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache, partial
 from typing import Any
 
 from pacos.token_ids import continuation_ids, control_tokens, token_ids
@@ -16,8 +18,35 @@ from pacos.token_ids import continuation_ids, control_tokens, token_ids
 OPEN, CLOSE = "\ue000", "\ue001"
 _ESCAPED = re.compile(f"{OPEN}(\\d+){CLOSE}")
 
+# The day that templates print: Llama 3.1's own where it is given none. Ids must not depend on when a run goes on.
+THE_DAY = datetime(2024, 7, 26)
+
+log = logging.getLogger("pacos")
+
 Part = str | int
 _Way = Callable[[list[str]], list[list[int]]]
+
+
+def render_chats(tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], *, asks: bool) -> list[str]:
+    """The texts of chats in the tokenizer's chat template, with `asks` up to where the model answers.
+
+    A template that prints the date prints `THE_DAY`, and a message says so. Raises whatever the template raises.
+    """
+    if "strftime_now" in str(tokenizer.chat_template):
+        _say_the_day(str(tokenizer.name_or_path))
+    texts: list[str] = tokenizer.apply_chat_template(
+        chats, tokenize=False, add_generation_prompt=asks, strftime_now=THE_DAY.strftime
+    )
+    return texts
+
+
+@cache
+def _say_the_day(tokenizer: str) -> None:
+    log.info(
+        "%s: the chat template prints the date; it gets %s on any day, where other servers print their own",
+        tokenizer,
+        THE_DAY.date(),
+    )
 
 
 class ChatText:

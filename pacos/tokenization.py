@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacos.chat_text import CLOSE, OPEN, ChatText
+from pacos.chat_text import CLOSE, OPEN, ChatText, render_chats
 from pacos.errors import ModelError
 from pacos.token_ids import Tokenizer, continuation_ids, token_ids
 
@@ -95,7 +95,7 @@ def encode_chats(tokenizer: Any, messages: Sequence[str], opening: str = "") -> 
     escaped = (text.escape(message) for message in messages)
     chats = [[{"role": "user", "content": content}] for content in (_MESSAGE, *escaped)]
     try:
-        rendered, *texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+        rendered, *texts = render_chats(tokenizer, chats, asks=True)
     except Exception as failure:  # a template is a stranger's program, and raises anything
         reason = f"{type(failure).__name__}: {failure}"
         raise ModelError(

@@ -13,7 +13,7 @@ from pacos.chat_templates import CHAT_TEMPLATES
 from pacos.conversations import Message
 from pacos.errors import ModelError
 from pacos.templates import ALPACA, CHAT
-from pacos.tokenization import encode_prompts
+from pacos.tokenization import encode_chats, encode_prompts
 from tests.support.chat_templates import CHAT_KINDS, chat_tokenizer, with_tokens
 
 WORDS = ["apple", "Name two fruits", ",", "\n", "été 漢字", "12", "[x]", "<b>", "#"]
@@ -220,6 +220,19 @@ def test_a_prompt_of_a_chat_is_the_users_turn_and_any_other_is_its_own_text() ->
     asked = tokenizer.apply_chat_template(as_dicts(chat("Name it.")), add_generation_prompt=True, return_dict=False)
     assert form_prompts(tokenizer, CHAT, ["Name it."]) == [asked]
     assert form_prompts(tokenizer, ALPACA, ["Name it."]) == encode_prompts(tokenizer, ["Name it."])
+
+
+def test_a_template_that_prints_the_date_prints_the_same_on_any_day(caplog: pytest.LogCaptureFixture) -> None:
+    template = (
+        "{% if strftime_now is defined %}{{ strftime_now('%d %B %Y') }}\n{% endif %}{% for m in messages %}"
+        "{{ m.content }}</s>{% endfor %}"
+    )
+    tokenizer = with_tokens(("<s>", "</s>"), "<s>", "</s>", template)
+    with caplog.at_level("INFO", logger="pacos"):
+        [turn] = ChatEncoder(tokenizer).turns([("x", chat("A?", "B."))])[0]
+    assert tokenizer.decode(turn.prompt) == "26 July 2024\nA?</s>"
+    assert tokenizer.decode(encode_chats(tokenizer, ["A?"])[0]) == "26 July 2024\nA?</s>"
+    assert [line for line in caplog.messages if "prints the date" in line]
 
 
 def test_a_tokenizer_is_left_as_it_was() -> None:
