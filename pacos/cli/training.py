@@ -46,9 +46,10 @@ def inspect_rows(
         raise ConfigError("needs the experiment's file", where="pacos inspect", todo="pacos inspect configs/NAME.yaml")
     file, *overrides = words
     preview = preview_rows(load_experiment(Path(file), overrides), rows)
+    if out:
+        render_rows(preview, out)  # first: whoever reads what is shown may stop reading
     show(preview, Console())
     if out:
-        render_rows(preview, out)
         say(f"page: {out}")
 
 
