@@ -1,6 +1,7 @@
 """Finds, reads and checks models, on disk or on the hub, without loading weights."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from pacos.config import ModelConfig
 from pacos.errors import HubOutOfReach, ModelError
 from pacos.files import read_object
 from pacos.weights import weight_heads
+
+# Beyond every vocabulary there is; `tokenizers` reserves memory up to the largest id, and ends the process without it.
+LARGEST_TOKEN_ID = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,25 @@ def load_tokenizer(name: str, config: ModelConfig) -> Any:
     from transformers import AutoTokenizer
 
     check_local(name)
+    if folder := local_folder(name, config):
+        _check_token_ids(folder / "tokenizer.json")
     try:
         return AutoTokenizer.from_pretrained(name, **loading_options(name, config))
-    except Exception as failure:  # transformers and tokenizers raise errors of any kind for a broken file
-        raise model_error(name, failure) from failure
+    except BaseException as failure:
+        # transformers and tokenizers raise errors of any kind for a broken file; a panic of Rust is no Exception.
+        if isinstance(failure, Exception) or type(failure).__name__ == "PanicException":
+            raise model_error(name, failure) from failure
+        raise
+
+
+def _check_token_ids(path: Path) -> None:
+    try:
+        vocabulary = json.loads(path.read_bytes())["model"]["vocab"].values()
+        largest = max((id for id in vocabulary if isinstance(id, int)), default=0)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # absent, of another form, or for the library to complain of
+    if largest > LARGEST_TOKEN_ID:
+        raise ModelError(f"has a token of id {largest}", where=str(path), todo="copy the tokenizer again")
 
 
 def load_model_config(name: str, config: ModelConfig) -> Any:
@@ -132,7 +151,7 @@ def check_local(name: str) -> None:
         raise ModelError("no such model folder", where=name, todo="check `model.base`, or name a hub id as owner/model")
 
 
-def model_error(name: str, failure: Exception) -> ModelError:
+def model_error(name: str, failure: BaseException) -> ModelError:
     """The reason a hub model could not be had, in one line, with the way out."""
     text = str(failure).strip() or type(failure).__name__
     if "gated" in text.lower() or "401" in text or "403" in text:

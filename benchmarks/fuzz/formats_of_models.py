@@ -67,11 +67,10 @@ def _base(folder: Path) -> Iterator[Format]:
     yield Format(
         "base: config.json", config, "object", lambda: load_model_config(name, settings).to_dict(), foreign=True
     )
-    # Not tokenizer.json: tokenizers ends the process where an id of its vocabulary asks for gigabytes.
-    file = folder / "tokenizer_config.json"
-    yield Format(
-        "base: tokenizer_config.json", file, "object", lambda: len(load_tokenizer(name, settings)), foreign=True
-    )
+    for file in ("tokenizer_config.json", "tokenizer.json"):
+        yield Format(
+            f"base: {file}", folder / file, "object", lambda: len(load_tokenizer(name, settings)), foreign=True
+        )
     card = folder / "README.md"
     card.write_text(CARD, encoding="utf-8")
     yield Format("base: README.md", card, "bytes", lambda: base_licence(name, settings))

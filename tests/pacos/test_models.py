@@ -26,6 +26,24 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path), ModelConfig(base=str(tmp_path)))
 
 
+def test_a_token_id_for_which_no_machine_has_memory_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    content = json.loads((tiny_base / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["vocab"]["apple"] = 4_294_967_290
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: has a token of id 4294967290"):
+        load_tokenizer(str(tmp_path), ModelConfig(base=str(tmp_path)))
+
+
+def test_a_tokenizer_on_which_the_library_panics_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    content = json.loads((tiny_base / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["continuing_subword_prefix"] = "x" * 50
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_tokenizer(str(tmp_path), ModelConfig(base=str(tmp_path)))
+
+
 def test_a_gated_model_says_how_to_get_access() -> None:
     refusal = OSError("You are trying to access a gated repo. 401 Client Error.")
     assert "hf auth login" in str(model_error("meta-llama/Llama-3.1-8B", refusal))
