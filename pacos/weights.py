@@ -60,7 +60,7 @@ def weight_files(folder: Path) -> list[Path]:
     try:
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         files = [folder / shard for shard in sorted(shards)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as broken:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
         raise ModelError(f"is no index of shards: {broken!r}", where=str(index), todo="copy it again") from None
     if absent := [file.name for file in files if not file.is_file()]:
         raise ModelError(

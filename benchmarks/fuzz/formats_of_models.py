@@ -64,8 +64,9 @@ def _adapter(base: Path, adapter: Path) -> Iterator[Format]:
 def _base(folder: Path) -> Iterator[Format]:
     settings, name = ModelConfig(base=str(folder)), str(folder)
     config = folder / "config.json"
+    # As a text: Mamba's own time_step_limit is infinite.
     yield Format(
-        "base: config.json", config, "object", lambda: load_model_config(name, settings).to_dict(), foreign=True
+        "base: config.json", config, "object", lambda: repr(load_model_config(name, settings).to_dict()), foreign=True
     )
     for file in ("tokenizer_config.json", "tokenizer.json"):
         yield Format(

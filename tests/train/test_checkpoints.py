@@ -141,3 +141,11 @@ def test_settings_that_only_affect_speed_may_change_on_resume(tmp_path: Path, ti
     unfinished(config)
     train_here(training_config(tmp_path, tiny_base, tasks, save_steps=5, pack_tokens=1024, checkpointing=True))
     assert losses(config) == pytest.approx(curve, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"state": ' + "[" * 100_000, b"\xff\xfe"], ids=["empty", "list", "deep", "bytes"]
+)
+def test_a_damaged_list_of_files_is_no_complete_checkpoint(tmp_path: Path, content: str | bytes) -> None:
+    (tmp_path / "COMPLETE").write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert "COMPLETE, cannot be read" in find_damage(tmp_path)

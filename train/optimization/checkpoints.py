@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from pacos.adapters import WEIGHTS
 from pacos.config import Config
-from pacos.errors import RunError, TrainingError
-from pacos.files import disk_error, file_sha256, write_json
+from pacos.errors import DataError, RunError, TrainingError
+from pacos.files import disk_error, file_sha256, read_object, write_json
 from pacos.results import plain
 from pacos.results.training import BestStep
 from pacos.train.export.adapter import check_equal, write_adapter
@@ -172,12 +172,12 @@ def checkpoint_folders(folder: Path) -> list[Path]:
 
 def find_damage(path: Path) -> str:
     """Why a checkpoint cannot be used; "" for a complete one."""
-    try:
-        listed = json.loads((path / "COMPLETE").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not (path / "COMPLETE").is_file():
         return "it was never completed"
-    if not isinstance(listed, dict):
-        return "its COMPLETE is no list of files"
+    try:
+        listed = read_object(path / "COMPLETE", todo="")
+    except DataError as failure:
+        return f"its list of files, COMPLETE, cannot be read: {failure.what}"
     for name, sha256 in listed.items():
         if not (path / name).is_file():
             return f"{name} is missing"
