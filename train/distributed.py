@@ -5,10 +5,11 @@ FSDP settings are dropped: model/fsdp.py reads them itself.
 """
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pacos.config import Config, TrainConfig
 from pacos.errors import TrainingError
+from pacos.tracking import track_training
 from pacos.train.model.fsdp import check_fsdp_settings, fsdp_enabled
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ def has_gpu() -> bool:
     return torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
 
 
-def open_accelerator(config: Config, tracked: dict[str, Any]) -> "Accelerator":
-    """Join the other processes. Raises TrainingError as `check_processes`, and for a tracker that is not installed."""
+def open_accelerator(config: Config) -> "Accelerator":
+    """Join the other processes, with the tracker that is configured.
+
+    Raises TrainingError as `check_processes`, and for a tracker that is not installed; RunError as `track_training`.
+    """
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
@@ -46,7 +50,7 @@ def open_accelerator(config: Config, tracked: dict[str, Any]) -> "Accelerator":
     if tracker:
         if not accelerator.log_with:
             raise TrainingError(f"{tracker} is not installed", where="train.report_to", todo=f"pip install {tracker}")
-        accelerator.init_trackers("pacos", config=tracked)
+        track_training(accelerator, config)
     return accelerator
 
 

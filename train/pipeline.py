@@ -99,7 +99,7 @@ def main(config: Config, run: Run | None) -> None:
     with work or contextlib.nullcontext() as stage:
         # Before joining the other processes, so that none of them waits in a collective.
         data = TrainingData.load(config, keep=True) if stage else None
-        accelerator = open_accelerator(config, tracked=recipe(config))
+        accelerator = open_accelerator(config)
         broadcast_object_list(done)
         if not done[0]:
             train(config, start, data or TrainingData.load(config), accelerator, stage)

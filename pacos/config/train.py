@@ -145,8 +145,8 @@ class TrainConfig(Section):
     )
     processes: Count | Literal["auto"] = Field("auto", description="auto: one per GPU, or one on a CPU.")
     accelerate: str | None = Field(None, description="accelerate's configuration file, as configs/accelerate/ddp.yaml.")
-    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
-        "none", description="Tracker that also receives the metrics; it must be installed."
+    report_to: Literal["none", "tensorboard", "wandb", "trackio", "mlflow"] = Field(
+        "none", description="Tracker that also gets configuration, metrics, scores and report; it must be installed."
     )
     push_to_hub: str | None = Field(None, description="Repository on the hub to upload the result to; private if new.")
 
