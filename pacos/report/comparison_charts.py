@@ -40,7 +40,7 @@ def difference_chart(comparison: Comparison) -> Any:
         )
     figure.add_vline(x=0, line={"color": charts.FIRST, "width": 1, "dash": "dot"})
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[-0.6, len(names) - 0.4])
-    figure.update_xaxes(title=f"points against {charts.label_text(comparison.base.name)}, 95 %")
+    figure.update_xaxes(title="points against the base, 95 %")
     return figure
 
 
@@ -59,7 +59,7 @@ def learning_curve(comparison: Comparison) -> Any:
     )
     figure.add_hline(y=0, line={"color": charts.FIRST, "width": 1, "dash": "dot"})
     figure.update_xaxes(title="optimizer step")
-    figure.update_yaxes(title=f"ROUGE-L against {charts.label_text(comparison.base.name)}")
+    figure.update_yaxes(title="points against the base")
     return figure
 
 

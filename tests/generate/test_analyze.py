@@ -91,7 +91,7 @@ def test_an_analysis_counted_by_hand(tmp_path: Path) -> None:
     page = render_analysis(folder).read_text(encoding="utf-8")
     assert EVIL not in page
     assert "not published" in page and "51 %" in page
-    assert page.count('class="plotly-graph-div"') == 10
+    assert page.count('class="chart"') == 10
 
 
 def test_a_dataset_in_another_script_is_measured_by_its_own_words(tmp_path: Path) -> None:

@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
+from pacos.config import Config, EvaluateConfig, ModelConfig, SuiteConfig
+from pacos.evaluate.compare import compare
 from pacos.report.render import render
+from pacos.runs import Run
+from tests.support.evaluation_folder import write_evaluation
 from tests.support.hostile_run import HOSTILE, OWNED, write_hostile_run
+from tests.support.superni_folder import write_superni
 
 # Looks around once the page has had time to misbehave, and leaves its findings in place of the page.
 PROBE = """<script>
@@ -35,6 +40,16 @@ addEventListener("load", () => setTimeout(() => {
 }, 300));
 </script>"""
 
+# What the tables measure, each with the width that it has and the width that it needs.
+TABLES = """<script>
+addEventListener("load", () => setTimeout(() => {
+  document.querySelectorAll("details").forEach(one => one.open = true);
+  const found = [...document.querySelectorAll(".scroll")].map(one => [one.clientWidth, one.scrollWidth]);
+  document.documentElement.innerHTML = "<body></body>";
+  document.body.textContent = JSON.stringify({ tables: found });
+}, 300));
+</script>"""
+
 
 def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -53,12 +68,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return render(write_hostile_run(tmp_path_factory.mktemp("hostile"))).read_text(encoding="utf-8")
 
 
-def look(chromium: str, page: str, folder: Path) -> Any:
-    """What the probe finds on the page, in a window as narrow as a phone."""
+def look(chromium: str, page: str, folder: Path, probe: str = PROBE, width: int = 500) -> Any:
+    """What the probe finds on the page, in a window as narrow as a phone unless told otherwise."""
     path = folder / "page.html"
     before, end, after = page.rpartition("</body>")
-    path.write_text(before + PROBE + end + after, encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900", "--virtual-time-budget=2000"]
+    path.write_text(before + probe + end + after, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--virtual-time-budget=2000"]
     command = [chromium, *flags, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     found = re.search(r"<body>(\{.*\})</body>", ended.stdout, re.DOTALL)
@@ -70,7 +85,7 @@ def test_hostile_text_is_shown_and_nothing_of_it_runs(chromium: str, page: str, 
     found = look(chromium, page, tmp_path)
     assert found["title"] == "hostile · pacos"
     assert (found["handlers"], found["strangers"]) == (0, 0)
-    assert found["drawn"] == page.count("plotly-graph-div") == 7
+    assert found["drawn"] == page.count('class="chart"') == 7
     assert found["width"] <= 500, "nothing reaches beyond the window"
     for text in HOSTILE[:7]:
         assert text in found["text"]
@@ -85,3 +100,31 @@ def test_a_page_that_escapes_less_is_caught(chromium: str, page: str, tmp_path: 
     escaped = f"&lt;svg/onload={OWNED.replace(chr(39), '&#39;')}&gt;"
     assert escaped in page
     assert look(chromium, page.replace(escaped, HOSTILE[3]), tmp_path)["title"] == "owned"
+
+
+def compared_run(folder: Path) -> Path:
+    """A run of five models and two tasks, all with names as long as they are in earnest."""
+    tasks = {f"task{number}_stereoset_sentence_generation_antistereotype": [("red", "red")] for number in (1, 2)}
+    suite = write_superni(folder / "superni", {task: {"Definition": ["Name the colour."]} for task in tasks})
+    config = Config(
+        name="quickstart",
+        runs_dir=str(folder / "runs"),
+        model=ModelConfig(base="llama"),
+        evaluate=EvaluateConfig(suites=[SuiteConfig(name="superni", path=str(suite))]),
+    )
+    with Run.open(config):
+        pass
+    names = ["SmolLM2-135M-Instruct", "quickstart", "copy a demonstration's answer", "copy the input", "another-recipe"]
+    home = config.run_dir / "eval"
+    compare([write_evaluation(home / str(number), name, tasks) for number, name in enumerate(names)], home)
+    return config.run_dir
+
+
+def test_no_table_is_cut_at_1200_pixels(chromium: str, tmp_path: Path) -> None:
+    page = render(compared_run(tmp_path)).read_text(encoding="utf-8")
+    found = look(chromium, page, tmp_path, TABLES, width=1200)["tables"]
+    assert len(found) == 4
+    assert all(needed <= shown for shown, needed in found), found
+    unbroken = page.replace("</style>", "th, td { white-space: nowrap; }</style>")
+    cut = look(chromium, unbroken, tmp_path, TABLES, width=1200)["tables"]
+    assert any(needed > shown for shown, needed in cut), "the probe sees a table that is cut"
