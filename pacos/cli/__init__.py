@@ -27,6 +27,8 @@ def main() -> None:
     SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is stopped, and the exit code is 128 + the signal.
     """
     sys.excepthook = print_traceback
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # of libraries, here and in processes; pacos.progress has lines
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every locale has all characters
     log = logging.getLogger("pacos")

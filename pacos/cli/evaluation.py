@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, run_stage
+from pacos.cli.options import (
+    AsJson,
+    ConfigFile,
+    DryRun,
+    OutDir,
+    Overrides,
+    PlanAsJson,
+    load_experiment,
+    print_json,
+    report_run,
+    run_stage,
+)
 from pacos.errors import RunError
 from pacos.terminal import say
 
@@ -20,12 +31,12 @@ def evaluate(
     adapter: Annotated[list[str] | None, typer.Option(help="NAME=PATH of one more adapter; may be repeated.")] = None,
     checkpoints: Annotated[list[Path] | None, typer.Option(help="A run whose checkpoints all take part.")] = None,
     dry_run: DryRun = False,
+    as_json: PlanAsJson = False,
 ) -> None:
     """Base and adapters on one engine → SuperNI predictions, scores, comparison, report."""
     from pacos.config import ModelEntry
     from pacos.evaluate import pipeline
     from pacos.evaluate.models import checkpoint_adapters
-    from pacos.report import render as reporting
 
     experiment = load_experiment(config, overrides)
     more = [ModelEntry(name=name, adapter=path) for name, path in map(_named_path, adapter or [])]
@@ -34,9 +45,9 @@ def evaluate(
     more = [entry for entry in more if entry not in experiment.evaluate.models]
     section = experiment.evaluate.model_copy(update={"models": [*experiment.evaluate.models, *more]})
     experiment = experiment.model_copy(update={"evaluate": section})
-    run_stage("evaluate", pipeline, experiment, dry_run=dry_run)
+    run_stage("evaluate", pipeline, experiment, dry_run=dry_run, as_json=as_json)
     if not dry_run:
-        say(f"report: {reporting.render(experiment.run_dir)}")
+        report_run(experiment)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -64,14 +75,20 @@ def compare(
     force: Annotated[
         bool, typer.Option("--force", help="Compare evaluations of different settings, and say so.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Difference to the first evaluation, with paired intervals clustered by task; report.html shows it whole."""
     from pacos.evaluate import compare as comparing
     from pacos.report import render as reporting
+    from pacos.results import plain
 
     comparison = comparing.compare(evaluations, out, force=force)
+    page = reporting.render_comparison(evaluations, comparison, out)
+    if as_json:
+        print_json({"report": str(page), "comparison": plain(comparison)})
+        return
     say(comparing.comparison_table(comparison))
-    say(f"report: {reporting.render_comparison(evaluations, comparison, out)}")
+    say(f"report: {page}")
 
 
 @app.command(rich_help_panel=PANEL)

@@ -1,10 +1,13 @@
 """What the commands of `pacos` share: options, and how a stage is planned or run."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from pacos.errors import ConfigError
 from pacos.terminal import say
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[Path, typer.Option("--config", help="The experiment's YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]…", help="As in train.lora.r=8")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the inputs and print the plan; start nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+PlanAsJson = Annotated[bool, typer.Option("--json", help="With --dry-run: print the plan as one JSON document.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 
 
@@ -34,15 +39,44 @@ def load_experiment(config: Path, overrides: list[str] | None) -> "Config":
     return load_config(config, overrides or [])
 
 
-def run_stage(name: str, stage: StageModule, experiment: "Config", *, dry_run: bool = False) -> None:
-    """Print the stage's plan, or run it in the experiment's directory."""
+def run_stage(
+    name: str, stage: StageModule, experiment: "Config", *, dry_run: bool = False, as_json: bool = False
+) -> None:
+    """Print the stage's plan, or run it in the experiment's directory. Raises ConfigError as `check_is_plan`."""
     from pacos.runs import Run
 
+    check_is_plan(as_json, dry_run=dry_run)
     if dry_run:
-        print_plan(name, stage.plan(experiment))
+        print_plans(experiment, {name: stage.plan(experiment)}, as_json=as_json)
         return
     with Run.open(experiment) as run:
         stage.main(experiment, run)
+
+
+def check_is_plan(as_json: bool, *, dry_run: bool) -> None:
+    """Raises ConfigError for --json without --dry-run: results are files, and a stage's lines are for people."""
+    if as_json and not dry_run:
+        raise ConfigError("is for plans", where="--json", todo="add --dry-run; results are JSON files in the run")
+
+
+def print_plans(experiment: "Config", plans: Mapping[str, list[str]], *, as_json: bool) -> None:
+    """Print what each stage would do: as text, or with the resolved configuration as JSON."""
+    if as_json:
+        config = experiment.model_dump(mode="json")
+        print_json({"run_dir": str(experiment.run_dir), "plan": dict(plans), "config": config})
+        return
+    for stage, lines in plans.items():
+        print_plan(stage, lines)
+
+
+def report_run(experiment: "Config") -> None:
+    """Render the run's report, say where it is, and send it to the tracker that followed the training."""
+    from pacos.report import render as reporting
+    from pacos.tracking import track_report
+
+    page = reporting.render(experiment.run_dir)
+    say(f"report: {page}")
+    track_report(experiment, page)
 
 
 def print_plan(stage: str, lines: list[str]) -> None:
@@ -50,3 +84,8 @@ def print_plan(stage: str, lines: list[str]) -> None:
     say(f"{stage}:")
     for line in lines:
         say(f"  {line}")
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON document of printable ASCII characters alone: no text in it can steer a terminal."""
+    print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"), flush=True)

@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan, run_stage
+from pacos.cli.options import (
+    AsJson,
+    ConfigFile,
+    DryRun,
+    Overrides,
+    PlanAsJson,
+    check_is_plan,
+    load_experiment,
+    print_json,
+    print_plans,
+    report_run,
+    run_stage,
+)
 from pacos.errors import ConfigError, RunError
 from pacos.terminal import say
 
@@ -23,18 +35,22 @@ def run(
     overrides: Overrides = None,
     until: Annotated[StageName, typer.Option(help="The last stage to do.")] = "report",
     dry_run: DryRun = False,
+    as_json: PlanAsJson = False,
 ) -> None:
     """Every stage in turn: generate, train, evaluate, report. Rerun, it resumes where it stopped."""
     from pacos.evaluate import pipeline as evaluation
     from pacos.generate import pipeline as generation
-    from pacos.report import render as reporting
     from pacos.train import launch
 
+    check_is_plan(as_json, dry_run=dry_run)
     experiment = load_experiment(config, overrides)
     # Planning checks every stage's inputs before the first stage starts.
-    print_plan("generate", generation.plan(experiment))
-    print_plan("train", launch.plan(experiment))
-    print_plan("evaluate", evaluation.plan(experiment) if experiment.evaluate.suites else ["no suites: skipped"])
+    plans = {
+        "generate": generation.plan(experiment),
+        "train": launch.plan(experiment),
+        "evaluate": evaluation.plan(experiment) if experiment.evaluate.suites else ["no suites: skipped"],
+    }
+    print_plans(experiment, plans, as_json=as_json)
     if dry_run:
         return
     run_stage("generate", generation, experiment)
@@ -45,17 +61,24 @@ def run(
         return
     if experiment.evaluate.suites:
         run_stage("evaluate", evaluation, experiment)
-    if until == "evaluate":
-        return
-    say(f"report: {reporting.render(experiment.run_dir)}")
+    if until != "evaluate":
+        report_run(experiment)
 
 
 @app.command(rich_help_panel=PANEL)
-def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser as well.")] = False,
+) -> None:
     """Render report.html and report.json again from what the stages wrote."""
+    import webbrowser
+
     from pacos.report import render as reporting
 
-    say(reporting.render(run))
+    page = reporting.render(run)
+    say(page)
+    if show and not webbrowser.open(page.resolve().as_uri()):
+        raise RunError("no browser was found", where="--open", todo=f"open {page} yourself, or name one in BROWSER")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -101,8 +124,19 @@ def config(
 
 
 @app.command(rich_help_panel=PANEL)
-def doctor() -> None:
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Repair what needs no decision: links to the stages, the fetched model.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """What works on this machine, what is missing, and the command that fixes it."""
     from pacos import doctor as examination
+    from pacos.results import plain
 
-    sys.exit(examination.main())
+    found = examination.examine(fix=fix)
+    if as_json:
+        print_json(plain(found) | {"ok": found.ok})
+    else:
+        say(found)
+    sys.exit(0 if found.ok else 1)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, Overrides, load_experiment, print_plan
+from pacos.cli.options import ConfigFile, DryRun, Overrides, PlanAsJson, check_is_plan, load_experiment, print_plans
 from pacos.errors import ConfigError
 from pacos.terminal import say
 
@@ -14,13 +14,16 @@ PANEL = "Models"
 
 
 @app.command(rich_help_panel=PANEL)
-def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def train(
+    config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False, as_json: PlanAsJson = False
+) -> None:
     """Dataset → LoRA adapter. The same as `accelerate launch train.py --config FILE`."""
     from pacos.train import launch
 
+    check_is_plan(as_json, dry_run=dry_run)
     experiment = load_experiment(config, overrides)
     if dry_run:
-        print_plan("train", launch.plan(experiment))
+        print_plans(experiment, {"train": launch.plan(experiment)}, as_json=as_json)
     else:
         launch.main(experiment)
 

@@ -118,7 +118,10 @@ def test_deepspeed_is_refused_even_where_accelerate_drops_it(
 
 
 @pytest.mark.filterwarnings("ignore:.log_with=wandb. was passed")
-def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path, tiny_base: Path, tasks: Path) -> None:
+def test_a_tracker_that_is_not_installed_is_refused(
+    tmp_path: Path, tiny_base: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [])
     with pytest.raises(TrainingError, match="wandb is not installed"):
         train_here(training_config(tmp_path, tiny_base, tasks, report_to="wandb"))
 
