@@ -100,8 +100,8 @@ def launch_command(config: Config, processes: int, file: Path | None = None) -> 
         command += ["--config_file", config.train.accelerate, "--num_processes", str(processes)]
     else:
         command += launch_flags(processes).split()
-    if not has_gpu():
-        # By default, accelerate gives each process one thread.
+    if not has_gpu() and "OMP_NUM_THREADS" not in os.environ:
+        # By default, accelerate gives each process one thread, or as many as this variable says.
         command += ["--num_cpu_threads_per_process", str(max(1, physical_cores() // processes))]
     return [*command, "--module", "pacos.train", "--config", str(file or config.run_dir / "config.yaml")]
 

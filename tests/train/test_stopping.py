@@ -65,8 +65,10 @@ def test_kill_9_ends_the_worker_and_the_same_command_resumes(endless: Config, tm
         command.process.kill()
         command.process.wait()
     again = [sys.executable, "-m", "pacos.cli", *words(config, tmp_path)]
-    resumed = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = subprocess.run(again, cwd=ROOT, capture_output=True, check=False)
+    said = resumed.stderr.decode()
+    assert resumed.returncode == 0, said
     assert not psutil.wait_procs(family, timeout=0)[1]
-    assert "resuming after step" in resumed.stderr
+    assert "resuming after step" in said
+    assert "train: 120 of 120 steps" in said and "\r" not in said, "what a log file holds is lines"
     assert [line["step"] for line in read_metrics(config)] == list(range(1, 121))

@@ -66,6 +66,17 @@ def test_the_command_asks_accelerate_for_every_process(
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
 
 
+def test_processes_get_the_threads_of_the_environment_else_the_machines(
+    tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = training_config(tmp_path, tiny_base, tasks)
+    monkeypatch.setattr(launch, "physical_cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert "--num_cpu_threads_per_process 3" in " ".join(launch.launch_command(config, 2))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert "--num_cpu_threads_per_process" not in launch.launch_command(config, 2)  # accelerate reads the variable
+
+
 def test_an_accelerate_file_decides_the_number_of_processes(
     tmp_path: Path, tiny_base: Path, tasks: Path, on_cpu: None
 ) -> None:
