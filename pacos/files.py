@@ -22,6 +22,7 @@ from pacos.json_text import (
     SURROGATE,
     check_form,
     decode,
+    decode_pieces,
     parse_json,
     parse_json_list,
     read_text,
@@ -106,7 +107,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
 def rows_of(content: BufferedReader, path: Path) -> Iterator[tuple[str, Any]]:
     """Yield what `read_rows` does, of a file that is open at its beginning."""
     if content.peek(4096).removeprefix(BOM).lstrip().startswith(b"["):
-        yield from parse_json_list(decode(content.read(), str(path)), str(path))
+        yield from parse_json_list(decode_pieces(content, str(path)), str(path))
         return
     for line, values in _parsed_lines(content, path, torn_tail=False, repair=False):
         yield f"{path}:{line}", values

@@ -4,11 +4,12 @@ Every file of JSON that pacos reads comes through here, so that a key given twic
 end is the same error everywhere.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from pacos.errors import DataError, PacosError
 
@@ -33,6 +34,9 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
+# Bytes of a file that are read at a time.
+_PIECE = 1 << 20
+
 # Lists and objects in one another. No file of data needs more, and Python's own readers and writers end soon after.
 DEEPEST = 100
 _TOO_DEEP = "not JSON that can be read: it is nested too deeply"
@@ -51,12 +55,31 @@ def decode(content: bytes, where: str, error: type[PacosError] = DataError) -> s
     try:
         return content.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError as broken:
-        line = content.count(b"\n", 0, broken.start) + 1
-        raise error(
-            f"is not UTF-8: byte 0x{content[broken.start]:02x} in line {line}",
-            where=where,
-            todo="save it as UTF-8, or convert it, e.g. iconv -f WINDOWS-1252 -t UTF-8",
-        ) from None
+        raise _not_utf8(broken, 1, where, error) from None
+
+
+def decode_pieces(content: BinaryIO, where: str) -> Iterator[str]:
+    """The text of a file of UTF-8, a piece at a time, without a byte-order mark. Raises DataError as `decode`."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    line, block = 1, b" "
+    while block:
+        block = content.read(_PIECE)
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as broken:
+            raise _not_utf8(broken, line, where, DataError) from None
+        if text:
+            yield text
+        line += block.count(b"\n")
+
+
+def _not_utf8(broken: UnicodeDecodeError, first_line: int, where: str, error: type[PacosError]) -> PacosError:
+    line = first_line + broken.object.count(b"\n", 0, broken.start)
+    return error(
+        f"is not UTF-8: byte 0x{broken.object[broken.start]:02x} in line {line}",
+        where=where,
+        todo="save it as UTF-8, or convert it, e.g. iconv -f WINDOWS-1252 -t UTF-8",
+    )
 
 
 def read_text(path: Path, error: type[PacosError] = DataError) -> str:
@@ -89,26 +112,77 @@ def parse_json(text: str, where: str, *, repair: bool = False) -> Any:
     return value
 
 
-def parse_json_list(text: str, where: str) -> Iterator[tuple[str, Any]]:
-    """Yield (place, element) of a JSON list, one at a time. Raises DataError as `parse_json`, with the row."""
-    position = _skip_blanks(text, _skip_blanks(text, 0) + 1)
+def parse_json_list(pieces: Iterator[str], where: str) -> Iterator[tuple[str, Any]]:
+    """Yield (place, element) of a JSON list whose text comes in pieces, of which it holds no more than an element
+    takes. Raises DataError as `parse_json`, with the row."""
+    text = _PartOfText(pieces)
+    text.peek()
+    text.position += 1
     number = 0
-    while text[position : position + 1] != "]" or number:
+    while text.peek() != "]" or number:
         number += 1
         row = f"{where}:row {number}"
-        value, position = _parse_at(text, position, row)
-        yield row, value
-        position = _skip_blanks(text, position)
-        if text[position : position + 1] == "]":
+        yield row, text.value(row)
+        if (follows := text.peek()) == "]":
             break
-        if text[position : position + 1] != ",":
-            line = text.count("\n", 0, position) + 1
-            todo = "close the list" if position == len(text) else None
-            raise DataError("not JSON: a comma or the end of the list is missing", where=f"{where}:{line}", todo=todo)
-        position = _skip_blanks(text, position + 1)
-    if (rest := _skip_blanks(text, position + 1)) < len(text):
-        line = text.count("\n", 0, rest) + 1
-        raise DataError("not JSON: more follows the list", where=f"{where}:{line}")
+        if follows != ",":
+            todo = None if follows else "close the list"
+            what = "not JSON: a comma or the end of the list is missing"
+            raise DataError(what, where=f"{where}:{text.line}", todo=todo)
+        text.position += 1
+    text.position += 1
+    if text.peek():
+        raise DataError("not JSON: more follows the list", where=f"{where}:{text.line}")
+
+
+class _PartOfText:
+    """What is not parsed yet of a text that comes in pieces, from `position` on, as far as it has come."""
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+        self._text = ""
+        self._start = _Start()
+        self.position = 0
+
+    @property
+    def line(self) -> int:
+        """The number of the line at the position."""
+        return self._start.lines + self._text.count("\n", 0, self.position) + 1
+
+    def peek(self) -> str:
+        """The next character that is not blank, which is then at the position; "" at the end of the text."""
+        while (position := _skip_blanks(self._text, self.position)) == len(self._text):
+            self.position = position
+            if not self._read_on():
+                return ""
+        self.position = position
+        return self._text[position]
+
+    def value(self, where: str) -> Any:
+        """The JSON value at the position, which moves behind it. Raises DataError."""
+        while True:
+            try:
+                value, end = _parse_at(self._text, self.position, where, start=self._start)
+            except DataError:
+                if not self._read_on():
+                    raise
+                continue
+            # A number may go on in the next piece, be it after a "." or an "e-" that is no part of this value.
+            if end + 2 >= len(self._text) and self._read_on():
+                continue
+            self.position = end
+            return value
+
+    def _read_on(self) -> bool:
+        """Read as much again as there is; whether there was anything."""
+        rest = self._text[self.position :]
+        more: list[str] = []
+        while sum(map(len, more)) <= len(rest) and (piece := next(self._pieces, "")):
+            more.append(piece)
+        if more:
+            self._start = self._start.moved(self._text, self.position)
+            self._text, self.position = "".join([rest, *more]), 0
+        return bool(more)
 
 
 def _skip_blanks(text: str, position: int) -> int:
@@ -116,7 +190,25 @@ def _skip_blanks(text: str, position: int) -> int:
     return found.end() if found else position
 
 
-def _parse_at(text: str, position: int, where: str, repair: bool = False) -> tuple[Any, int]:
+class _Start(NamedTuple):
+    """Where a text begins within a longer one: so many lines before it, and columns in its first line."""
+
+    lines: int = 0
+    columns: int = 0
+
+    def moved(self, text: str, position: int) -> "_Start":
+        """Where the rest of `text`, which begins here, begins from `position` on."""
+        lines = text.count("\n", 0, position)
+        columns = position - text.rfind("\n", 0, position) - 1
+        return _Start(self.lines + lines, columns if lines else self.columns + columns)
+
+
+_BEGINNING = _Start()
+
+
+def _parse_at(
+    text: str, position: int, where: str, repair: bool = False, start: _Start = _BEGINNING
+) -> tuple[Any, int]:
     try:
         value, end = _DECODER.raw_decode(text, position)
         # Walked only where there is something to find, as most texts have neither.
@@ -125,8 +217,9 @@ def _parse_at(text: str, position: int, where: str, repair: bool = False) -> tup
         if _ESCAPED_SURROGATE.search(text, position, end):
             value = _repaired(value) if repair else _checked(value)
     except json.JSONDecodeError as broken:
-        line = f":{broken.lineno}" if broken.lineno > 1 else ""
-        raise DataError(f"not JSON: {broken.msg} at character {broken.colno}", where=f"{where}{line}") from None
+        at = start.moved(text, broken.pos)
+        line = f":{at.lines + 1}" if at.lines else ""
+        raise DataError(f"not JSON: {broken.msg} at character {at.columns + 1}", where=f"{where}{line}") from None
     except RecursionError:
         raise DataError(_TOO_DEEP, where=where) from None
     except DataError as found:

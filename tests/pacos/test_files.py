@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pacos import json_text
 from pacos.errors import DataError, RunError
 from pacos.files import JsonlWriter, line_count, make_folder, read_jsonl, read_object, read_rows, safe_name, write_text
 from pacos.json_text import parse_json
@@ -78,6 +79,26 @@ def test_a_whole_character_written_as_two_escapes_is_read() -> None:
 @pytest.mark.parametrize("content", ['[{"a": 1}', '[{"a": 1} {"a": 2}]', '[{"a": 1}] x', '[{"a": 1},]', "["])
 def test_a_broken_list_is_refused(tmp_path: Path, content: str) -> None:
     assert "rows.json" in complaint_of(written(tmp_path, content, "rows.json"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_a_list_that_is_read_in_small_pieces_has_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(json_text, "_PIECE", size)
+    path = written(tmp_path, '\ufeff [ -12.5e-3 ,12,\n {"日本": ["a\\u00e9", null]},"x",\n1e3] ')
+    assert [value for _, value in read_rows(path)] == [-0.0125, 12, {"日本": ["aé", None]}, "x", 1000.0]
+    assert complaint_of(written(tmp_path, "[1,\n 2, 34 5]")) == (
+        f"{path}:2: not JSON: a comma or the end of the list is missing"
+    )
+    assert f"{path}:row 3:2: not JSON: Expecting value at character 5" in complaint_of(written(tmp_path, "[1,\n 2, x]"))
+
+
+def test_rows_of_a_list_come_before_the_rest_of_the_file_is_read(tmp_path: Path) -> None:
+    rows = read_rows(written(tmp_path, b'["one", "two", "' + b" " * (4 << 20) + b'\xff"]'))
+    assert [next(rows)[1], next(rows)[1]] == ["one", "two"]
+    with pytest.raises(DataError, match="byte 0xff in line 1"):
+        next(rows)
 
 
 def test_an_empty_list_has_no_rows(tmp_path: Path) -> None:
