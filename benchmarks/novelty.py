@@ -207,7 +207,10 @@ def composed(draw: random.Random, instructions: Sequence[str]) -> Iterator[str]:
         words = ["", *text.split()]
         for word, following in itertools.pairwise(words):
             follows[word].append(following)
-    lengths = [len(text.split()) for text in instructions]
+    return _walks(draw, follows, [len(text.split()) for text in instructions])
+
+
+def _walks(draw: random.Random, follows: dict[str, list[str]], lengths: Sequence[int]) -> Iterator[str]:
     for number in itertools.count():
         words, word = [], ""
         for _ in range(draw.choice(lengths)):

@@ -1,4 +1,4 @@
-"""A pool that judges many candidates at a time: here, or in several processes. What it decides is the same."""
+"""A pool that judges many candidates at a time: here, or by several workers. What it decides is the same."""
 
 import contextlib
 import shutil
@@ -13,15 +13,16 @@ from pacos.generate.candidates import Candidate, JudgedCandidate
 from pacos.generate.pool import Pool
 from pacos.generate.prompting.alpaca import TASK_LIST
 from pacos.generate.prompting.items import ListFormat
+from pacos.generate.ray_actors import ray_actors
 from pacos.generate.rounds import PER_WORKER, Rounds
-from pacos.generate.workers import Workers
+from pacos.generate.worker_processes import worker_processes
 from pacos.records import Response, Task
 from pacos.seeds import Seed
 
 # Answers or tasks that one process judges together, since finding their neighbours together is faster.
 PER_COMMIT = 256
 
-# Answers for each process in a round; an answer has about 20 items.
+# Answers for each worker in a round; an answer has about 20 items.
 ANSWERS_PER_WORKER = 64
 
 Thing = TypeVar("Thing")
@@ -29,7 +30,7 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """A pool, and the processes that judge for it, if any."""
+    """A pool, and the workers that judge for it, if any."""
 
     pool: Pool
     rounds: Rounds | None
@@ -65,19 +66,26 @@ def open_pool(
     *,
     lists: ListFormat = TASK_LIST,
     known: Sequence[tuple[str, Task]] = (),
-    workers: int = 1,
+    workers: int | None = None,
+    ray: str | None = None,
 ) -> Iterator[Judging]:
-    """A pool that writes into `folder` (see `Pool`), and its processes where `workers` are several."""
+    """A pool that writes into `folder` (see `Pool`), and its workers: processes where they are several, or actors of
+    the Ray cluster at the address `ray`, as many as it has CPUs unless their number is given."""
+    alone = ray is None and (workers or 1) == 1
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(
-            Pool(folder, seeds, filters, target, lists=lists, known=known, remembers=False, indexed=workers == 1)
+            Pool(folder, seeds, filters, target, lists=lists, known=known, remembers=False, indexed=alone)
         )
-        if workers == 1:
-            yield Judging(pool, None, workers)
+        if alone:
+            yield Judging(pool, None, 1)
             return
-        processes = stack.enter_context(Workers(workers, filters, whole_tasks=lists.whole_tasks))
-        processes.extend([id for id, _ in pool.compared], [task.instruction for _, task in pool.compared])
-        yield Judging(pool, Rounds(pool, processes, filters), workers)
+        judges = stack.enter_context(
+            worker_processes(workers or 1, filters, whole_tasks=lists.whole_tasks)
+            if ray is None
+            else ray_actors(ray, workers, filters, whole_tasks=lists.whole_tasks)
+        )
+        judges.extend([id for id, _ in pool.compared], [task.instruction for _, task in pool.compared])
+        yield Judging(pool, Rounds(pool, judges, filters), judges.count)
 
 
 @contextlib.contextmanager

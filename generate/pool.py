@@ -7,7 +7,6 @@ state to keep consistent.
 
 import logging
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +21,7 @@ from pacos.generate.candidates import (
     rejection,
     with_neighbours,
 )
+from pacos.generate.compared import compared_index
 from pacos.generate.filtering.filters import novelty_tokens, task_rules
 from pacos.generate.filtering.rule import BrokenRule
 from pacos.generate.pool_snapshot import FILES, Earlier, PoolSnapshot
@@ -71,8 +71,7 @@ class Pool:
         self._lists = lists
         self._item_rules = item_rules(filters, lists.whole_tasks)
         self._target = target
-        new_index = partial(NoveltyIndex, filters.novelty, novelty_tokens(filters))
-        self._index = new_index()
+        self._index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
         self._chooses_tokenizer = filters.tokenizer == "rouge"
         self.compared = [(seed.id, seed.task) for seed in seeds] + list(known)
         self._snapshot = (
@@ -80,9 +79,10 @@ class Pool:
         )
         self.sizes: Sequence[int] = ()
         if not self._restore(folder):
-            self._index = new_index()  # a restore that failed may have filled the other one
-            if indexed:
-                self._index.extend([id for id, _ in self.compared], [task.instruction for _, task in self.compared])
+            # Another index, as a restore that failed may have filled that one.
+            self._index = compared_index(
+                self.compared if indexed else [], filters, folder / ".known" if earlier else None
+            )
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
         self._dataset, self._rejected = (JsonlWriter(folder / name) for name in FILES)

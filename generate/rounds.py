@@ -1,9 +1,9 @@
-"""Candidates judged by several processes, with the decisions of judging them one by one.
+"""Candidates judged by several workers, with the decisions of judging them one by one.
 
-While round r is judged, the processes' pools have the tasks accepted up to round r − 2. What was accepted since, in
-round r − 1 and in round r itself, is a small index here, which decides in order. So a process never waits:
+While round r is judged, the workers' pools have the tasks accepted up to round r − 2. What was accepted since, in
+round r − 1 and in round r itself, is a small index here, which decides in order. So a worker never waits:
 
-    processes   judge 0 · judge 1 · judge 2, neighbours 0 · judge 3, neighbours 1 · …
+    workers     judge 0 · judge 1 · judge 2, neighbours 0 · judge 3, neighbours 1 · …
     here                  settle 0    settle 1                settle 2, write 0
 """
 
@@ -21,7 +21,7 @@ from pacos.novelty.index import NoveltyIndex
 # The items of each answer, of several answers.
 Items = Sequence[Sequence[Candidate]]
 
-# Candidates for each process in a round: enough to make messages cheap, few enough to keep what is settled here small.
+# Candidates for each worker in a round: enough to make messages cheap, few enough to keep what is settled here small.
 PER_WORKER = 1024
 
 

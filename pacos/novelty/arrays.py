@@ -32,8 +32,8 @@ class Growing(Generic[Kind]):
             return
         end = self._size + len(more)
         if end > len(self._values):
-            # A quarter to spare: few copies, little memory.
-            room = np.empty(max(_INITIAL_ROOM, end + end // 4), dtype=self._values.dtype)
+            # An eighth to spare: few copies, little memory.
+            room = np.empty(max(_INITIAL_ROOM, end + end // 8), dtype=self._values.dtype)
             room[: self._size] = self.values
             self._values = room
         self._values[self._size : end] = more

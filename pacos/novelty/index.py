@@ -34,7 +34,7 @@ _GROWTH = 2
 _FIRST_ORDER = 1024
 
 # Texts indexed at a time, and texts in a segment, when the order is made anew.
-_CHUNK = 1 << 14
+_CHUNK = 1 << 12
 _PER_SEGMENT = 1 << 20
 
 

@@ -38,15 +38,16 @@ _OF_LONG_TEXTS = np.uint64(0x5851F42D4C957F2D)
 
 @dataclass(frozen=True)
 class Order:
-    """Which keys are extended. `extended_from`: single tokens of this rank and more; `crowded`: combinations, by the
-    first bits of their hash."""
+    """Which keys are extended. `extended_from`: single tokens of this rank and more; `crowded`: combinations, a bit for
+    each bucket that their hashes may be in."""
 
     extended_from: int = 1 << 32
-    crowded: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(2, dtype=np.bool_))
+    crowded: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(1, dtype=np.uint8))
 
     def is_crowded(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which combinations are in too many texts."""
-        found: NDArray[np.bool_] = self.crowded[bucket(hashes, len(self.crowded))]
+        buckets = bucket(hashes, 8 * len(self.crowded))
+        found: NDArray[np.bool_] = (self.crowded[buckets >> 3] >> (buckets & 7).astype(np.uint8) & 1).astype(np.bool_)
         return found
 
 

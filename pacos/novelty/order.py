@@ -37,7 +37,7 @@ def order_of(frequencies: NDArray[np.int64], texts: int, bounds: Bounds, ranked:
         counted += end - first
         hashes = combinations(ranked(first, end), order)
         counts += np.bincount(bucket(hashes, len(counts)), minlength=len(counts))
-    return Order(order.extended_from, counts * (texts / counted) > crowd(texts))
+    return Order(order.extended_from, np.packbits(counts * (texts / counted) > crowd(texts), bitorder="little"))
 
 
 def crowd(texts: int) -> int:

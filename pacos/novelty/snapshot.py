@@ -17,7 +17,7 @@ from pacos.novelty.index import NoveltyIndex
 log = logging.getLogger("pacos")
 
 # Changes whenever the arrays mean something else.
-_FORMAT = 1
+_FORMAT = 2
 
 _INDEX, _OTHERS = "index", "others"
 

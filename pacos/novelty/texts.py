@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacos.novelty.arrays import Ends, Growing, Numbers, places_of_runs, prefixed, under
+from pacos.novelty.ids import Ids
 
 # A text's token numbers, in the form that RapidFuzz compares.
 Symbols: TypeAlias = "str | array[int]"
@@ -19,11 +20,10 @@ class Texts:
 
     def __init__(self) -> None:
         self._numbers = Numbers()
-        self._lengths: Growing[np.int32] = Growing(np.empty(0, dtype=np.int32))
+        self._lengths: Growing[Any] = Growing(np.empty(0, dtype=np.uint16))
         self._ends = Ends()
         self._signatures: Growing[np.uint64] = Growing(np.empty(0, dtype=np.uint64))
-        self._ids: Growing[np.uint8] = Growing(np.empty(0, dtype=np.uint8))
-        self._id_ends = Ends()
+        self._ids = Ids()
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -33,19 +33,18 @@ class Texts:
         return {
             "lengths": self._lengths.values,
             "signatures": self._signatures.values,
-            "ids": self._ids.values,
             **prefixed("numbers", self._numbers.arrays()),
             **prefixed("ends", self._ends.arrays()),
-            **prefixed("idends", self._id_ends.arrays()),
+            **prefixed("ids", self._ids.arrays()),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Become what `arrays` were taken from."""
         self._lengths = Growing(arrays["lengths"])
-        self._signatures, self._ids = Growing(arrays["signatures"]), Growing(arrays["ids"])
+        self._signatures = Growing(arrays["signatures"])
         self._numbers.restore(under("numbers", arrays))
         self._ends.restore(under("ends", arrays))
-        self._id_ends.restore(under("idends", arrays))
+        self._ids.restore(under("ids", arrays))
 
     def append(
         self,
@@ -55,17 +54,17 @@ class Texts:
         signatures: NDArray[np.uint64],
     ) -> None:
         """Append texts; `numbers` is flat, text after text."""
-        encoded = [id.encode("utf-8", "surrogatepass") for id in ids]
-        self._id_ends.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
-        self._ids.append(np.frombuffer(b"".join(encoded), dtype=np.uint8))
+        self._ids.append(ids)
         self._ends.append(lengths)
+        if len(lengths) and lengths.max() > np.iinfo(self._lengths.values.dtype).max:
+            self._lengths = Growing(self._lengths.values.astype(np.int32))
         self._lengths.append(lengths)
         self._numbers.append(numbers)
         self._signatures.append(signatures)
 
     def id(self, row: int) -> str:
         """The id of a text."""
-        return self._ids.values[self._id_ends.span(row, row + 1)].tobytes().decode("utf-8", "surrogatepass")
+        return self._ids[row]
 
     def lengths(self, rows: NDArray[np.integer] | slice) -> NDArray[np.int64]:
         """How many tokens each of the texts has."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pacos.novelty import arrays, index, keys, neighbours, order, postings
 from pacos.novelty.arrays import Ends, Numbers
 from pacos.novelty.group import Match
+from pacos.novelty.ids import Ids
 from pacos.novelty.index import NoveltyIndex
 from pacos.rouge import rouge_l
 
@@ -120,6 +121,27 @@ def test_numbers_take_a_fourth_byte_where_one_needs_it() -> None:
     for count, part in enumerate(given, 1):
         numbers.append(np.array(part))
         assert numbers.at(slice(None)).tolist() == [number for each in given[:count] for number in each]
+
+
+def test_lengths_beyond_two_bytes_are_kept() -> None:
+    index = NoveltyIndex(0.7)
+    longest = "word " * 70_000
+    index.extend(["short", "long"], ["one two three", longest])
+    assert index.rejects(longest) == Match("long", 1.0)
+    assert index.rejects("word " * 30_000) is None  # F is 60,000 / 100,000
+
+
+def test_ids_are_found_wherever_they_are_and_restored(tmp_path: Path) -> None:
+    names = [f"{'é' * (number % 3)}\n{number}\ud800" for number in range(300)]
+    ids = Ids()
+    for first in range(0, 300, 37):
+        ids.append(names[first : first + 37])
+    restored = Ids()
+    restored.restore(ids.arrays())
+    restored.append(["one more"])
+    for place, id in enumerate(names):
+        assert ids[place] == restored[place] == id
+    assert restored[300] == "one more"
 
 
 def test_neighbours_of_large_pools_are_those_of_every_so_many_th_text(monkeypatch: pytest.MonkeyPatch) -> None:
