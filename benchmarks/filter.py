@@ -1,9 +1,10 @@
 """`pacos filter` on the 52,002 released Alpaca rows with the official seeds: it keeps its own output; and on more rows.
 
-    python -m benchmarks.filter [--save] [--rows 52002] [--defects] [--workers 1 2]
+    python -m benchmarks.filter [--save] [--rows 52002] [--defects] [--workers 1 2] [--ray-nodes 2]
 
 Rows over 52,002 have composed instructions (see `benchmarks/novelty.py`) and the outputs of released rows. With several
-numbers of workers, the files of each must be those of the first, and `times` is how much less wall-clock time it takes.
+numbers of workers, or a Ray cluster of so many nodes in this machine, the files of each run must be those of the first,
+and `times` is how much less wall-clock time it takes.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from typing import Any
 from benchmarks.alpaca import ROWS
 from benchmarks.novelty import composed
 from benchmarks.result import SHARED_DATA, report
+from pacos.machine import version_of
+from tests.support.ray_cluster import ray_cluster
 
 FILES = ("dataset.jsonl", "rejected.jsonl", "stats.json")
 
@@ -34,21 +37,28 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=52_002)
     parser.add_argument("--defects", action="store_true")
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    parser.add_argument("--ray-nodes", type=int, default=0, help="of one CPU each; 0: no Ray")
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
+    rules = ["--defects"] * arguments.defects
     with tempfile.TemporaryDirectory() as folder:
         tasks = Path(folder) / "alpaca.jsonl"
         with tasks.open("w", encoding="utf-8") as lines:
             lines.writelines(itertools.islice(rows(), arguments.rows))
-        runs = {str(workers): measured(tasks, workers, defects=arguments.defects) for workers in arguments.workers}
+        runs = {str(count): measured(tasks, "--workers", str(count), *rules) for count in arguments.workers}
+        if arguments.ray_nodes:
+            with ray_cluster(arguments.ray_nodes) as cluster:
+                runs["ray"] = measured(tasks, "--ray", cluster.address, *rules)
     first = runs[str(arguments.workers[0])]
     files = {tuple(run.pop("sha256")) for run in runs.values()}
     figures: dict[str, Any] = {**first, "by_workers": runs} if len(runs) > 1 else first
     if len(runs) > 1:
         figures["same_files"] = len(files) == 1
         figures["times"] = {count: round(first["seconds"] / run["seconds"], 2) for count, run in runs.items()}
-    name = "filter" + "_defects" * arguments.defects + "_workers" * (len(runs) > 1)
+    name = "filter" + "_defects" * arguments.defects + ("_ray" if "ray" in runs else "_workers" * (len(runs) > 1))
     settings = {"rows": arguments.rows, "threshold": 0.7, "workers": arguments.workers}
+    if arguments.ray_nodes:
+        settings |= {"ray_nodes": arguments.ray_nodes, "ray": version_of("ray")}
     report(name, figures, settings=settings, save=arguments.save)
 
 
@@ -63,12 +73,12 @@ def rows() -> Iterator[str]:
         yield json.dumps({"instruction": instruction, "input": "", "output": output}) + "\n"
 
 
-def measured(tasks: Path, workers: int, *, defects: bool) -> dict[str, Any]:
-    out = tasks.parent / f"out-{workers}"
+def measured(tasks: Path, *options: str) -> dict[str, Any]:
+    out = Path(tempfile.mkdtemp(dir=tasks.parent))
+    command = [sys.executable, "-m", "pacos.cli", "filter", str(tasks), "--out", str(out)]
     seeds = SHARED_DATA / "self_instruct" / "seed_tasks.jsonl"
-    options = ["--out", str(out), "--seeds", str(seeds), "--workers", str(workers), *(["--defects"] * defects)]
     before, began = cpu_of_children(), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "pacos.cli", "filter", str(tasks), *options], check=True)
+    subprocess.run([*command, "--seeds", str(seeds), *options], check=True)
     seconds = time.perf_counter() - began
     funnel = json.loads((out / "stats.json").read_text(encoding="utf-8"))["funnel"]
     return {

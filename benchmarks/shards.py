@@ -10,13 +10,11 @@ import contextlib
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +22,7 @@ from typing import Any
 from benchmarks import generation_runs as runs
 from benchmarks.result import report
 from pacos.machine import version_of
+from tests.support.ray_cluster import ray_cluster
 from tests.support.scripted_server import Prompt, ScriptedServer
 from tests.support.tiny_llama import build_tiny_llama
 
@@ -60,12 +59,13 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     with ScriptedServer() as server:
         expected = runs.run_whole(experiment("whole", server))
-    with ScriptedServer(delay=_delay(options.shards)) as server, _cluster(options.nodes, folder) as address:
+    on = ray_cluster(options.nodes, cpus=4) if options.nodes else contextlib.nullcontext()
+    with ScriptedServer(delay=_delay(options.shards)) as server, on as cluster:
         sharded = experiment("sharded", server)
         done, killed = threading.Event(), list[int]()
         killer = threading.Thread(target=_kill, args=(sharded, server, options, done, killed))
         killer.start()
-        nodes = _on_ray(sharded, options, address) if address else _as_processes(sharded, options)
+        nodes = _on_ray(sharded, options, cluster.address) if cluster else _as_processes(sharded, options)
         done.set()
         killer.join()
         requests = [int(body["seed"]) for body in server.bodies]
@@ -138,43 +138,6 @@ def _kill_one(experiment: Path, draw: Random) -> list[int]:
 
 def _descriptors(process: int) -> list[str]:
     return [fd for fd in os.listdir(f"/proc/{process}/fd") if os.path.exists(f"/proc/{process}/fd/{fd}")]
-
-
-@contextlib.contextmanager
-def _cluster(nodes: int, folder: Path) -> Iterator[str]:
-    """The address of a Ray cluster of so many nodes in this machine, "" for none. Ends only what it started."""
-    if not nodes:
-        yield ""
-        return
-    port = _free_port()
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=4", "--disable-usage-stats"]
-    memory = ["--object-store-memory=100000000"]
-    head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}"]
-    address = f"127.0.0.1:{port}"
-    started = []
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context((folder / "ray.log").open("wb"))
-        for node in range(nodes):
-            place = head if node == 0 else [f"--address={address}"]
-            ports = [f"--min-worker-port={20_000 + 2_000 * node}", f"--max-worker-port={21_999 + 2_000 * node}"]
-            started.append(
-                subprocess.Popen(
-                    [*ray, *memory, *place, "--node-ip-address=127.0.0.1", *ports], stdout=output, stderr=output
-                )
-            )
-            time.sleep(8)
-        try:
-            yield address
-        finally:
-            for process in reversed(started):
-                process.terminate()
-                process.wait(60)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _pacos(*arguments: str, check: bool = True) -> int:

@@ -25,13 +25,15 @@ from pacos.seeds import load_seeds, seeds_path
 log = logging.getLogger("pacos")
 
 
-def curate(responses: Path, out: Path, config: GenerateConfig, workers: int = 1) -> DatasetStats:
+def curate(
+    responses: Path, out: Path, config: GenerateConfig, workers: int | None = None, ray: str | None = None
+) -> DatasetStats:
     """Write `dataset.jsonl`, `rejected.jsonl` and `stats.json` from a journal; return the statistics.
 
     Uses the answers in the order of their requests, up to `config.target` accepted items. With the journal and config
-    of a run that stopped at its target, the files equal the run's byte for byte, whatever the number of `workers`.
-    Accepted instructions whose follow-ups have no answer are rejected as `pending`. Raises RunError where `out` holds
-    another dataset.
+    of a run that stopped at its target, the files equal the run's byte for byte, whatever the number of `workers`, here
+    or on the Ray cluster at the address `ray`. Accepted instructions whose follow-ups have no answer are rejected as
+    `pending`. Raises RunError where `out` holds another dataset.
     """
     seeds = load_seeds(seeds_path(config.seeds))
     answers = read_responses(responses)
@@ -41,7 +43,7 @@ def curate(responses: Path, out: Path, config: GenerateConfig, workers: int = 1)
     with (
         unfinished(out) as folder,
         open_pool(
-            folder, seeds, config.filters, config.target, lists=chosen.lists, known=known, workers=workers
+            folder, seeds, config.filters, config.target, lists=chosen.lists, known=known, workers=workers, ray=ray
         ) as judging,
         bar("curate", len(answers), "answers") as progress,
     ):
@@ -58,12 +60,20 @@ def curate(responses: Path, out: Path, config: GenerateConfig, workers: int = 1)
     return finish(_named(responses), out, stats)
 
 
-def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConfig, workers: int = 1) -> DatasetStats:
+def filter_file(
+    tasks: Path,
+    out: Path,
+    seeds: Path | None,
+    filters: FiltersConfig,
+    workers: int | None = None,
+    ray: str | None = None,
+) -> DatasetStats:
     """Run the rules and the novelty filter over Alpaca-format tasks, in their order; return the statistics.
 
     A task must be novel against `seeds`, if given, and against the tasks before it. A row that is not a task is
-    rejected as `malformed`. The files are the same whatever the number of `workers`. Raises DataError for a file that
-    is not rows at all, or of which no row is a task; RunError where `out` holds another dataset.
+    rejected as `malformed`. The files are the same whatever the number of `workers`, here or on the Ray cluster at the
+    address `ray`. Raises DataError for a file that is not rows at all, or of which no row is a task; RunError where
+    `out` holds another dataset.
     """
     source = tasks_file(tasks)
     rows = TaskRows(source)
@@ -71,7 +81,7 @@ def filter_file(tasks: Path, out: Path, seeds: Path | None, filters: FiltersConf
     refuse_other_dataset(_named(source), [source.parent], out)
     with (
         unfinished(out) as folder,
-        open_pool(folder, compared, filters, workers=workers) as judging,
+        open_pool(folder, compared, filters, workers=workers, ray=ray) as judging,
         bar("filter", rows.count, "tasks") as progress,
     ):
         for judged in judging.candidates(rows):

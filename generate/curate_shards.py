@@ -26,7 +26,14 @@ log = logging.getLogger("pacos")
 RECENT = 0.25
 
 
-def curate_shards(journals: Sequence[Path], source: str, out: Path, config: Config, workers: int = 1) -> DatasetStats:
+def curate_shards(
+    journals: Sequence[Path],
+    source: str,
+    out: Path,
+    config: Config,
+    workers: int | None = None,
+    ray: str | None = None,
+) -> DatasetStats:
     """Write `dataset.jsonl`, `rejected.jsonl` and `stats.json` from the journals of shards; return the statistics.
 
     The first two are, byte for byte, those of one `pacos generate` with the same configuration and the same answers: it
@@ -42,7 +49,7 @@ def curate_shards(journals: Sequence[Path], source: str, out: Path, config: Conf
     with (
         unfinished(out) as folder,
         open_pool(
-            folder, seeds, generate.filters, generate.target, lists=lists, known=known, workers=workers
+            folder, seeds, generate.filters, generate.target, lists=lists, known=known, workers=workers, ray=ray
         ) as judging,
         bar("curate", union.whole, "answers") as progress,
     ):

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pacos.cli.options import ConfigFile, DryRun, OutDir, Overrides, load_experiment, print_plan, run_stage
+from pacos.cli.options import (
+    ConfigFile,
+    DryRun,
+    OutDir,
+    Overrides,
+    PlanAsJson,
+    check_is_plan,
+    load_experiment,
+    print_plans,
+    run_stage,
+)
 from pacos.extensions import FILTER_PRESETS
 from pacos.terminal import say
 
@@ -18,8 +28,15 @@ WordTokenizer = Annotated[
     typer.Option(help="unicode: words of any script. auto: unicode for texts of which rouge's misses most words."),
 ]
 
-WorkerProcesses = Annotated[
-    int, typer.Option("--workers", min=1, help="Processes that judge tasks; the files are the same with any number.")
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes that judge tasks: 1, or with --ray all CPUs of the cluster. The files are the same with any.",
+    ),
+]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray", metavar="ADDRESS", help="Judge on the Ray cluster at this address, or auto.")
 ]
 
 if TYPE_CHECKING:
@@ -33,6 +50,7 @@ def generate(
     config: ConfigFile,
     overrides: Overrides = None,
     dry_run: DryRun = False,
+    as_json: PlanAsJson = False,
     shard: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Ask the K-th of N parts of the requests alone; `pacos curate` joins them."),
@@ -50,11 +68,12 @@ def generate(
     if shard is None:
         if until_request:
             raise ConfigError("is for shards", where="--until-request", todo="set generate.budget.requests instead")
-        run_stage("generate", pipeline, experiment, dry_run=dry_run)
+        run_stage("generate", pipeline, experiment, dry_run=dry_run, as_json=as_json)
         return
+    check_is_plan(as_json, dry_run=dry_run)
     part = shards.Shard.parse(shard)
     if dry_run:
-        print_plan("generate", shards.plan(experiment, part, until_request))
+        print_plans(experiment, {"generate": shards.plan(experiment, part, until_request)}, as_json=as_json)
     else:
         shards.generate_shard(experiment, part, until_request)
 
@@ -66,7 +85,8 @@ def curate(
     ],
     out: OutDir,
     config: Annotated[Path | None, typer.Option("--config", help="Filters and seeds to apply.")] = None,
-    workers: WorkerProcesses = 1,
+    workers: Workers = None,
+    ray: RayAddress = None,
 ) -> None:
     """Journals of answers → dataset again, without the engine."""
     from pacos.config import GenerateConfig, load_config
@@ -78,12 +98,12 @@ def curate(
     experiment = load_config(config) if config else None
     journals = journal_files(responses)
     if not is_sharded(journals):
-        curation.curate(journals[0], out, experiment.generate if experiment else GenerateConfig(), workers)
+        curation.curate(journals[0], out, experiment.generate if experiment else GenerateConfig(), workers, ray)
     elif experiment is None:
         raise ConfigError("is needed to join shards", where="--config", todo="give the one that they ran with")
     else:
         source = ", ".join(str(path.resolve()) for path in responses)
-        union_curation.curate_shards(journals, source, out, experiment, workers)
+        union_curation.curate_shards(journals, source, out, experiment, workers, ray)
 
 
 @app.command("filter", rich_help_panel=PANEL)
@@ -95,14 +115,15 @@ def filter_tasks(
     preset: Annotated[FilterPresetName, typer.Option(help="Whose published rules.")] = "alpaca",
     defects: Annotated[bool, typer.Option("--defects", help="Reject known kinds of faulty tasks as well.")] = False,
     tokenizer: Annotated[Literal["rouge", "unicode"], typer.Option(help="unicode: words of any script.")] = "rouge",
-    workers: WorkerProcesses = 1,
+    workers: Workers = None,
+    ray: RayAddress = None,
 ) -> None:
     """The published filters alone, on any Alpaca-format file."""
     from pacos.config import FiltersConfig
     from pacos.generate import curate as curation
 
     filters = FiltersConfig(preset=preset, defects=defects, novelty=threshold, tokenizer=tokenizer)
-    curation.filter_file(tasks, out, seeds, filters, workers)
+    curation.filter_file(tasks, out, seeds, filters, workers, ray)
 
 
 @app.command(rich_help_panel=PANEL)

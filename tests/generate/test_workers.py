@@ -1,6 +1,7 @@
 """`pacos filter` and `pacos curate` with several processes write what one writes, byte for byte."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from pacos.errors import OtherForm, RunError
 from pacos.files import write_jsonl
 from pacos.generate import judging
 from pacos.generate.curate import curate, filter_file
-from pacos.generate.workers import Workers
+from pacos.generate.worker_processes import worker_processes
 from pacos.records import Task
 
 FILES = ("dataset.jsonl", "rejected.jsonl", "stats.json")
@@ -82,10 +83,11 @@ def test_curate_with_two_processes_stops_at_the_same_task(tmp_path: Path, small_
 
 
 def test_a_worker_that_is_killed_is_a_clear_error() -> None:
-    with Workers(1, FiltersConfig(), whole_tasks=True) as workers:
+    with worker_processes(1, FiltersConfig(), whole_tasks=True) as workers:
         workers.judge([Task("Name a river of Asia.", "", "Indus")])
         assert workers.receive() == [None]
-        os.kill(workers._lines[0]._process.pid or 0, signal.SIGKILL)
+        [process] = multiprocessing.active_children()
+        os.kill(process.pid or 0, signal.SIGKILL)
         workers.judge([None])
         with pytest.raises(RunError, match="exit code -9"):
             workers.receive()
