@@ -71,8 +71,8 @@ def _why(here: Path, name: str) -> str:
         return ""
     if name == "tokenized" and here.name in ("train", "trials"):
         return "token ids, made again from the rows"
-    if name == ".novelty" and here.name == "dataset":
-        return "the novelty index, made again from the dataset"
+    if name in (".novelty", ".known") and here.name == "dataset":
+        return "a novelty index, made again from the tasks"
     return ""
 
 
@@ -86,7 +86,7 @@ def _kept_checkpoints(folder: Path) -> set[str]:
     try:
         best = json.loads(file.read_text(encoding="utf-8")).get("best")
         return {newest.name} | ({f"step-{best['step']}"} if best else set())
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as failure:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as failure:
         raise RunError(
             f"cannot be read: {failure}", where=str(file), todo="remove that checkpoint: training resumes before it"
         ) from failure

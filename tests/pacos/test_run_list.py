@@ -49,7 +49,7 @@ def used_run(tmp_path: Path) -> Path:
     add_checkpoint(run, 40, complete=False)
     for name in (
         "train/tokenized/abc.bin", "train/adapter/adapter_model.safetensors", "train/metrics.jsonl",
-        "dataset/.novelty/ids", "dataset/dataset.jsonl", "dataset/responses.jsonl",
+        "dataset/.novelty/ids", "dataset/.known/ids", "dataset/dataset.jsonl", "dataset/responses.jsonl",
         "eval/base/responses.jsonl", "eval/base/superseded-1.jsonl", "eval/base/predictions.jsonl", "report.html",
     ):  # fmt: skip
         fill(run / name)
@@ -89,7 +89,7 @@ def test_cleaning_leaves_results_weights_and_the_checkpoints_that_count(used_run
     removed = {str(one.path.relative_to(used_run)) for one in clean(used_run)}
     assert removed == {
         "train/checkpoints/step-10", "train/checkpoints/step-40", "train/tokenized", "dataset/.novelty",
-        "eval/base/superseded-1.jsonl",
+        "dataset/.known", "eval/base/superseded-1.jsonl",
     }  # fmt: skip
     gone = {str(path.relative_to(used_run)) for path in before if not path.exists()}
     assert all(name.startswith(tuple(removed)) for name in gone)
