@@ -114,7 +114,9 @@ def stop_again_and_again(whole: Case, stopped: Case, moments: int, draw: Random,
             said = log.read_text(encoding="utf-8", errors="replace")
             counts["stopped"] += 1
             counts["tracebacks"] += "Traceback" in said
-            counts["other_exit_codes"] += code not in (128 + number, -number, 0)
+            if code not in (128 + number, -number, 0):
+                counts["other_exit_codes"] += 1
+                print(f"exit code {code} after {number.name}:\n{said[-2000:]}", file=sys.stderr)
             counts["left_running"] += len(left_running(mark))
             counts["left_locked"] += sum(is_locked(lock) for lock in stopped.locks())
         if ends_by_itself and (process.returncode == 0 or counts["stopped"] == moments):
