@@ -154,7 +154,7 @@ def test_nothing_is_removed_without_a_yes(
     for arguments in ([], ["--dry-run"], ["--dry-run", "--yes"]):
         command(monkeypatch, "clean", used_run, *arguments)
         assert "train/tokenized" in capsys.readouterr().out
-        assert len(find_removable(used_run)) == 5
+        assert len(find_removable(used_run)) == 6
     command(monkeypatch, "clean", used_run, "--yes")
     assert "freed" in capsys.readouterr().out
     assert not find_removable(used_run)
