@@ -1,10 +1,12 @@
-"""The licences of everything that is installed: permissive, or named here with the reason why it may stay."""
+"""The licences of all that is installed or locked: permissive, or named here with the reason why it stays."""
 
 import importlib.metadata as metadata
 import re
 from fnmatch import fnmatch
 
 import pytest
+
+from scripts import locks
 
 PERMISSIVE = re.compile(
     r"\b(?:apache|mit|bsd|isc|psf|python software foundation|zlib|unlicense|cc0|0bsd|hpnd|boost|bsl-1\.0|cnri|ncsa|"
@@ -27,6 +29,8 @@ NAMED = {
     "intel-*": "Intel's own licence: redistributable run-time libraries of torch and vLLM on CPUs",
     "nvidia-*": "NVIDIA's own licence: redistributable run-time libraries of torch on GPUs",
     "cuda-*": "NVIDIA's own licence: CUDA for Python, of torch and vLLM on GPUs",
+    "quack-kernels": "Apache-2.0 in its repository, of which its metadata says nothing; vLLM's, on GPUs",
+    "torchcodec": "BSD-3-Clause in its repository, of which its metadata says nothing; vLLM's, on GPUs",
 }
 
 
@@ -62,6 +66,19 @@ def is_permissive(text: str) -> bool:
 def test_every_licence_is_permissive_or_named() -> None:
     odd = {name: text or "not named" for name, text in licences().items() if not is_permissive(text)}
     assert {name: text for name, text in odd.items() if not is_named(name)} == {}
+
+
+def test_every_locked_licence_is_permissive_or_named() -> None:
+    """Of the locks that are not installed here too; where the index states none, the installed files may."""
+    stated = {name: text for (name, _), text in locks.read_licences().items()}
+    silent = {name: licences().get(name, "") for name, text in stated.items() if not text}
+    odd = {name: text or "not named" for name, text in (stated | silent).items() if not is_permissive(text)}
+    assert {name: text for name, text in odd.items() if not is_named(name)} == {}
+
+
+def test_the_list_of_licences_has_every_locked_package() -> None:
+    """After a change of the locks: scripts/update --keep."""
+    assert locks.linux_pins() - locks.read_licences().keys() == set()
 
 
 @pytest.mark.parametrize(
