@@ -11,6 +11,7 @@ from pacos.config import Config
 from pacos.errors import PacosError
 from pacos.runs import Run
 from pacos.serving import guard
+from pacos.shipped import shipped_configs
 from pacos.terminal import EscapingFormatter, complain, say
 from pacos.train import launch, pipeline
 from pacos.train.arguments import command_line, parse_arguments
@@ -20,7 +21,7 @@ from pacos.train.distributed import ERROR_FILE
 def main(arguments: Sequence[str]) -> int:
     """Train; returns exit code 0, or 2 for an error that the user can fix, printed without a traceback."""
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(command_line().format_help() + "\n" + shipped_configs())
+        print(command_line().format_help() + "\n" + usage_of_configs())
         return 0
     process = int(os.environ.get("RANK", 0))
     if guard.MARK in os.environ:  # `pacos train` launched it
@@ -60,10 +61,10 @@ def report_error(error: PacosError, process: int) -> None:
         complain(error)
 
 
-def shipped_configs() -> str:
-    """The names of the configs in this folder, for the usage message."""
-    found = sorted(Path("configs").glob("*.yaml"))
-    return "\n".join(["Configs here:", *(f"  {path}" for path in found)]) if found else "No configs/ here."
+def usage_of_configs() -> str:
+    """The names of the shipped configs, for the usage message."""
+    names = "\n".join(f"  {config.name}" for config in shipped_configs())
+    return f"Configs that pacos comes with; `pacos init NAME --from CONFIG` writes one of them to NAME.yaml:\n{names}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pacos.cli import evaluation, generation, judging, project, self_rewarding, sweeping, training
+from pacos.cli import disk, evaluation, generation, judging, project, self_rewarding, starting, sweeping, training
 from pacos.cli.stopping import Stopped
 
 
@@ -29,8 +29,7 @@ app = typer.Typer(
     cls=StoppableGroup,
     help="Raise an instruction-following model the Alpaca way, on hardware you own.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for stage in (project, generation, training, evaluation, sweeping, judging, self_rewarding):
+for stage in (project, starting, disk, generation, training, evaluation, sweeping, judging, self_rewarding):
     app.add_typer(stage.app)
