@@ -56,6 +56,8 @@ def main() -> None:
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         if guard.MARK not in os.environ:  # a command of the loop, which says it itself
             complain("stopped; rerun the same command to resume")
+        # An interrupt that left some exec() of a library's has Python end by SIGINT, caught or not; this clears that.
+        exec("")
         sys.exit(128 + (received or [signal.SIGINT])[0])
     finally:
         log.removeHandler(console)

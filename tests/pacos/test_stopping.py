@@ -108,3 +108,16 @@ with stopped_by_signals() as received:
 """
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=50)
     assert (ended.stdout, ended.stderr) == ("stopped by SIGTERM\n", "")
+
+
+def test_an_interrupt_that_leaves_an_exec_ends_in_the_exit_code_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "from pacos import cli\n"
+        "import pacos.cli.commands\n"
+        "pacos.cli.commands.app = lambda: exec('raise KeyboardInterrupt')\n"
+        "cli.main()\n",
+        encoding="utf-8",
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == 130
