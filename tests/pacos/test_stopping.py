@@ -113,7 +113,8 @@ with stopped_by_signals() as received:
 def test_an_interrupt_that_leaves_an_exec_ends_in_the_exit_code_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(
         "from pacos import cli\n"
-        "import pacos.cli.commands\n"
+        "import pacos.cli.commands, pacos.serving.guard, pacos.terminal\n"
+        "pacos.terminal.complain('loads what it needs')\n"
         "pacos.cli.commands.app = lambda: exec('raise KeyboardInterrupt')\n"
         "cli.main()\n",
         encoding="utf-8",
