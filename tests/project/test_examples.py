@@ -62,7 +62,8 @@ def test_the_first_hour_ends_with_a_comparison_and_a_report(executed: tuple[Path
     folder, notebook = executed
     run_dir = folder / "runs" / "first-hour"
     rows = read_records(run_dir / "dataset" / "dataset.jsonl", DatasetRow)
-    assert len(rows) == 20
+    assert len(rows) == 20 == len({row.instruction for row in rows})
+    assert all(len(row.instruction.split()) > 3 and row.output for row in rows)
     comparison = read_result(run_dir / "eval" / "comparison.json", Comparison, todo="")
     assert {one.name for one in comparison.contestants} >= {"tuned", "copy-input"}
     assert comparison.tasks == 40

@@ -31,7 +31,7 @@ train:
   pack_tokens: 4096
   save_steps: 100
 evaluate:
-  serve: adapter # tests/project/test_real_model.py has merged copies
+  serve: adapter # tests/pacos/test_merged.py has merged copies
   suites:
     - {name: demo, path: demo/suite, prompt: alpaca, max_tokens: 32, limit: 2}
 """
