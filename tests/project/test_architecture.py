@@ -82,6 +82,8 @@ def test_the_tree_is_that_of_the_source() -> None:
 
 def test_every_file_that_the_documents_name_is_there() -> None:
     for page in [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"]:
+        if page.name in ("formats.md", "AGENTS.md"):  # files of a run; test_agents.py
+            continue
         named = set(re.findall(r"`((?:\w+/)+\w+\.(?:py|yaml|md))`", page.read_text(encoding="utf-8")))
         assert not [name for name in named if not (ROOT / name).exists()], page.name
 
