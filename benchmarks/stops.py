@@ -98,7 +98,7 @@ def measure(folder: Path, commands: list[str], moments: int, seed: int) -> dict[
 
 
 def stop_again_and_again(whole: Case, stopped: Case, moments: int, draw: Random, folder: Path) -> dict[str, Any]:
-    mark, log = f"{draw.getrandbits(64):016x}", folder / "log"
+    mark, log = f"{draw.getrandbits(64):016x}-{os.getpid()}", folder / "log"
     ends_by_itself = bool(whole.results)
     seconds = run_whole(whole, mark, log) if ends_by_itself else REVIEW_S
     counts = {"stopped": 0, "left_running": 0, "left_locked": 0, "tracebacks": 0, "other_exit_codes": 0, "differing": 0}
