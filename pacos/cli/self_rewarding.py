@@ -16,7 +16,7 @@ PANEL = "Self-rewarding"
 def ranked(
     source: Annotated[str, typer.Argument(help="A file, folder or hub id: ranked answers, or Open Assistant's rows.")],
     out: OutDir,
-    held_aside: Annotated[int, typer.Option(min=1, help="Requests that the judge is measured on, never taught.")] = 250,
+    held_aside: Annotated[int, typer.Option(min=1, help="Requests that are held out to measure the judge.")] = 250,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 42,
 ) -> None:
     """Answers that people have ranked → instructions to learn, answers to learn judging by, answers held out."""
