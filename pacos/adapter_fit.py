@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pacos")
 
-TODO = "it was made for another base, or its two files are not of one adapter: copy them again, or name its base"
+WAY_OUT = "it was made for another base, or its two files are not of one adapter: copy them again, or name its base"
 # As torch reports a weight that finds its place taken by another shape.
 MISMATCH = re.compile(r"size mismatch for (\S+): .*?Size\((\[[^]]*\])\).*?Size\((\[[^]]*\])\)")
 
@@ -81,7 +81,7 @@ def _with_places(model: Any, adapter: Path, *, meta: bool) -> Any:
         return PeftModelForCausalLM(model, config, low_cpu_mem_usage=meta)
     except Exception as failure:  # PEFT builds layers by the options of the file, and any step may fail.
         reason = (str(failure).strip() or type(failure).__name__).splitlines()[0]
-        raise ModelError(f"PEFT cannot apply it to this base: {reason}", where=str(path), todo=TODO) from failure
+        raise ModelError(f"PEFT cannot apply it to this base: {reason}", where=str(path), todo=WAY_OUT) from failure
 
 
 def _fill(tuned: Any, tensors: "Mapping[str, torch.Tensor]", adapter: Path, *, meta: bool) -> None:
@@ -92,11 +92,11 @@ def _fill(tuned: Any, tensors: "Mapping[str, torch.Tensor]", adapter: Path, *, m
     try:
         found: Any = set_peft_model_state_dict(tuned, dict(tensors), low_cpu_mem_usage=meta)
     except KeyError as absent:  # A whole module (modules_to_save) that the file lacks.
-        raise ModelError(f"lacks the weights of {absent.args[0]}", where=where, todo=TODO) from absent
+        raise ModelError(f"lacks the weights of {absent.args[0]}", where=where, todo=WAY_OUT) from absent
     except RuntimeError as failure:
         if wrong := MISMATCH.findall(str(failure)):
             raise _other_shapes(wrong, where) from failure
-        raise ModelError(f"does not fit: {str(failure).splitlines()[0]}", where=where, todo=TODO) from failure
+        raise ModelError(f"does not fit: {str(failure).splitlines()[0]}", where=where, todo=WAY_OUT) from failure
     [config] = tuned.peft_config.values()
     unexpected = [_plain(name) for name in found.unexpected_keys]
     # The head's trained tokens where they are tied to those of the embeddings: saved once.
@@ -107,7 +107,7 @@ def _fill(tuned: Any, tensors: "Mapping[str, torch.Tensor]", adapter: Path, *, m
         parts = [f"{len(tensors) - len(unexpected)} of its {len(tensors)} weights fit the base"]
         parts += [f"{len(unexpected)} have no place there ({_first(unexpected)})"] if unexpected else []
         parts += [f"{len(empty)} places have no weight ({_first(empty)})"] if empty else []
-        raise ModelError("; ".join(parts), where=where, todo=TODO)
+        raise ModelError("; ".join(parts), where=where, todo=WAY_OUT)
 
 
 def _other_shapes(wrong: list[tuple[str, str, str]], where: str) -> ModelError:
@@ -117,7 +117,7 @@ def _other_shapes(wrong: list[tuple[str, str, str]], where: str) -> ModelError:
         reason = "by adapter_config.json and its base"
     else:
         reason = "in its base, whose vocabulary may have been resized for this adapter"
-    return ModelError(f"{_plain(name)} is {found}, and must be {expected} {reason}{more}", where=where, todo=TODO)
+    return ModelError(f"{_plain(name)} is {found}, and must be {expected} {reason}{more}", where=where, todo=WAY_OUT)
 
 
 def _is_adapters(name: str, bias: str) -> bool:
