@@ -56,7 +56,7 @@ class NoveltyIndex:
         self._ranks: Growing[np.uint32] = Growing(np.empty(0, dtype=np.uint32))
         self._words_ranked = 0
         self._postings = Postings()
-        self._surroundings = Surroundings(self.symbols, self._texts.id)
+        self._surroundings = Surroundings(self._words_at, lambda: len(self._vocabulary), self._texts.id)
         self._indexed = 0
         self._next_order = _FIRST_ORDER
 
@@ -229,7 +229,10 @@ class NoveltyIndex:
 
     def symbols(self, rows: NDArray[np.int64]) -> list[Symbols]:
         """Pool texts as RapidFuzz compares them."""
-        return symbols(self._vocabulary.words_of(self._texts.numbers_of(rows)), self._texts.lengths(rows))
+        return symbols(*self._words_at(rows))
+
+    def _words_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        return self._vocabulary.words_of(self._texts.numbers_of(rows)), self._texts.lengths(rows)
 
     def _append(self, ids: Sequence[str], group: Group, chosen: NDArray[np.bool_]) -> None:
         numbers = group.numbered.numbers[np.repeat(chosen, group.lengths)]

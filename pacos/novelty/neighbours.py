@@ -1,29 +1,29 @@
 """How similar each text of a pool is to those before it: the nearest, and the mean over them.
 
-That takes a score for every pair, so above 100,000 texts a sample answers, and says so.
+That takes a score for every pair, so above 65,536 texts a sample answers, and says so.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz import process
-from rapidfuzz.distance import LCSseq
 
-from pacos.novelty.arrays import Growing
 from pacos.novelty.bounds import scores
-from pacos.novelty.texts import Symbols
+from pacos.novelty.subsequences import Block, Group, Queries
 
 # Texts with more before them are compared with a sample of these: every 2^k-th, at most SAMPLE.
-WHOLE = 100_000
-SAMPLE = 25_000
+WHOLE = 65_536
+SAMPLE = 16_384
 
-# Texts scored against the pool at once: RapidFuzz converts the pool once for all of them.
-BATCH = 64
+# Texts compared with the pool at once.
+BATCH = 256
 
-# Pool texts scored at a time, so that the scores stay in the processor's cache.
-_BLOCK = 8192
+# Pool texts compared at a time, so that what is computed of all pairs stays in the processor's cache.
+BLOCK = 4096
+
+# Numbers of the tokens of the texts at rows, text after text, and how many each text has.
+Texts: TypeAlias = Callable[[NDArray[np.int64]], tuple[NDArray[np.int32], NDArray[np.int64]]]
 
 
 class Neighbours(NamedTuple):
@@ -46,14 +46,13 @@ def stride(position: int) -> int:
 
 
 class Surroundings:
-    """Scores texts against those before them. `symbols` gives the texts at rows as RapidFuzz compares them, `id` the
-    id of one."""
+    """Scores texts against those before them. `texts` gives texts of the pool, `tokens` how many different tokens it
+    has, and `id` the id of a text."""
 
-    def __init__(self, symbols: Callable[[NDArray[np.int64]], list[Symbols]], id: Callable[[int], str]) -> None:
-        self._symbols, self._id = symbols, id
+    def __init__(self, texts: Texts, tokens: Callable[[], int], id: Callable[[int], str]) -> None:
+        self._texts, self._tokens, self._id = texts, tokens, id
         self._stride = 1
-        self._sample: list[Symbols] = []
-        self._lengths: Growing[np.int32] = Growing(np.empty(0, dtype=np.int32))
+        self._blocks: list[Block] = []
 
     def neighbours(self, start: int, end: int) -> list[Neighbours]:
         """The neighbours of the texts from `start` up to `end`; many at once cost far less than one by one."""
@@ -62,35 +61,62 @@ class Surroundings:
             step, first = stride(start), start
             while start < min(end, first + BATCH) and stride(start) == step:
                 start += 1
-            found += self._batch(first, start, step)
+            found += self._batch(np.arange(first, start), step)
         return found
 
-    def _batch(self, first: int, end: int, step: int) -> list[Neighbours]:
-        self._extend_sample(end, step)
-        queries = self._symbols(np.arange(first, end))
+    def _batch(self, positions: NDArray[np.int64], step: int) -> list[Neighbours]:
+        queries = Queries(*self._texts(positions), self._tokens())
         # How many of the sample lie before each query.
-        before = [-(-position // step) for position in range(first, end)]
-        nearest, best, sums = [0.0] * len(queries), [0] * len(queries), [0.0] * len(queries)
-        for block in range(0, before[-1], _BLOCK):
-            texts = self._sample[block : min(block + _BLOCK, before[-1])]
-            rows = process.cdist(queries, texts, scorer=LCSseq.similarity, dtype=np.int32)
-            lengths = self._lengths.values[block : block + len(texts)]
-            for query, (text, row) in enumerate(zip(queries, rows, strict=True)):
-                earlier = max(0, before[query] - block)
-                own = np.full(1, len(text))
-                found = scores(row[:earlier], own, lengths[:earlier])
-                sums[query] += float(found.sum())
-                if len(found) and (highest := float(found.max())) > nearest[query]:
-                    nearest[query], best[query] = highest, step * (block + int(found.argmax()))
+        before = -(-positions // step)
+        nearest = _Nearest(before)
+        for block in self._sample(int(before[-1]), step):
+            for group, common in queries.common(block):
+                nearest.add(block, group, common)
         return [
-            Neighbours(self._id(near) if score else "", score, total / max(1, compared), step > 1)
-            for near, score, total, compared in zip(best, nearest, sums, before, strict=True)
+            Neighbours(self._id(step * place) if score else "", score, mean, step > 1)
+            for place, score, mean in nearest.found()
         ]
 
-    def _extend_sample(self, end: int, step: int) -> None:
+    def _sample(self, size: int, step: int) -> list[Block]:
+        """Blocks that hold the first `size` texts of the sample, or more."""
         if step != self._stride:
-            self._stride, self._sample = step, []
-            self._lengths = Growing(np.empty(0, dtype=np.int32))
-        more = self._symbols(np.arange(len(self._sample) * step, end, step))
-        self._sample += more
-        self._lengths.append(list(map(len, more)))
+            self._stride, self._blocks = step, []
+        while (held := BLOCK * len(self._blocks)) + BLOCK <= size:
+            self._blocks.append(self._block(np.arange(held, held + BLOCK), step))
+        return self._blocks + ([self._block(np.arange(held, size), step)] if held < size else [])
+
+    def _block(self, places: NDArray[np.int64], step: int) -> Block:
+        return Block(places, *self._texts(places * step))
+
+
+class _Nearest:
+    """Of each query the nearest text before it, and the mean F, over the blocks so far. `before` has how many texts of
+    the sample each query is compared with."""
+
+    def __init__(self, before: NDArray[np.int64]) -> None:
+        self._before = before
+        self._places = np.zeros(len(before), dtype=np.int64)
+        self._scores, self._sums = np.zeros(len(before)), np.zeros(len(before))
+
+    def found(self) -> list[tuple[int, float, float]]:
+        """(place of the nearest, its F, mean F) of each query."""
+        means = self._sums / np.maximum(1, self._before)
+        return list(zip(self._places.tolist(), self._scores.tolist(), means.tolist(), strict=True))
+
+    def add(self, block: Block, group: Group, common: NDArray[Any]) -> None:
+        """Take a block into account, of which `common` has the longest common subsequences with a group of queries."""
+        before = self._before[group.places]
+        if block.end > before[0]:
+            common[block.places[:, None] >= before] = 0
+        lengths = block.lengths[[run.start for run in block.runs]][:, None]
+        totals = np.stack([common[run].sum(axis=0, dtype=np.int64) for run in block.runs])
+        most = np.stack([common[run].max(axis=0) for run in block.runs])
+        # F is 2·common/(m + n); rouge_score's order of operations matters for the nearest, and not for a mean.
+        self._sums[group.places] += (2 * totals / np.maximum(1, lengths + group.lengths)).sum(axis=0)
+        highest = scores(most, group.lengths, lengths)
+        best = highest.max(axis=0)
+        for column in np.flatnonzero(best > self._scores[group.places]).tolist():
+            runs = [block.runs[run] for run in np.flatnonzero(highest[:, column] == best[column]).tolist()]
+            firsts = [block.places[run.start + int(common[run, column].argmax())] for run in runs]
+            self._places[group.places[column]] = min(firsts)
+            self._scores[group.places[column]] = best[column]

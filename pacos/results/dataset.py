@@ -65,7 +65,7 @@ class NearestScores:
     """ROUGE-L of each accepted instruction to its nearest neighbour: mean, and counts in bins of 0.1 from 0 to 1.
 
     `unicode_texts` of the instructions were compared by words of any script, although the tokenizer is rouge_score's:
-    it misses most of their words. `sampled` of them were accepted when the pool was above 100,000 texts: their nearest
+    it misses most of their words. `sampled` of them were accepted when the pool was above 65,536 texts: their nearest
     and mean are over a sample of it.
     """
 
