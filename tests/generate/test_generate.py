@@ -1,8 +1,10 @@
 """The generation stage against a scripted server, and once against the real vLLM."""
 
 import asyncio
+import io
 import json
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pacos.generate import pipeline
 from pacos.generate.curate import curate
 from pacos.generate.journal import read_responses
 from pacos.generate.prompting.alpaca import format_item
+from pacos.generate.prompting.request import RequestMaker
 from pacos.models import load_tokenizer
 from pacos.records import DatasetRow, Rejection, read_records, read_tasks
 from pacos.results import plain
@@ -24,7 +27,7 @@ from pacos.seeds import load_seeds
 from pacos.serving.completion import Sampling
 from pacos.serving.connect import open_engine
 from tests.support.generated_run import experiment, generate, jitter, stats_of
-from tests.support.scripted_server import ScriptedServer, list_answer
+from tests.support.scripted_server import Prompt, ScriptedServer, list_answer
 
 
 def test_a_run_stops_at_its_target_and_accounts_for_every_item(tmp_path: Path, tiny_base: Path, seeds: Path) -> None:
@@ -283,17 +286,40 @@ def test_the_real_engine_ends_an_answer_at_its_stop_string_or_limit_where_end_of
 
 
 def test_progress_shows_what_is_in_flight_before_anything_is_committed(
-    tmp_path: Path, tiny_base: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_base: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Request 0 is slow, and nothing can be committed before it."""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)  # a terminal's bar is drawn at once
+    """Request 0 is answered when the bar has shown all others, and nothing can be committed before it."""
+    terminal, seen = Terminal(), threading.Event()
+    monkeypatch.setattr("sys.stderr", terminal)
     with ScriptedServer() as server:
-        first = threading.Event()
-        server.delay = lambda prompt: 0.0 if first.is_set() else first.set() or 3.0  # type: ignore[func-returns-value]
-        generate(experiment(tmp_path, tiny_base, server.url, seeds, in_flight=8, target=30))
-    drawn = capsys.readouterr().err.split("\r")
-    waiting = [line for line in drawn if "| 0/30 " in line and "answers=" in line]
-    assert any("in flight=1" in line and "answers=31" in line for line in waiting), "a window of 32, all but one in"
+        config = experiment(tmp_path, tiny_base, server.url, seeds, in_flight=8, target=30)
+        tokenizer = load_tokenizer(config.model.base, config.model)
+        first = tuple(RequestMaker(config, load_seeds(seeds), tokenizer, server.max_model_len).make(0).prompt_ids)
+
+        def delay(prompt: Prompt) -> float:
+            deadline = time.monotonic() + 60
+            while prompt == first and not seen.is_set() and time.monotonic() < deadline:
+                if any(map(all_but_one_answered, terminal.lines())):
+                    seen.set()
+                time.sleep(0.05)
+            return 0.0
+
+        server.delay = delay
+        generate(config)
+    assert seen.is_set(), terminal.lines()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def lines(self) -> list[str]:
+        return self.getvalue().split("\r")
+
+
+def all_but_one_answered(line: str) -> bool:
+    """Of a window of 32."""
+    return "| 0/30 " in line and "in flight=1," in line and "answers=31" in line
 
 
 def test_the_example_format_is_the_answer_format(seeds: Path) -> None:
