@@ -3,8 +3,8 @@
 That takes a score for every pair, so above 65,536 texts a sample answers, and says so.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ BATCH = 256
 
 # Pool texts compared at a time, so that what is computed of all pairs stays in the processor's cache.
 BLOCK = 4096
+
+Positions = TypeVar("Positions", int, NDArray[np.int64])
 
 # Numbers of the tokens of the texts at rows, text after text, and how many each text has.
 Texts: TypeAlias = Callable[[NDArray[np.int64]], tuple[NDArray[np.int32], NDArray[np.int64]]]
@@ -45,6 +47,11 @@ def stride(position: int) -> int:
     return 1 << (-(-position // SAMPLE) - 1).bit_length()
 
 
+def _before(position: Positions, step: int) -> Positions:
+    """How many texts of the sample lie before a position."""
+    return -(-position // step)
+
+
 class Surroundings:
     """Scores texts against those before them. `texts` gives texts of the pool, `tokens` how many different tokens it
     has, and `id` the id of a text."""
@@ -59,17 +66,17 @@ class Surroundings:
         found: list[Neighbours] = []
         while start < end:
             step, first = stride(start), start
-            while start < min(end, first + BATCH) and stride(start) == step:
+            while start < end and stride(start) == step:
                 start += 1
-            found += self._batch(np.arange(first, start), step)
+            blocks = self._sample(_before(start - 1, step), step)
+            for position in range(first, start, BATCH):
+                found += self._batch(np.arange(position, min(position + BATCH, start)), blocks, step)
         return found
 
-    def _batch(self, positions: NDArray[np.int64], step: int) -> list[Neighbours]:
+    def _batch(self, positions: NDArray[np.int64], blocks: Sequence[Block], step: int) -> list[Neighbours]:
         queries = Queries(*self._texts(positions), self._tokens())
-        # How many of the sample lie before each query.
-        before = -(-positions // step)
-        nearest = _Nearest(before)
-        for block in self._sample(int(before[-1]), step):
+        nearest = _Nearest(_before(positions, step))
+        for block in blocks[: -(-_before(int(positions[-1]), step) // BLOCK)]:
             for group, common in queries.common(block):
                 nearest.add(block, group, common)
         return [
@@ -78,7 +85,7 @@ class Surroundings:
         ]
 
     def _sample(self, size: int, step: int) -> list[Block]:
-        """Blocks that hold the first `size` texts of the sample, or more."""
+        """Blocks that hold the first `size` texts of the sample, or more; all but the last have BLOCK texts."""
         if step != self._stride:
             self._stride, self._blocks = step, []
         while (held := BLOCK * len(self._blocks)) + BLOCK <= size:

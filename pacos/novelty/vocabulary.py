@@ -1,7 +1,7 @@
 """Numbers for tokens. The k-th occurrence of a token in a text has a number of its own, so that a text is a set."""
 
+import itertools
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -55,29 +55,22 @@ class Vocabulary:
 
     def numbered(self, texts: Sequence[Sequence[str]]) -> Numbered:
         """The texts' numbers; new tokens are numbered, but not added."""
-        numbers: list[int] = []
+        tokens = list(itertools.chain.from_iterable(texts))
+        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
         first_new = len(self)
         new: dict[str | tuple[int, int], int] = {}
-        for tokens in texts:
-            own = list(map(self._words.get, tokens))
-            if None in own:
-                own = [
-                    new.setdefault(token, first_new + len(new)) if number is None else number
-                    for token, number in zip(tokens, own, strict=True)
-                ]
-            if len(set(own)) < len(own):
-                self._number_repeats(own, new, first_new)  # type: ignore[arg-type]
-            numbers += own  # type: ignore[arg-type]
-        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-        return Numbered(np.array(numbers, dtype=np.int64), lengths, first_new, list(new))
-
-    def _number_repeats(self, own: list[int], new: dict[str | tuple[int, int], int], first_new: int) -> None:
-        seen: Counter[int] = Counter()
-        for place, number in enumerate(own):
-            seen[number] += 1
-            if seen[number] > 1:
-                repeat = (number, seen[number])
-                own[place] = self._repeats.get(repeat) or new.setdefault(repeat, first_new + len(new))
+        own = list(map(self._words.get, tokens))
+        if None in own:
+            own = [
+                new.setdefault(token, first_new + len(new)) if number is None else number
+                for token, number in zip(tokens, own, strict=True)
+            ]
+        numbers = np.array(own, dtype=np.int64)
+        occurrences = _occurrences(np.repeat(np.arange(len(texts)), lengths), numbers)
+        for place in np.flatnonzero(occurrences).tolist():
+            repeat = (int(numbers[place]), int(occurrences[place]) + 1)
+            numbers[place] = self._repeats.get(repeat) or new.setdefault(repeat, first_new + len(new))
+        return Numbered(numbers, lengths, first_new, list(new))
 
     def add(self, numbered: Numbered, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """Add the new tokens among the `used` numbers, and return these as the vocabulary has them now."""
@@ -120,3 +113,13 @@ class Vocabulary:
         """Numbers of the vocabulary, with the first occurrence's number for each further one."""
         found: NDArray[np.int32] = self._firsts.values[numbers]
         return found
+
+
+def _occurrences(owners: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each number came before in the text that owns it. Numbers are below 2^32."""
+    keys = owners << 32 | numbers
+    order = np.argsort(keys, kind="stable")
+    begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    found = np.empty(len(keys), dtype=np.int64)
+    found[order] = np.arange(len(keys)) - np.repeat(begins, np.diff(begins, append=len(keys)))
+    return found
