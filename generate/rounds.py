@@ -24,6 +24,10 @@ Items = Sequence[Sequence[Candidate]]
 # Candidates for each worker in a round: enough to make messages cheap, few enough to keep what is settled here small.
 PER_WORKER = 1024
 
+# Texts that the index here may hold before it begins anew. Those before the last two rounds do no harm: the workers
+# have them too, and their own match stands where a score is the same.
+RECENT = 1 << 14
+
 
 class Rounds:
     """Judges rounds of candidates for a pool whose tasks the workers have."""
@@ -33,6 +37,7 @@ class Rounds:
         self._sent: deque[Items] = deque()
         self._settled: deque[tuple[Items, list[JudgedCandidate], bool]] = deque()
         self._last_accepted: list[Candidate] = []
+        self._recent = self._new_index()
         self._rows = pool.rows
 
     def judged(self, rounds: Iterable[Items]) -> Iterator[list[list[JudgedCandidate]]]:
@@ -69,16 +74,20 @@ class Rounds:
             for candidate, verdict in zip(candidates, verdicts, strict=True)
             if candidate.parsed.task and not isinstance(verdict, BrokenRule)
         ]
-        recent = NoveltyIndex(self._filters.novelty, novelty_tokens(self._filters))
-        recent.extend(*_texts(self._last_accepted))
+        if len(self._recent) > RECENT:
+            self._recent = self._new_index()
+            self._recent.extend(*_texts(self._last_accepted))
         ids, texts = _texts([candidate for candidate, _ in whole])
-        matches = recent.admit(ids, texts, earlier=[near for _, near in whole], at_most=self._pool.room)
+        matches = self._recent.admit(ids, texts, earlier=[near for _, near in whole], at_most=self._pool.room)
         judged = self._pool.settle(candidates, broken, matches)
         self._last_accepted = [each.candidate for each in judged if not each.rejection]
         self._workers.extend(*_texts(self._last_accepted))
         self._workers.ask_neighbours(self._rows, self._rows + len(self._last_accepted))
         self._rows += len(self._last_accepted)
         self._settled.append((items, judged, self._pool.is_full))
+
+    def _new_index(self) -> NoveltyIndex:
+        return NoveltyIndex(self._filters.novelty, novelty_tokens(self._filters))
 
     def _finished(self) -> list[list[JudgedCandidate]]:
         items, judged, is_full = self._settled.popleft()

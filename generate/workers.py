@@ -9,6 +9,7 @@ They are processes of this machine (`worker_processes.py`) or actors of a Ray cl
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from pacos.config import FiltersConfig
@@ -21,13 +22,17 @@ from pacos.records import Task
 
 Verdict = BrokenRule | Match | None
 
+# Texts whose tokens a worker keeps: its part of some rounds, and what joins the pool meanwhile.
+_REMEMBERED = 1 << 13
+
 
 class Worker:
     """A pool of its own, and the rules. What it is asked, it answers with a list; `extend` has no answer."""
 
     def __init__(self, filters: FiltersConfig, whole_tasks: bool) -> None:
         self._rules = item_rules(filters, whole_tasks)
-        self._index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
+        # What is judged joins the pool two rounds later, if it is accepted.
+        self._index = NoveltyIndex(filters.novelty, lru_cache(_REMEMBERED)(novelty_tokens(filters)))
 
     def handle(self, kind: str, *rest: Any) -> list[Any] | None:
         """Do what a message asks for; its answer, None for a message without one."""
