@@ -1,13 +1,11 @@
 """The rows of an Alpaca-format file as candidates, read as they are asked for."""
 
-import dataclasses
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from pacos.errors import DataError, OtherForm
-from pacos.files import line_count, read_rows
+from pacos.files import line_count, read_rows, record_text
 from pacos.generate.candidates import Candidate
 from pacos.generate.filtering.reasons import Reason
 from pacos.generate.prompting.answer_text import plain_task
@@ -36,13 +34,13 @@ class TaskRows:
         for number, (where, values) in enumerate(read_rows(self._path), 1):
             try:
                 task = parse_task(values, where=where)
-                parsed = ParsedItem(json.dumps(dataclasses.asdict(task), ensure_ascii=False), plain_task(task))
+                parsed = ParsedItem(record_text(task), plain_task(task))
             except OtherForm:
                 raise
             except DataError as broken:
                 self._complaints += 1
                 self._first = self._first or broken
-                parsed = ParsedItem(json.dumps(values, ensure_ascii=False), reason=Reason.MALFORMED)
+                parsed = ParsedItem(record_text(values), reason=Reason.MALFORMED)
             yield Candidate(f"row-{number:06d}", 0, number, parsed)
 
     def warn(self) -> None:
