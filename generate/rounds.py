@@ -22,7 +22,7 @@ from pacos.novelty.index import NoveltyIndex
 Items = Sequence[Sequence[Candidate]]
 
 # Candidates for each worker in a round: enough to make messages cheap, few enough to keep what is settled here small.
-PER_WORKER = 1024
+PER_WORKER = 2048
 
 # Texts that the index here may hold before it begins anew. Those before the last two rounds do no harm: the workers
 # have them too, and their own match stands where a score is the same.

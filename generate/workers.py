@@ -23,7 +23,7 @@ from pacos.records import Task
 Verdict = BrokenRule | Match | None
 
 # Texts whose tokens a worker keeps: its part of some rounds, and what joins the pool meanwhile.
-_REMEMBERED = 1 << 13
+_REMEMBERED = 1 << 14
 
 
 class Worker:
