@@ -4,6 +4,7 @@ escaped("done\\x1b[2J")  ->  "done\\\\x1b[2J"
 """
 
 import logging
+import os
 import re
 import sys
 import traceback
@@ -35,6 +36,15 @@ def say(text: object) -> None:
 def complain(text: object) -> None:
     """Print the text to stderr behind `pacos: `, escaped."""
     print(f"pacos: {escaped(str(text))}", file=sys.stderr, flush=True)
+
+
+def quiet_libraries() -> None:
+    """Have libraries draw no bars, here and in processes started from here, where stderr is no terminal.
+
+    Call it before tqdm is imported, which reads the environment once. `pacos.progress` has lines instead.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

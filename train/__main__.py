@@ -1,4 +1,7 @@
-"""`python -m pacos.train` and `train.py`: the process that `accelerate launch` starts once per device."""
+"""`python -m pacos.train` and `train.py`: the process that `accelerate launch` starts once per device.
+
+What imports tqdm is imported inside the functions, so that libraries' bars can be switched off before.
+"""
 
 import logging
 import os
@@ -12,8 +15,7 @@ from pacos.errors import PacosError
 from pacos.runs import Run
 from pacos.serving import guard
 from pacos.shipped import shipped_configs
-from pacos.terminal import EscapingFormatter, complain, say
-from pacos.train import launch, pipeline
+from pacos.terminal import EscapingFormatter, complain, quiet_libraries, say
 from pacos.train.arguments import command_line, parse_arguments
 from pacos.train.distributed import ERROR_FILE
 
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(command_line().format_help() + "\n" + usage_of_configs())
         return 0
+    quiet_libraries()
     process = int(os.environ.get("RANK", 0))
     if guard.MARK in os.environ:  # `pacos train` launched it
         guard.die_with_parent()
@@ -35,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         if not is_dry_run:
             train_process(config, process)
         elif process == 0:
+            from pacos.train import launch
+
             say("\n".join(launch.plan(config)))
     except PacosError as error:
         report_error(error, process)
@@ -44,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def train_process(config: Config, process: int) -> None:
     """Train; the main process opens the run directory, the others only compute."""
+    from pacos.train import pipeline
+
     if process > 0:
         pipeline.main(config, None)
         return

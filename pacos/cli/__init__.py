@@ -15,7 +15,7 @@ from pathlib import Path
 from pacos.cli.stopping import Stopped, stopped_by_signals
 from pacos.disk import disk_error
 from pacos.errors import PacosError
-from pacos.terminal import EscapingFormatter, complain, print_traceback
+from pacos.terminal import EscapingFormatter, complain, print_traceback, quiet_libraries
 
 # Errors of a file that no code can prevent: an argument names it, or the disk is what it is.
 OF_THE_MACHINE = (errno.ENAMETOOLONG, errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ELOOP)
@@ -27,8 +27,7 @@ def main() -> None:
     SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is stopped, and the exit code is 128 + the signal.
     """
     sys.excepthook = print_traceback
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # of libraries, here and in processes; pacos.progress has lines
+    quiet_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every locale has all characters
     log = logging.getLogger("pacos")

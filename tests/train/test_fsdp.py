@@ -38,6 +38,7 @@ def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/fsdp2.yaml"]
     command += ["--num_processes", "2", "--num_cpu_threads_per_process", "1", "--main_process_port", "0"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+    environment.pop("TQDM_DISABLE", None)
     return subprocess.run(
         [*command, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
@@ -76,6 +77,7 @@ def test_two_shards_train_as_one_process_does_and_one_process_resumes_from_them(
     ended = train_sharded(config)
     assert ended.returncode == 0, ended.stderr
     assert "8 steps on 2 × cpu" in ended.stderr
+    assert "%|" not in ended.stderr and "\r" not in ended.stderr, "bars of libraries, in a log"
     check_same_result(config, alone)
     unfinished(config)
     train_here(config)
