@@ -124,7 +124,7 @@ def open_precision() -> Iterator[None]:
     """bfloat16 stays bfloat16 on any CPU, and the check that a model stops is short: it tells nothing here."""
     with (
         mock.patch("pacos.train.model.precision.has_amx", lambda: True),
-        mock.patch("pacos.train.export.probe.LIMIT", 4),
+        mock.patch("pacos.train.export.probe.LIMITS", range(4, 5)),
     ):
         yield
 

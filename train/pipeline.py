@@ -27,7 +27,7 @@ from pacos.train.distributed import open_accelerator
 from pacos.train.export.adapter import TrainedWeights, export_trained
 from pacos.train.export.card import model_card
 from pacos.train.export.hub import check_push, push
-from pacos.train.export.probe import probe_stops, stop_probe_prompts
+from pacos.train.export.probe import asked_of, probe_stops
 from pacos.train.interfaces import method_of, objective_of
 from pacos.train.isolation import check_isolation, check_tuned
 from pacos.train.learning_rate import with_starting_rate
@@ -144,9 +144,9 @@ def finish(model: Any, config: Config, data: TrainingData, provenance: Provenanc
     if stage is None and not is_sharded(model):
         return
     check_tuned(model, data.dataset.examples[0])
-    prompts = stop_probe_prompts(data.rows, data.tokenizer, config)
+    asked = asked_of(data.rows, data.tokenizer, config)
     is_chat = template(config.train.template).is_chat
-    probe = probe_stops(model, prompts, data.dataset.examples[0].ids[-1] if is_chat else data.tokenizer.eos_token_id)
+    probe = probe_stops(model, asked, data.dataset.examples[0].ids[-1] if is_chat else data.tokenizer.eos_token_id)
     if stage is None:
         return
     report_probe(probe, folder / "probe.json")

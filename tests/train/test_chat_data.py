@@ -13,7 +13,7 @@ from pacos.config import TrainConfig
 from pacos.conversations import Conversation, Message
 from pacos.errors import ConfigError, DataError, ModelError
 from pacos.records import Task
-from pacos.train.data.chat_examples import check_turns, encode_chat_pairs, encode_conversations, stop_prompts
+from pacos.train.data.chat_examples import check_turns, encode_chat_pairs, encode_conversations, first_turns
 from pacos.train.data.chat_pairs import ChatPair, parse_chat_pair
 from pacos.train.data.examples import Example
 from pacos.train.data.sources import read_training_rows
@@ -113,10 +113,9 @@ def test_an_end_at_which_the_served_model_would_not_stop_is_told(caplog: pytest.
 
 def test_the_stop_probe_asks_for_first_answers() -> None:
     tokenizer = chat_tokenizer("chatml")
-    prompts = stop_prompts([("a", conversation()), ("b", conversation(["B?", "b " * 40]))], tokenizer, 256, 20)
-    assert [tokenizer.decode(prompt) for prompt in prompts] == [
-        "<|im_start|>user\nA fruit?<|im_end|>\n<|im_start|>assistant\n"
-    ]
+    [turn] = first_turns([("a", conversation())], tokenizer)
+    assert tokenizer.decode(turn.prompt) == "<|im_start|>user\nA fruit?<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(turn.answer) == "Apples.<|im_end|>"
 
 
 # Sources.

@@ -18,7 +18,7 @@ from pacos.models import load_tokenizer
 from pacos.serving.merged import PROBES, probe_prompts
 from pacos.superni.tasks import Instance
 from pacos.train.data.sources import read_training_rows
-from pacos.train.export.probe import stop_probe_prompts
+from pacos.train.export.probe import asked_of
 from pacos.train.interfaces import method_of
 from tests.support.chat_adapter import OWN, rendered
 from tests.support.small_training import train_here, training_config
@@ -35,9 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Config
     config = training_config(
         folder, tiny_base, folder / "chats.jsonl", "fruit", template="chat", chat_template=str(folder / "own.jinja")
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pacos.train.export.probe.LIMIT", 8)
-        train_here(config)
+    train_here(config)
     return config
 
 
@@ -81,4 +79,4 @@ def test_evaluation_and_merging_ask_it_in_the_ids_that_it_was_trained_in(trained
 def test_the_stop_probe_asks_for_the_first_answers_of_conversations(trained: Config) -> None:
     tokenizer = training_tokenizer(trained)
     expected = rendered(tokenizer, ("user", "Name the colour.\n\na red ball"))
-    assert stop_probe_prompts(read_training_rows(trained), tokenizer, trained) == [expected] * 12
+    assert asked_of(read_training_rows(trained), tokenizer, trained).prompts == [expected] * 12

@@ -151,7 +151,7 @@ def test_fifty_steps_have_the_losses_of_trl_and_transformers_trainer(
     tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SFTTrainer is transformers' Trainer with labels of the tags."""
-    monkeypatch.setattr("pacos.train.export.probe.LIMIT", 8)
+    monkeypatch.setattr("pacos.train.export.probe.LIMITS", range(8, 9))
     rows = conversations(40)
     settings: dict[str, Any] = {"epochs": 5, "batch_size": 4, "learning_rate": 1e-3, "warmup_ratio": 0.1}
     config = tagged_config(tmp_path, tiny_base, rows, **settings)

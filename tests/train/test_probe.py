@@ -8,7 +8,7 @@ import torch
 from pacos.config import ModelConfig
 from pacos.models import load_tokenizer
 from pacos.train.data.sources import read_training_rows
-from pacos.train.export.probe import LIMIT, PROMPTS, answer_lengths, stop_probe_prompts
+from pacos.train.export.probe import LIMITS, PROMPTS, answer_lengths, asked_of
 from tests.support.small_training import train_here, training_config, write_tasks
 
 
@@ -29,7 +29,7 @@ def test_the_probe_tells_a_model_that_learned_to_stop_from_one_that_did_not(
     config = training_config(tmp_path, tiny_base, tasks, append_eos=eos, epochs=8)
     train_here(config)
     probe = json.loads((config.run_dir / "train" / "probe.json").read_text())
-    assert probe["prompts"] == 24 and probe["limit"] == LIMIT
+    assert probe["prompts"] == 24 and probe["limit"] == LIMITS[0]
     assert (probe["stopped"], probe["median_tokens"] < 12) == ((24, True) if eos else (0, True))
     card = (config.run_dir / "train" / "adapter" / "README.md").read_text()
     assert f"{probe['stopped']} of 24 greedy answers ended by themselves" in card
@@ -59,5 +59,20 @@ def test_batched_answers_end_where_transformers_generate_ends_them(tiny_base: Pa
 def test_prompts_are_drawn_from_the_whole_of_the_data(tmp_path: Path, tiny_base: Path) -> None:
     config = training_config(tmp_path, tiny_base, write_tasks(tmp_path / "tasks.jsonl", 500))
     tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
-    prompts = stop_probe_prompts(read_training_rows(config), tokenizer, config)
+    prompts = asked_of(read_training_rows(config), tokenizer, config).prompts
     assert len(prompts) == PROMPTS == len({tuple(prompt) for prompt in prompts})
+
+
+@pytest.mark.parametrize(("words", "limit"), [(3, 32), (40, 80), (128, 256)])
+def test_an_answer_may_be_twice_as_long_as_the_longest_of_the_rows(
+    tmp_path: Path, tiny_base: Path, words: int, limit: int
+) -> None:
+    """A word is a token here, and one that takes more than half of the greatest limit is not asked for."""
+    rows = [{"instruction": f"the fox {number}", "output": "fox " * length} for number, length in ((1, 2), (2, 200))]
+    rows.append({"instruction": "the dog", "output": ("fox " * (words - 1)).strip()})  # and EOS
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = training_config(tmp_path, tiny_base, path)
+    tokenizer = load_tokenizer(str(tiny_base), ModelConfig(base=str(tiny_base)))
+    asked = asked_of(read_training_rows(config), tokenizer, config)
+    assert (len(asked.prompts), asked.limit) == (2, limit)

@@ -16,7 +16,7 @@ from pacos.train.data.examples import check_examples, encode_tasks
 from pacos.train.data.pairs import encode_pairs, parse_pair
 from pacos.train.data.tokenized import load_dataset, tokenizer_sha256
 from pacos.train.export.adapter import with_chat_template
-from pacos.train.export.probe import stop_probe_prompts
+from pacos.train.export.probe import asked_of
 from tests.support.small_tokenizers import KINDS, mistral_7b
 from tests.support.small_training import training_config
 
@@ -105,7 +105,7 @@ def test_the_saved_chat_template_renders_the_training_prompts_ids(name: str, tem
 def test_the_stop_probe_asks_with_training_prompts(tmp_path: Path, tiny_base: Path) -> None:
     config = training_config(tmp_path, tiny_base, tmp_path / "rows.jsonl")
     tokenizer = kind("sentencepiece-always")
-    prompts = stop_probe_prompts([("rows:1", FRUIT), ("rows:2", QUOTED)], tokenizer, config)
+    prompts = asked_of([("rows:1", FRUIT), ("rows:2", QUOTED)], tokenizer, config).prompts
     examples = encode_tasks([("rows:1", FRUIT), ("rows:2", QUOTED)], tokenizer, config.train).examples
     assert prompts == [example.ids[: example.prompt_length] for example in examples]
 

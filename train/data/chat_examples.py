@@ -59,15 +59,10 @@ def encode_chat_pairs(named: Sequence[tuple[str, ChatPair]], tokenizer: Any, tra
     return dataset
 
 
-def stop_prompts(rows: Sequence[tuple[str, Any]], tokenizer: Any, max_length: int, longest: int) -> list[list[int]]:
-    """Prompts of the rows' first answers: of those of at most `longest` tokens that fit in `max_length`."""
+def first_turns(rows: Sequence[tuple[str, Any]], tokenizer: Any) -> list[EncodedTurn]:
+    """The first answer of each row, with the ids that ask for it."""
     chats = [(name, row.prompt + row.chosen if isinstance(row, ChatPair) else row.messages) for name, row in rows]
-    first = [turns[0] for turns in ChatEncoder(tokenizer).turns(chats)]
-    return [
-        turn.prompt
-        for turn in first
-        if len(turn.answer) <= longest and len(turn.prompt) + len(turn.answer) <= max_length
-    ]
+    return [turns[0] for turns in ChatEncoder(tokenizer).turns(chats)]
 
 
 def merge_turns(row: str, turns: Sequence[EncodedTurn]) -> list[Example]:

@@ -4,43 +4,53 @@ A model that was never taught EOS reaches a good loss and then generates without
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pacos.config import Config
 from pacos.results.training import StopProbe
 from pacos.templates import template
 from pacos.tokenization import encode_rows
 from pacos.train.attention.dispatch import accepted, plain_attention
-from pacos.train.data.chat_examples import stop_prompts
+from pacos.train.data.chat_examples import first_turns
 from pacos.train.data.sources import NamedRow
 from pacos.train.interfaces import objective_of
 from pacos.train.model.structure import causal_model
 
 PROMPTS = 32
-LIMIT = 256
+# Tokens of an answer: twice the longest of the rows' own, within these. A model that was tuned on them and says twice
+# as much runs on.
+LIMITS = range(32, 257)
 
 
-def probe_stops(model: Any, prompts: Sequence[Sequence[int]], eos: int) -> StopProbe:
+class Asked(NamedTuple):
+    """Token ids of prompts, and how many tokens an answer may have."""
+
+    prompts: Sequence[Sequence[int]]
+    limit: int
+
+
+def probe_stops(model: Any, asked: Asked, eos: int) -> StopProbe:
     """Answer the prompts and count the answers that end. With a sharded base, every process calls it."""
-    lengths = sorted(length for length in answer_lengths(model, prompts, eos, LIMIT) if length)
-    return StopProbe(len(prompts), len(lengths), LIMIT, lengths[len(lengths) // 2] if lengths else 0)
+    lengths = sorted(length for length in answer_lengths(model, asked.prompts, eos, asked.limit) if length)
+    return StopProbe(len(asked.prompts), len(lengths), asked.limit, lengths[len(lengths) // 2] if lengths else 0)
 
 
-def stop_probe_prompts(rows: Sequence[NamedRow], tokenizer: Any, config: Config) -> list[list[int]]:
-    """Token ids of prompts spread evenly over the rows, whose own responses take at most half of LIMIT."""
-    train, objective = config.train, objective_of(config.train)
+def asked_of(rows: Sequence[NamedRow], tokenizer: Any, config: Config) -> Asked:
+    """Prompts spread evenly over the rows, whose own responses take at most half of the greatest limit."""
+    train, objective, longest = config.train, objective_of(config.train), LIMITS[-1] // 2
     form = template(train.template)
     rows = rows[:: max(1, len(rows) // (4 * PROMPTS))]
     if form.is_chat:
-        chats = stop_prompts(rows, tokenizer, train.max_length, LIMIT // 2)
-        return chats[:: max(1, len(chats) // PROMPTS)][:PROMPTS]
-    texts = [objective.texts(row, form, f"{config.seed}:{name}") for name, row in rows]
-    short = [
-        row.prompt
-        for row in encode_rows(tokenizer, texts)
-        if len(row.response) <= LIMIT // 2 and len(row.prompt) + len(row.response) < train.max_length
-    ]
-    return short[:: max(1, len(short) // PROMPTS)][:PROMPTS]
+        turns = first_turns(rows, tokenizer)
+        pairs = [(turn.prompt, turn.answer) for turn in turns if len(turn.prompt + turn.answer) <= train.max_length]
+    else:
+        texts = [objective.texts(row, form, f"{config.seed}:{name}") for name, row in rows]
+        encoded = encode_rows(tokenizer, texts)
+        pairs = [(row.prompt, row.response) for row in encoded if len(row.prompt + row.response) < train.max_length]
+    short = [(prompt, len(answer)) for prompt, answer in pairs if len(answer) <= longest]
+    chosen = short[:: max(1, len(short) // PROMPTS)][:PROMPTS]
+    limit = 2 * max((length for _, length in chosen), default=0)
+    return Asked([prompt for prompt, _ in chosen], min(max(limit, LIMITS[0]), LIMITS[-1]))
 
 
 def answer_lengths(model: Any, prompts: Sequence[Sequence[int]], eos: int, limit: int) -> list[int]:
