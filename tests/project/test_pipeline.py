@@ -1,5 +1,6 @@
 """The main job on real parts: a small base that writes lists, vLLM, `accelerate launch`, PEFT, SuperNI files."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -41,7 +42,7 @@ evaluate:
 def listing_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small base that writes lists that parse."""
     pytest.importorskip("vllm", reason="needs vLLM: scripts/setup installs it")
-    return build_list_writer(tmp_path_factory.mktemp("models") / "listing-base")
+    return build_list_writer(tmp_path_factory.mktemp("models") / "listing-base", steps=200)
 
 
 def pacos(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -60,7 +61,8 @@ def run_all(runs: Path, name: str, base: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_run(listing_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_all(tmp_path_factory.mktemp("runs"), "whole", listing_base)
+    tracked = ["train.report_to=tensorboard"] if importlib.util.find_spec("tensorboard") else []
+    return run_all(tmp_path_factory.mktemp("runs"), "whole", listing_base, *tracked)
 
 
 def read_json(path: Path) -> Any:
@@ -106,6 +108,20 @@ def test_base_adapter_and_copy_baseline_are_scored_on_the_same_instances(finishe
     assert proof["largest_difference"] > 10 * proof["noise"]
     comparison = read_json(finished_run / "eval" / "comparison.json")
     assert [one["name"] for one in comparison["contestants"]] == ["tuned", "copy-input", "copy-demonstration"]
+
+
+def test_the_tracker_has_the_losses_the_scores_and_the_report(finished_run: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install pacos[tracking]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished_run / "train" / "tensorboard")).Reload()
+    lines = map(json.loads, (finished_run / "train" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    losses = {line["step"]: line["loss"] for line in lines}
+    assert {event.step: event.value for event in events.Scalars("train/loss")} == pytest.approx(losses)
+    [score] = events.Scalars("eval/demo-alpaca/tuned/rougeL")
+    assert score.value == pytest.approx(read_json(finished_run / "eval" / "tuned" / "scores.json")["rougeL"])
+    page = events.Tensors("report/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert Path(page).samefile(finished_run / "report.html")
 
 
 def test_the_adapter_loads_in_peft(finished_run: Path, listing_base: Path) -> None:

@@ -1,4 +1,4 @@
-"""A Llama of 0.7 million weights, taught in about a minute to continue the task lists that `pacos generate` asks for.
+"""A Llama of 0.7 million weights, trained in about a minute to continue the task lists that `pacos generate` asks for.
 
 It is a base for tests and benchmarks that need real lists from a real engine, fast: most of its items parse and many
 are novel, but few have the right answer. Its tasks are the templates below, filled from short lists of words.
@@ -94,7 +94,7 @@ WORDS = {
 
 
 def build_list_writer(folder: Path, seed: int = 0, steps: int = 400) -> Path:
-    """Teach a model of `small_llama`'s shape for a fixed number of steps and save it with its tokenizer in `folder`."""
+    """Train a model of `small_llama`'s shape for a fixed number of steps and save it with its tokenizer in `folder`."""
     import torch
 
     torch.manual_seed(seed)
