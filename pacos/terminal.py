@@ -41,8 +41,10 @@ def complain(text: object) -> None:
 def quiet_libraries() -> None:
     """Have libraries draw no bars, here and in processes started from here, where stderr is no terminal.
 
-    Call it before tqdm is imported, which reads the environment once. `pacos.progress` has lines instead.
+    Call it before tqdm is imported, which reads the environment once. `pacos.progress` has lines instead. bitsandbytes,
+    which transformers imports, asks for a package of kernels at every start on a CPU; it says so no more.
     """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
 

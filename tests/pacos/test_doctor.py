@@ -110,3 +110,9 @@ def test_a_vllm_without_its_kernels_is_not_whole(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = doctor.check_vllm()
     assert not found.good and "libnuma" in found.fix
+
+
+def test_an_installation_for_training_alone_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "version_of", lambda package: None)
+    found = doctor.check_vllm()
+    assert found.good and "engine.url" in found.state
