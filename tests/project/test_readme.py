@@ -15,6 +15,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from pacos import cli
 from pacos.cli.commands import app
 from pacos.config import load_config
 
@@ -56,6 +57,16 @@ def run(command: str, folder: Path) -> str:
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stdout
+
+
+def run_here(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command of pacos in this process, where its imports are made already."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ending:
+        cli.main()
+    assert ending.value.code == 0
 
 
 def check_out(folder: Path) -> Path:
@@ -103,12 +114,22 @@ def test_a_script_that_the_documents_name_can_be_run(command: str) -> None:
 
 @pytest.mark.parametrize("command", commands(*PLANNED))
 def test_a_command_for_a_gpu_box_plans_without_gpu_and_network(
-    command: str, checkout: Path, finished: Path, request: pytest.FixtureRequest
+    command: str,
+    checkout: Path,
+    finished: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if "quickstart" in command:
         request.getfixturevalue("smollm2")
     folder = finished if "runs/" in command else checkout
-    printed = run(f"{command} --dry-run", folder)
+    if command.startswith("pacos "):
+        monkeypatch.chdir(folder)
+        run_here(f"{command} --dry-run", monkeypatch)
+        printed = capsys.readouterr().out
+    else:
+        printed = run(f"{command} --dry-run", folder)
     config = re.search(r"configs/[\w.-]+\.yaml", command)
     assert config
     experiment = load_config(ROOT / config[0])
