@@ -3,11 +3,12 @@
 The embedded model is tuned with three rates and two ranks on released Alpaca rows, and all results are evaluated on the
 demonstration's suite by the real vLLM server:
 
-    sweep       pacos sweep train.learning_rate=… train.lora.r=…
-    runs        for each combination what `pacos run` does after generating: pacos train, evaluate, report
+    sweep       pacos sweep train.learning_rate=… train.lora.r=… --devices cpu,cpu, a training on each half of the cores
+    runs        for each combination what `pacos run` does after generating: pacos train, evaluate, report, on all cores
 
 Both evaluate adapters on their base's server (`evaluate.serve: adapter`), and the base with them. Timed from the shell,
-start-up included; CPU seconds are those of all processes. The adapters of both must be the same bytes.
+start-up included; CPU seconds are those of all processes. Then some combinations are trained alone on as many cores as
+in the sweep, since another number of threads rounds otherwise: the adapters must be the same bytes.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from benchmarks.filter import cpu_of_children
 from benchmarks.result import report
 from pacos.downloads.smollm2 import FOLDER, fetch_smollm2
 from pacos.files import file_sha256
+from pacos.machine import physical_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 # The experiment itself is the combination of 2e-4 and 16.
 RATES, RANKS = ("1e-4", "2e-4", "4e-4"), ("8", "16")
+CHECKED = (("2e-4", "16"), ("4e-4", "8"))
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32, help="to train on, for one epoch")
     parser.add_argument("--instances", type=int, default=1, help="of each of the suite's 40 tasks")
     parser.add_argument("--max-tokens", type=int, default=8, help="of an answer")
+    parser.add_argument("--at-once", type=int, default=2, help="trials of the sweep that train at a time")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -53,20 +57,28 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     values = experiment(folder, options)
     swept = written(folder, values | {"name": "swept"})
     axes = [f"train.learning_rate={','.join(RATES)}", f"train.lora.r={','.join(RANKS)}"]
-    figures = {"sweep": timed(["sweep", str(swept), *axes])}
+    devices = ",".join(["cpu"] * options.at_once)
+    figures: dict[str, Any] = {"sweep": timed(["sweep", str(swept), *axes, "--devices", devices])}
     adapters = {file_sha256(path) for path in folder.glob("runs/swept/trials/*/train/adapter/*.safetensors")}
-    commands, singly = [], []
+    commands = []
     for rate, rank in itertools.product(RATES, RANKS):
-        path = written(folder, values | {"name": f"single-{rate}-{rank}"})
-        config = ["--config", str(path), f"train.learning_rate={rate}", f"train.lora.r={rank}"]
-        run = folder / "runs" / path.stem
-        commands += [["train", *config], ["evaluate", *config], ["report", str(run)]]
-        singly.append(run / "train" / "adapter" / "adapter_model.safetensors")
+        config = single(folder, values, f"single-{rate}-{rank}", rate, rank)
+        commands += [["train", *config], ["evaluate", *config], ["report", str(folder / "runs" / Path(config[1]).stem)]]
     figures["runs"] = timed(*commands)
-    times = {name: round(figures["runs"][name] / figures["sweep"][name], 2) for name in figures["runs"]}
-    same = len(adapters) == len(singly) and adapters == {file_sha256(path) for path in singly}
-    load = round(os.getloadavg()[0], 1)
-    return {**figures, "times": times, "adapters": len(adapters), "same_adapters": same, "load_at_the_end": load}
+    figures["times"] = {name: round(figures["runs"][name] / figures["sweep"][name], 2) for name in figures["runs"]}
+    figures["load_at_the_end"] = round(os.getloadavg()[0], 1)
+    threads = {"OMP_NUM_THREADS": str(physical_cores() // options.at_once)}
+    for rate, rank in CHECKED:
+        timed(["train", *single(folder, values, f"checked-{rate}-{rank}", rate, rank)], environment=threads)
+    checked = {file_sha256(path) for path in folder.glob("runs/checked-*/train/adapter/*.safetensors")}
+    same = len(checked) == len(CHECKED) and checked <= adapters
+    return {**figures, "adapters": len(adapters), "checked": len(checked), "same_adapters": same}
+
+
+def single(folder: Path, values: dict[str, Any], name: str, rate: str, rank: str) -> list[str]:
+    """The arguments of a command for one combination."""
+    path = written(folder, values | {"name": name})
+    return ["--config", str(path), f"train.learning_rate={rate}", f"train.lora.r={rank}"]
 
 
 def experiment(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -98,12 +110,13 @@ def written(folder: Path, values: dict[str, Any]) -> Path:
     return path
 
 
-def timed(*commands: Sequence[str]) -> dict[str, float]:
+def timed(*commands: Sequence[str], environment: Mapping[str, str] = {}) -> dict[str, float]:
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     before, began = cpu_of_children(), time.perf_counter()
     for command in commands:
         subprocess.run(
             [sys.executable, "-m", "pacos.cli", *command],
-            cwd=ROOT, env=os.environ | ENVIRONMENT, check=True, stdout=subprocess.DEVNULL,
+            cwd=ROOT, env=inherited | ENVIRONMENT | environment, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
     return {
         "seconds": round(time.perf_counter() - began, 1),

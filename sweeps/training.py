@@ -14,6 +14,7 @@ from pacos.config import resolved_yaml, with_values
 from pacos.disk import open_to_append
 from pacos.errors import ConfigError
 from pacos.files import read_jsonl, write_text
+from pacos.machine import physical_cores
 from pacos.results.sweep import TrialRecord
 from pacos.serving import guarded
 from pacos.sweeps.trials import DEFAULT, Trial
@@ -21,6 +22,7 @@ from pacos.sweeps.trials import DEFAULT, Trial
 log = logging.getLogger("pacos")
 
 POLL_S = 0.2
+CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,9 @@ class _Running:
 def train_all(trials: Sequence[Trial], devices: Sequence[str], *, share: float = 1.0) -> list[TrialRecord]:
     """Train what is not trained yet; returns how each trial ended, in their order.
 
-    `devices` are values of CUDA_VISIBLE_DEVICES, "" for whatever the process sees; one that is named twice trains two
-    at a time. A training that fails is logged and does not stop the others; with several devices its output is in
-    `trials/<name>.txt`.
+    `devices` are values of CUDA_VISIBLE_DEVICES, "" for whatever the process sees, CPU for an even share of the cores;
+    one that is named twice trains two at a time. A training that fails is logged and does not stop the others; with
+    several devices its output is in `trials/<name>.txt`.
     """
     waiting, free, codes = list(trials), list(devices), {}
     running: list[_Running] = []
@@ -47,7 +49,7 @@ def train_all(trials: Sequence[Trial], devices: Sequence[str], *, share: float =
                 device = free.pop(0)
                 trial = waiting.pop(0)
                 log.info("sweep: training %s (%d of %d)", trial.name, len(trials) - len(waiting), len(trials))
-                running.append(_start(trial, device, apart=len(devices) > 1))
+                running.append(_start(trial, device, at_once=len(devices)))
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 free.append(one.device)
@@ -112,10 +114,17 @@ def check_held_out(trials: Sequence[Trial]) -> None:
             )
 
 
-def _start(trial: Trial, device: str, *, apart: bool) -> _Running:
+def environment_of(device: str, at_once: int) -> dict[str, str]:
+    """What a training on this device sees; so many trainings run at once."""
+    if device == CPU:
+        return {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(max(1, physical_cores() // at_once))}
+    return {"CUDA_VISIBLE_DEVICES": device} if device else {}
+
+
+def _start(trial: Trial, device: str, *, at_once: int) -> _Running:
     command = [sys.executable, "-m", "pacos.cli", "train", "--config", str(write_config(trial))]
-    environment = {"CUDA_VISIBLE_DEVICES": device} if device else {}
-    output = os.fdopen(open_to_append(_beside(trial, "txt")), "ab") if apart else None
+    environment = environment_of(device, at_once)
+    output = os.fdopen(open_to_append(_beside(trial, "txt")), "ab") if at_once > 1 else None
     record = _beside(trial, "step.json")
     return _Running(trial, device, guarded.start(record, command, environment, output=output), record, output)
 

@@ -18,7 +18,7 @@ def sweep(
     words: Annotated[list[str], typer.Argument(metavar="key=value,value…", help="train.learning_rate=1e-4,2e-4")],
     trials: Annotated[int | None, typer.Option(min=1, help="Draw so many of the combinations by the seed.")] = None,
     halving: Annotated[bool, typer.Option("--halving", help="Train all briefly, the better half longer, …")] = False,
-    devices: Annotated[str, typer.Option(help="GPUs that train a trial each at a time: 0,1,2.")] = "",
+    devices: Annotated[str, typer.Option(help="What trains a trial each at a time: 0,1,2; cpu,cpu.")] = "",
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Write the trials' files and print their commands.")
     ] = False,

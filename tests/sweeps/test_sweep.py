@@ -9,8 +9,8 @@ import yaml
 from pacos.cli import main as command_line
 from pacos.config import with_values
 from pacos.errors import ConfigError
-from pacos.sweeps import pipeline
-from pacos.sweeps.training import train_all
+from pacos.sweeps import pipeline, training
+from pacos.sweeps.training import environment_of, train_all
 from pacos.sweeps.trials import read_grid
 from tests.support import looped_run
 from tests.support.scripted_server import ScriptedServer
@@ -71,6 +71,14 @@ def test_trainings_that_fail_side_by_side_on_one_device_are_all_recorded(
     output = tmp_path / "runs" / "swept" / "trials" / "r-2.txt"
     assert f"r-2 failed with exit code 2; its own message is in {output}" in caplog.text
     assert "no such model folder" in output.read_text(encoding="utf-8")
+
+
+def test_trainings_on_a_cpu_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "physical_cores", lambda: 8)
+    assert environment_of("cpu", 2) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "4"}
+    assert environment_of("cpu", 16)["OMP_NUM_THREADS"] == "1"
+    assert environment_of("3", 2) == {"CUDA_VISIBLE_DEVICES": "3"}
+    assert environment_of("", 1) == {}
 
 
 def test_prepared_trials_are_commands_for_a_scheduler(tmp_path: Path) -> None:
