@@ -13,26 +13,17 @@ import itertools
 import json
 import math
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.alpaca import ROWS
+from benchmarks.measured_command import run_measured
 from benchmarks.novelty import composed
 from benchmarks.result import report
 from pacos.config import GenerateConfig
-
-# Reads its command from the arguments and prints what that used: of several children `getrusage` knows the sum alone.
-_MEASURED = """
-import json, resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps({"cpu_seconds": round(used.ru_utime + used.ru_stime, 1), "peak_mib": used.ru_maxrss // 1024}))
-"""
 
 
 def main() -> None:
@@ -65,16 +56,9 @@ def measure(instructions: Sequence[str], target: int) -> dict[str, Any]:
         config = Path(folder) / "experiment.yaml"
         config.write_text(f"name: curate\nmodel: {{base: unused}}\ngenerate: {{target: {target}}}\n", encoding="utf-8")
         command = [sys.executable, "-m", "pacos.cli", "curate", str(journal), "--out", str(out)]
-        began = time.perf_counter()
-        measured = subprocess.run(
-            [sys.executable, "-c", _MEASURED, *command, "--config", str(config)],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        seconds = time.perf_counter() - began
+        used = run_measured([*command, "--config", str(config)])
         accepted = json.loads((out / "stats.json").read_text(encoding="utf-8"))["funnel"]["accepted"]
-    return {"accepted": accepted, "seconds": round(seconds, 1), **json.loads(measured.stdout)}
+    return {"accepted": accepted, **used}
 
 
 def growth(sizes: dict[str, dict[str, Any]]) -> dict[str, float]:

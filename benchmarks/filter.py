@@ -14,16 +14,14 @@ import itertools
 import json
 import os
 import random
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.alpaca import ROWS
+from benchmarks.measured_command import run_measured
 from benchmarks.novelty import composed
 from benchmarks.result import SHARED_DATA, report
 from pacos.machine import version_of
@@ -77,25 +75,16 @@ def measured(tasks: Path, *options: str) -> dict[str, Any]:
     out = Path(tempfile.mkdtemp(dir=tasks.parent))
     command = [sys.executable, "-m", "pacos.cli", "filter", str(tasks), "--out", str(out)]
     seeds = SHARED_DATA / "self_instruct" / "seed_tasks.jsonl"
-    before, began = cpu_of_children(), time.perf_counter()
-    subprocess.run([*command, "--seeds", str(seeds), *options], check=True)
-    seconds = time.perf_counter() - began
+    used = run_measured([*command, "--seeds", str(seeds), *options])
     funnel = json.loads((out / "stats.json").read_text(encoding="utf-8"))["funnel"]
     return {
         "tasks": funnel["items"],
         "kept": funnel["accepted"],
         "rejected": funnel["rejected"],
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_of_children() - before, 1),
-        "peak_mib_of_a_process": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+        **used,
         "load_at_the_end": round(os.getloadavg()[0], 1),
         "sha256": [hashlib.sha256((out / name).read_bytes()).hexdigest() for name in FILES],
     }
-
-
-def cpu_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
