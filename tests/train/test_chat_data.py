@@ -18,6 +18,7 @@ from pacos.train.data.chat_pairs import ChatPair, parse_chat_pair
 from pacos.train.data.examples import Example
 from pacos.train.data.sources import read_training_rows
 from pacos.train.data.tokenized import content_sha256, load_dataset, read_dataset, write_dataset
+from pacos.train.export.probe import asked_of
 from pacos.train.packing.batch import collate
 from pacos.train.packing.plan import plan_run
 from tests.support.chat_templates import CHAT_KINDS, chat_tokenizer
@@ -116,6 +117,16 @@ def test_the_stop_probe_asks_for_first_answers() -> None:
     [turn] = first_turns([("a", conversation())], tokenizer)
     assert tokenizer.decode(turn.prompt) == "<|im_start|>user\nA fruit?<|im_end|>\n<|im_start|>assistant\n"
     assert tokenizer.decode(turn.answer) == "Apples.<|im_end|>"
+
+
+def test_the_stop_probe_leaves_out_long_first_answers(tmp_path: Path, tiny_base: Path) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    config = chat_config(tmp_path, tiny_base, [], max_length=1024)
+    rows = [("a", conversation()), ("b", conversation(["B?", "b " * 150]))]
+    asked = asked_of(rows, tokenizer, config)
+    assert [tokenizer.decode(prompt) for prompt in asked.prompts] == [
+        "<|im_start|>user\nA fruit?<|im_end|>\n<|im_start|>assistant\n"
+    ]
 
 
 # Sources.
