@@ -22,6 +22,11 @@ log = logging.getLogger("pacos")
 WORTH_KEEPING = 20_000
 
 
+def empty_index(filters: FiltersConfig) -> NoveltyIndex:
+    """An index that decides as `filters` say."""
+    return NoveltyIndex(filters.novelty, novelty_tokens(filters))
+
+
 def compared_index(
     compared: Sequence[tuple[str, Task]], filters: FiltersConfig, folder: Path | None = None
 ) -> NoveltyIndex:
@@ -31,11 +36,11 @@ def compared_index(
     ids, texts = [id for id, _ in compared], [task.instruction for _, task in compared]
     about = {"sha256": hashlib.sha256(json.dumps([filters.model_dump(mode="json"), ids, texts]).encode()).hexdigest()}
     if kept and read_about(kept) == about:
-        index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
+        index = empty_index(filters)
         if load_index(index, kept) is not None:
             log.info("%d known tasks are taken from the index of an earlier session", len(index))
             return index
-    index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
+    index = empty_index(filters)
     index.extend(ids, texts)
     if kept:
         try:

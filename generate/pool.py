@@ -21,15 +21,14 @@ from pacos.generate.candidates import (
     rejection,
     with_neighbours,
 )
-from pacos.generate.compared import compared_index
-from pacos.generate.filtering.filters import novelty_tokens, task_rules
+from pacos.generate.compared import compared_index, empty_index
+from pacos.generate.filtering.filters import task_rules
 from pacos.generate.filtering.rule import BrokenRule
 from pacos.generate.pool_snapshot import FILES, Earlier, PoolSnapshot
 from pacos.generate.prompting.alpaca import TASK_LIST
 from pacos.generate.prompting.items import ListFormat
 from pacos.generate.stats import Tally
 from pacos.novelty.group import Match
-from pacos.novelty.index import NoveltyIndex
 from pacos.records import DatasetRow, Rejection, Response, Task
 from pacos.seeds import Seed
 from pacos.words import is_beyond_rouge
@@ -71,7 +70,7 @@ class Pool:
         self._lists = lists
         self._item_rules = item_rules(filters, lists.whole_tasks)
         self._target = target
-        self._index = NoveltyIndex(filters.novelty, novelty_tokens(filters))
+        self._index = empty_index(filters)
         self._chooses_tokenizer = filters.tokenizer == "rouge"
         self.compared = [(seed.id, seed.task) for seed in seeds] + list(known)
         self._snapshot = (

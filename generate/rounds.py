@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pacos.config import FiltersConfig
 from pacos.generate.candidates import Candidate, JudgedCandidate, by_answer, with_neighbours
-from pacos.generate.filtering.filters import novelty_tokens
+from pacos.generate.compared import empty_index
 from pacos.generate.filtering.rule import BrokenRule
 from pacos.generate.pool import Pool
 from pacos.generate.workers import Verdict, Workers
-from pacos.novelty.index import NoveltyIndex
 
 # The items of each answer, of several answers.
 Items = Sequence[Sequence[Candidate]]
@@ -37,7 +36,7 @@ class Rounds:
         self._sent: deque[Items] = deque()
         self._settled: deque[tuple[Items, list[JudgedCandidate], bool]] = deque()
         self._last_accepted: list[Candidate] = []
-        self._recent = self._new_index()
+        self._recent = empty_index(filters)
         self._rows = pool.rows
 
     def judged(self, rounds: Iterable[Items]) -> Iterator[list[list[JudgedCandidate]]]:
@@ -75,7 +74,7 @@ class Rounds:
             if candidate.parsed.task and not isinstance(verdict, BrokenRule)
         ]
         if len(self._recent) > RECENT:
-            self._recent = self._new_index()
+            self._recent = empty_index(self._filters)
             self._recent.extend(*_texts(self._last_accepted))
         ids, texts = _texts([candidate for candidate, _ in whole])
         matches = self._recent.admit(ids, texts, earlier=[near for _, near in whole], at_most=self._pool.room)
@@ -85,9 +84,6 @@ class Rounds:
         self._workers.ask_neighbours(self._rows, self._rows + len(self._last_accepted))
         self._rows += len(self._last_accepted)
         self._settled.append((items, judged, self._pool.is_full))
-
-    def _new_index(self) -> NoveltyIndex:
-        return NoveltyIndex(self._filters.novelty, novelty_tokens(self._filters))
 
     def _finished(self) -> list[list[JudgedCandidate]]:
         items, judged, is_full = self._settled.popleft()
