@@ -49,8 +49,8 @@ class Bounds:
         hidden = lengths - np.bitwise_count(signatures)
         other_hidden = other_lengths - np.bitwise_count(other_signatures)
         needed, other_needed = self._in_1024ths * lengths, self._in_1024ths * other_lengths
-        most = np.maximum((needed - 2048 * hidden) + other_needed, needed + (other_needed - 2048 * other_hidden))
-        found: NDArray[np.bool_] = np.bitwise_count(signatures & other_signatures) > most >> 11
+        demanded = np.maximum((needed - 2048 * hidden) + other_needed, needed + (other_needed - 2048 * other_hidden))
+        found: NDArray[np.bool_] = np.bitwise_count(signatures & other_signatures) > demanded >> 11
         return found
 
 

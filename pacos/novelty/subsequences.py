@@ -74,11 +74,11 @@ class Queries:
 
     def common(self, block: Block) -> Iterator[tuple[Group, NDArray[Any]]]:
         """For each group the lengths of the common subsequences [texts of the block, queries of the group]."""
-        rows = self._row_of[block.numbers]
         for group in self._groups:
             if group.masks is None:
                 yield group, _by_rapidfuzz(block.texts, group.texts)
                 continue
+            rows = self._row_of[block.numbers]
             common = _bit_parallel(rows, block.counts, len(block.places) - block.long, group.masks)
             if block.long:
                 common = np.concatenate([_by_rapidfuzz(block.texts[: block.long], group.texts), common])
