@@ -30,7 +30,7 @@ from benchmarks.alpaca import ROWS
 from benchmarks.result import report
 from pacos.downloads.smollm2 import FOLDER, fetch_smollm2
 from pacos.files import file_sha256
-from pacos.machine import physical_cores
+from pacos.sweeps.training import CPU, environment_of
 
 ROOT = Path(__file__).resolve().parents[1]
 # The experiment itself is the combination of 2e-4 and 16.
@@ -57,7 +57,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     values = experiment(folder, options)
     swept = written(folder, values | {"name": "swept"})
     axes = [f"train.learning_rate={','.join(RATES)}", f"train.lora.r={','.join(RANKS)}"]
-    devices = ",".join(["cpu"] * options.at_once)
+    devices = ",".join([CPU] * options.at_once)
     figures: dict[str, Any] = {"sweep": timed(["sweep", str(swept), *axes, "--devices", devices])}
     adapters = {file_sha256(path) for path in folder.glob("runs/swept/trials/*/train/adapter/*.safetensors")}
     commands = []
@@ -67,9 +67,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     figures["runs"] = timed(*commands)
     figures["times"] = {name: round(figures["runs"][name] / figures["sweep"][name], 2) for name in figures["runs"]}
     figures["load_at_the_end"] = round(os.getloadavg()[0], 1)
-    threads = {"OMP_NUM_THREADS": str(physical_cores() // options.at_once)}
+    share = environment_of(CPU, options.at_once)
     for rate, rank in CHECKED:
-        timed(["train", *single(folder, values, f"checked-{rate}-{rank}", rate, rank)], environment=threads)
+        timed(["train", *single(folder, values, f"checked-{rate}-{rank}", rate, rank)], environment=share)
     checked = {file_sha256(path) for path in folder.glob("runs/checked-*/train/adapter/*.safetensors")}
     same = len(checked) == len(CHECKED) and checked <= adapters
     return {**figures, "adapters": len(adapters), "checked": len(checked), "same_adapters": same}
