@@ -66,10 +66,20 @@ def _print_runs(found: "list[RunSummary]") -> None:
 
     from pacos.run_list import size_text
 
-    table = Table("run", "stages", "in use", "disk", "last change", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("run", "stages", "in use", "disk", "last change (UTC)"):
+        table.add_column(name, overflow="fold")  # narrow terminals get more lines, and all of every cell
     for one in found:
-        stages = ", ".join(f"{name} {status}" for name, status in one.stages.items()) or one.flaw or "nothing yet"
-        process = {0: "", -1: "yes"}.get(one.process, f"by process {one.process}")
-        cells = (one.name, stages, process, size_text(one.bytes), one.changed)
+        process = {0: "", -1: "yes"}.get(one.process, f"process {one.process}")
+        changed = one.changed[: len("2026-11-30T12:00")].replace("T", " ")
+        cells = (one.name, _stages_line(one), process, size_text(one.bytes), changed)
         table.add_row(*(Text(escaped_line(cell)) for cell in cells))
     Console().print(table)
+
+
+def _stages_line(run: "RunSummary") -> str:
+    """The stages of each status: done: generate, train; failed: evaluate."""
+    by_status: dict[str, list[str]] = {}
+    for name, status in run.stages.items():
+        by_status.setdefault(status, []).append(name)
+    return "; ".join(f"{status}: {', '.join(names)}" for status, names in by_status.items()) or run.flaw or "none yet"

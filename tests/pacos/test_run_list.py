@@ -167,4 +167,15 @@ def test_the_list_is_one_json_document(
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert (run["name"], run["stages"], run["process"]) == ("used", {"generate": "done"}, 0)
     command(monkeypatch, "runs", used_run.parent)
-    assert "generate done" in capsys.readouterr().out
+    assert "done: generate" in capsys.readouterr().out
+
+
+def test_no_cell_of_the_list_is_cut_in_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_run(tmp_path, name := "llama-3.1-8b-alpaca-lora-r16-seed-42")
+    monkeypatch.setenv("COLUMNS", "60")
+    command(monkeypatch, "runs", tmp_path)
+    printed = capsys.readouterr().out
+    assert name in "".join(line[:60].split("  ")[0].strip() for line in printed.splitlines())
+    assert "…" not in printed and list_runs(tmp_path)[0].changed[:10] in printed
