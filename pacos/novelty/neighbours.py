@@ -4,6 +4,7 @@ That takes a score for every pair, so above 65,536 texts a sample answers, and s
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -57,7 +58,8 @@ class Surroundings:
     has, and `id` the id of a text."""
 
     def __init__(self, texts: Texts, tokens: Callable[[], int], id: Callable[[int], str]) -> None:
-        self._texts, self._tokens, self._id = texts, tokens, id
+        self._texts, self._tokens = texts, tokens
+        self._id = lru_cache(SAMPLE)(id)  # the same texts of a sample are nearest again and again
         self._stride = 1
         self._blocks: list[Block] = []
 
