@@ -84,7 +84,6 @@ def open_pool(
             if ray is None
             else ray_actors(ray, workers, filters, whole_tasks=lists.whole_tasks)
         )
-        judges.extend([id for id, _ in pool.compared], [task.instruction for _, task in pool.compared])
         yield Judging(pool, Rounds(pool, judges, filters), judges.count)
 
 

@@ -1,7 +1,7 @@
 """Workers that judge candidates: each has the whole pool, and a part of every round.
 
 judge(round) ─▶ which break a rule, and which are too near to a task of the pool as each worker has it by then
-extend(rows) ─▶ every worker takes them into its pool
+extend(rows) ─▶ every worker takes them into its pool, as numbers of the vocabulary that all of them share
 ask_neighbours(rows) ─▶ how similar each is to the rows before it
 
 They are processes of this machine (`worker_processes.py`) or actors of a Ray cluster (`ray_actors.py`).
@@ -9,21 +9,20 @@ They are processes of this machine (`worker_processes.py`) or actors of a Ray cl
 
 import itertools
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Protocol
 
 from pacos.config import FiltersConfig
 from pacos.generate.candidates import broken_rule, item_rules
-from pacos.generate.filtering.filters import novelty_tokens
+from pacos.generate.compared import empty_index
 from pacos.generate.filtering.rule import BrokenRule
-from pacos.novelty.group import Match
-from pacos.novelty.index import NoveltyIndex
+from pacos.novelty.group import Match, NumberedTexts
+from pacos.novelty.vocabulary import Token
 from pacos.records import Task
 
 Verdict = BrokenRule | Match | None
 
-# Texts whose tokens a worker keeps: its part of some rounds, and what joins the pool meanwhile.
-_REMEMBERED = 1 << 14
+# A task on its way to a worker: as a tuple it takes a third of the time to send and to read.
+TaskTexts = tuple[str, str, str]
 
 
 class Worker:
@@ -31,17 +30,17 @@ class Worker:
 
     def __init__(self, filters: FiltersConfig, whole_tasks: bool) -> None:
         self._rules = item_rules(filters, whole_tasks)
-        # What is judged joins the pool two rounds later, if it is accepted.
-        self._index = NoveltyIndex(filters.novelty, lru_cache(_REMEMBERED)(novelty_tokens(filters)))
+        self._index = empty_index(filters)
 
     def handle(self, kind: str, *rest: Any) -> list[Any] | None:
         """Do what a message asks for; its answer, None for a message without one."""
         if kind == "extend":
-            self._index.extend(*rest)
+            self._index.extend_numbered(*rest)
             return None
         return self._index.neighbours(*rest) if kind == "neighbours" else self._verdicts(*rest)
 
-    def _verdicts(self, tasks: Sequence[Task | None]) -> list[Verdict]:
+    def _verdicts(self, texts: Sequence[TaskTexts | None]) -> list[Verdict]:
+        tasks = [each and Task(*each) for each in texts]
         broken = [broken_rule(task, self._rules) for task in tasks]
         whole = [task.instruction for task, rule in zip(tasks, broken, strict=True) if task and not rule]
         matches = iter(self._index.matches(whole))
@@ -72,13 +71,14 @@ class Workers:
 
     def judge(self, tasks: Sequence[Task | None]) -> None:
         """Ask for the verdict on each task; None for what is none."""
-        for line, part in zip(self._lines, _shares(len(tasks), self.count), strict=True):
-            line.send("judge", tasks[part])
+        texts = [task and (task.instruction, task.input, task.output) for task in tasks]
+        for line, part in zip(self._lines, _shares(len(texts), self.count), strict=True):
+            line.send("judge", texts[part])
 
-    def extend(self, ids: Sequence[str], texts: Sequence[str]) -> None:
-        """Take texts into the pools."""
+    def extend(self, ids: Sequence[str], texts: NumberedTexts, tokens: Sequence[Token]) -> None:
+        """Take texts into the pools, once these tokens are in their vocabularies."""
         for line in self._lines:
-            line.send("extend", ids, texts)
+            line.send("extend", ids, texts, tokens)
 
     def ask_neighbours(self, start: int, end: int) -> None:
         """Ask for the neighbours of the pool's texts from `start` up to `end`."""

@@ -29,3 +29,10 @@ class Group(NamedTuple):
     words: NDArray[np.int64]
     lengths: NDArray[np.int64]
     signatures: NDArray[np.uint64]
+
+
+class NumberedTexts(NamedTuple):
+    """Texts as numbers of a vocabulary, flat, and the length of each."""
+
+    numbers: NDArray[np.uint32]
+    lengths: NDArray[np.int64]

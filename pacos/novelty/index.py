@@ -14,13 +14,13 @@ from rapidfuzz.distance import LCSseq
 
 from pacos.novelty.arrays import Growing, prefixed, under
 from pacos.novelty.bounds import Bounds, scores, signatures
-from pacos.novelty.group import Group, Match, Pairs
+from pacos.novelty.group import Group, Match, NumberedTexts, Pairs
 from pacos.novelty.keys import FIRST_RANK, Order, Ranked, keys_to_find, keys_to_index
 from pacos.novelty.neighbours import Neighbours, Surroundings
 from pacos.novelty.order import order_of, ranks_by
 from pacos.novelty.postings import Postings
 from pacos.novelty.texts import Symbols, Texts, symbols
-from pacos.novelty.vocabulary import Vocabulary
+from pacos.novelty.vocabulary import Token, Vocabulary
 from pacos.rouge import rouge_tokens
 
 # Texts decided at a time: enough to make numpy's calls cheap, few enough to compare each with each.
@@ -51,14 +51,18 @@ class NoveltyIndex:
         self._bounds = Bounds(threshold)
         self._tokens = tokens
         self._vocabulary = Vocabulary()
-        self._texts = Texts()
         self._order = Order()
         self._ranks: Growing[np.uint32] = Growing(np.empty(0, dtype=np.uint32))
         self._words_ranked = 0
+        self._next_order = _FIRST_ORDER
+        self.forget_texts()
+
+    def forget_texts(self) -> None:
+        """Be an index without texts, which keeps its vocabulary and the order of its tokens."""
+        self._texts = Texts()
         self._postings = Postings()
         self._surroundings = Surroundings(self._words_at, lambda: len(self._vocabulary), self._texts.id)
         self._indexed = 0
-        self._next_order = _FIRST_ORDER
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -72,6 +76,22 @@ class NoveltyIndex:
         for first in range(0, len(texts), _CHUNK):
             group = self._group(texts[first : first + _CHUNK])
             self._append(ids[first : first + _CHUNK], group, np.ones(len(group.lengths), dtype=np.bool_))
+
+    @property
+    def tokens(self) -> int:
+        """How many different tokens the vocabulary has."""
+        return len(self._vocabulary)
+
+    def numbered_since(self, row: int, token: int) -> tuple[NumberedTexts, list[Token]]:
+        """The texts from a row on and the tokens from a number on, as another index of the same vocabulary takes them
+        by `extend_numbered`."""
+        numbers = self._texts.numbers(row, len(self)).astype(np.uint32)
+        return NumberedTexts(numbers, self._texts.lengths(slice(row, None))), self._vocabulary.since(token)
+
+    def extend_numbered(self, ids: Sequence[str], texts: NumberedTexts, tokens: Sequence[Token]) -> None:
+        """Add tokens to the vocabulary, then texts in its numbers to the pool."""
+        self._vocabulary.extend(tokens)
+        self._append_numbers(ids, texts.numbers.astype(np.int64), texts.lengths)
 
     def rejects(self, text: str) -> Match | None:
         """The nearest pool text above the threshold, or None when there is none."""
@@ -236,8 +256,9 @@ class NoveltyIndex:
 
     def _append(self, ids: Sequence[str], group: Group, chosen: NDArray[np.bool_]) -> None:
         numbers = group.numbered.numbers[np.repeat(chosen, group.lengths)]
-        lengths = group.lengths[chosen]
-        numbers = self._vocabulary.add(group.numbered, numbers)
+        self._append_numbers(ids, self._vocabulary.add(group.numbered, numbers), group.lengths[chosen])
+
+    def _append_numbers(self, ids: Sequence[str], numbers: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         words = self._vocabulary.words_of(numbers)
         self._texts.append(ids, numbers, lengths, signatures(words, lengths))
         # A new token is rarer than all before it.

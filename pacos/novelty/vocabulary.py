@@ -2,26 +2,29 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacos.novelty.arrays import Growing
 
+# A further occurrence is the pair (number of the first, k).
+Token: TypeAlias = "str | tuple[int, int]"
+
 
 class Numbered(NamedTuple):
     """Texts as flat numbers, text after text, and the length of each.
 
     Numbers from `first_new` on are of tokens that the vocabulary lacks; `new` has those tokens in the order of their
-    numbers, and for a further occurrence the pair (number of the first, k).
+    numbers.
     """
 
     numbers: NDArray[np.int64]
     lengths: NDArray[np.int64]
     first_new: int
-    new: list[str | tuple[int, int]]
+    new: list[Token]
 
 
 class Vocabulary:
@@ -58,7 +61,7 @@ class Vocabulary:
         tokens = list(itertools.chain.from_iterable(texts))
         lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
         first_new = len(self)
-        new: dict[str | tuple[int, int], int] = {}
+        new: dict[Token, int] = {}
         own = list(map(self._words.get, tokens))
         if None in own:
             own = [
@@ -78,24 +81,35 @@ class Vocabulary:
             return used
         is_new = used >= numbered.first_new
         final = np.zeros(len(numbered.new), dtype=np.int64)
-        firsts: list[int] = []
+        tokens: list[Token] = []
         # In their order, so that a first occurrence is added before further ones.
         for place in np.unique(used[is_new] - numbered.first_new).tolist():
             token = numbered.new[place]
-            final[place] = number = len(self) + len(firsts)
-            if isinstance(token, str):
-                self._words[token] = number
-                firsts.append(number)
-            else:
-                first, occurrence = token
-                if first >= numbered.first_new:
-                    first = int(final[first - numbered.first_new])
-                self._repeats[first, occurrence] = number
-                firsts.append(first)
-        self._firsts.append(firsts)
+            if not isinstance(token, str) and token[0] >= numbered.first_new:
+                token = int(final[token[0] - numbered.first_new]), token[1]
+            final[place] = len(self) + len(tokens)
+            tokens.append(token)
+        self.extend(tokens)
         found = used.copy()
         found[is_new] = final[used[is_new] - numbered.first_new]
         return found
+
+    def extend(self, tokens: Sequence[Token]) -> None:
+        """Add tokens that are not among those of the vocabulary, a first occurrence before further ones."""
+        firsts: list[int] = []
+        for number, token in enumerate(tokens, len(self)):
+            if isinstance(token, str):
+                self._words[token] = number
+            else:
+                self._repeats[token] = number
+            firsts.append(number if isinstance(token, str) else token[0])
+        self._firsts.append(firsts)
+
+    def since(self, number: int) -> list[Token]:
+        """The tokens from that number on, as `extend` takes them."""
+        newest: list[Iterator[tuple[Token, int]]] = [reversed(self._words.items()), reversed(self._repeats.items())]
+        tokens = {own: token for each in newest for token, own in itertools.takewhile(lambda it: it[1] >= number, each)}
+        return [tokens[own] for own in sorted(tokens)]
 
     def words(self, numbered: Numbered) -> NDArray[np.int64]:
         """The texts' numbers, with the first occurrence's number for each further one."""

@@ -12,7 +12,7 @@ import pytest
 from pacos.config import FiltersConfig, GenerateConfig
 from pacos.errors import OtherForm, RunError
 from pacos.files import write_jsonl
-from pacos.generate import judging
+from pacos.generate import judging, rounds
 from pacos.generate.curate import curate, filter_file
 from pacos.generate.worker_processes import worker_processes
 from pacos.records import Task
@@ -34,9 +34,10 @@ def instructions(draw: random.Random, count: int) -> list[str]:
 
 @pytest.fixture
 def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Near copies in the round before, in the same, and in older ones."""
+    """Near copies in the round before, in the same, and in older ones, also of those that are forgotten here."""
     monkeypatch.setattr(judging, "PER_WORKER", 8)
     monkeypatch.setattr(judging, "ANSWERS_PER_WORKER", 2)
+    monkeypatch.setattr(rounds, "RECENT", 20)
 
 
 def test_filter_with_two_processes_writes_the_same_files(tmp_path: Path, small_rounds: None) -> None:

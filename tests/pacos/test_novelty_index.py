@@ -93,6 +93,26 @@ def test_a_continuation_decides_what_the_whole_pool_would(
     assert continuation.admit(ids[len(older) :], newer, earlier=earlier) == expected[len(older) :]
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(texts, max_size=12), max_size=5), st.sampled_from([0.3, 0.7]))
+def test_an_index_that_takes_anothers_numbers_is_that_of_their_texts(
+    tiny_limits: None, groups: list[list[str]], threshold: float
+) -> None:
+    sender, receiver, whole = (NoveltyIndex(threshold) for _ in range(3))
+    for group in groups:
+        sender.forget_texts()
+        tokens, ids = sender.tokens, [f"{len(whole)}-{place}" for place in range(len(group))]
+        sender.extend(ids, group)
+        receiver.extend_numbered(ids, *sender.numbered_since(0, tokens))
+        whole.extend(ids, group)
+        asked = [text for each in groups for text in each]
+        assert receiver.matches(asked) == whole.matches(asked)
+        assert receiver.neighbours() == whole.neighbours()
+        alone = NoveltyIndex(threshold)
+        alone.extend(ids, group)
+        assert sender.matches(asked) == alone.matches(asked)  # nothing is left of what was forgotten
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.7])
 def test_texts_longer_than_keys_are_extended_meet_short_ones(tiny_limits: None, threshold: float) -> None:
     draw = random.Random(7)
