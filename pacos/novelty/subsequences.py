@@ -18,6 +18,9 @@ _WORDS: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.uin
 _BITS = np.array([8, 16, 32, 64])
 LONGEST = 64
 
+# Bytes of each of the arrays that must stay in a core's own cache together.
+_CACHED = 1 << 17
+
 # Fewer queries than these join those of the next wider words, or RapidFuzz has them: numpy's calls would cost more.
 _WORTH_A_GROUP = 16
 
@@ -113,17 +116,22 @@ def _bit_parallel(rows: NDArray[np.int32], counts: Sequence[int], texts: int, ma
     """[texts, queries]; `rows` are those of `masks` for a block's `numbers`. A 0 bit is a token of the subsequence."""
     word = masks.dtype
     open_bits = np.full((texts, masks.shape[1]), np.iinfo(word).max, dtype=word)
-    matching, carried = np.empty_like(open_bits), np.empty_like(open_bits)
-    at = 0
-    for count in counts:
-        bits, found, summed = open_bits[:count], matching[:count], carried[:count]
-        # In range, which "clip" need not check, so that no copy is made.
-        np.take(masks, rows[at : at + count], axis=0, out=found, mode="clip")
-        np.bitwise_and(found, bits, out=found)
-        np.add(bits, found, out=summed)
-        np.subtract(bits, found, out=bits)
-        np.bitwise_or(bits, summed, out=bits)
-        at += count
+    together = max(1, _CACHED // (masks.shape[1] * word.itemsize))
+    matching, carried = (np.empty((min(together, texts), masks.shape[1]), dtype=word) for _ in range(2))
+    for first in range(0, texts, together):
+        at = first
+        for count in counts:
+            end = min(count, first + together)
+            if end <= first:
+                break  # the texts from here on are shorter
+            bits, found, summed = open_bits[first:end], matching[: end - first], carried[: end - first]
+            # In range, which "clip" need not check, so that no copy is made.
+            np.take(masks, rows[at : at + end - first], axis=0, out=found, mode="clip")
+            np.bitwise_and(found, bits, out=found)
+            np.add(bits, found, out=summed)
+            np.subtract(bits, found, out=bits)
+            np.bitwise_or(bits, summed, out=bits)
+            at += count
     common: NDArray[Any] = np.bitwise_count(np.invert(open_bits, out=open_bits))
     return common
 

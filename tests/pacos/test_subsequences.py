@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pacos.novelty import subsequences
 from pacos.novelty.subsequences import LONGEST, Block, Queries
 
 TOKENS = 40
@@ -42,7 +43,11 @@ def drawn(draw: random.Random, lengths: Sequence[int]) -> list[list[int]]:
         [*range(0, 70), *range(0, 70)],
     ],
 )
-def test_every_width_gives_the_lengths_of_the_table(lengths: list[int]) -> None:
+@pytest.mark.parametrize("cached", [1, 100, 1 << 17])
+def test_every_width_gives_the_lengths_of_the_table(
+    lengths: list[int], cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subsequences, "_CACHED", cached)  # a text at a time, several, all
     draw = random.Random(len(lengths))
     texts = drawn(draw, [3, 0, 64, 65, 12, 12, 1, 200, 30, 12])
     queries = drawn(draw, lengths)
