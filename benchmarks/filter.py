@@ -1,10 +1,10 @@
 """`pacos filter` on the 52,002 released Alpaca rows with the official seeds: it keeps its own output; and on more rows.
 
-    python -m benchmarks.filter [--save] [--rows 52002] [--defects] [--workers 1 2] [--ray-nodes 2]
+    python -m benchmarks.filter [--save] [--rows 52002] [--defects] [--workers 1 2 [--rounds 3]] [--ray-nodes 2]
 
 Rows over 52,002 have composed instructions (see `benchmarks/novelty.py`) and the outputs of released rows. With several
 numbers of workers, or a Ray cluster of so many nodes in this machine, the files of each run must be those of the first,
-and `times` is how much less wall-clock time it takes.
+and `times` is how much less wall-clock time it takes; with several rounds, of all runs by turns, the median of theirs.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import random
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=52_002)
     parser.add_argument("--defects", action="store_true")
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ray-nodes", type=int, default=0, help="of one CPU each; 0: no Ray")
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
@@ -43,21 +45,30 @@ def main() -> None:
         tasks = Path(folder) / "alpaca.jsonl"
         with tasks.open("w", encoding="utf-8") as lines:
             lines.writelines(itertools.islice(rows(), arguments.rows))
-        runs = {str(count): measured(tasks, "--workers", str(count), *rules) for count in arguments.workers}
-        if arguments.ray_nodes:
-            with ray_cluster(arguments.ray_nodes) as cluster:
-                runs["ray"] = measured(tasks, "--ray", cluster.address, *rules)
-    first = runs[str(arguments.workers[0])]
-    files = {tuple(run.pop("sha256")) for run in runs.values()}
-    figures: dict[str, Any] = {**first, "by_workers": runs} if len(runs) > 1 else first
-    if len(runs) > 1:
+        rounds = [one_round(tasks, arguments, rules) for _ in range(arguments.rounds)]
+    first = str(arguments.workers[0])
+    files = {tuple(run.pop("sha256")) for runs in rounds for run in runs.values()}
+    figures: dict[str, Any] = dict(rounds[0][first])
+    if len(rounds[0]) > 1:
+        figures["rounds"] = rounds
         figures["same_files"] = len(files) == 1
-        figures["times"] = {count: round(first["seconds"] / run["seconds"], 2) for count, run in runs.items()}
-    name = "filter" + "_defects" * arguments.defects + ("_ray" if "ray" in runs else "_workers" * (len(runs) > 1))
-    settings = {"rows": arguments.rows, "threshold": 0.7, "workers": arguments.workers}
+        ratios = {name: [runs[first]["seconds"] / runs[name]["seconds"] for runs in rounds] for name in rounds[0]}
+        figures["times"] = {name: round(statistics.median(each), 2) for name, each in ratios.items()}
+    kind = "_ray" if arguments.ray_nodes else "_workers" if len(arguments.workers) > 1 else ""
+    name = "filter" + "_defects" * arguments.defects + kind
+    settings = {"rows": arguments.rows, "threshold": 0.7, "workers": arguments.workers, "rounds": arguments.rounds}
     if arguments.ray_nodes:
         settings |= {"ray_nodes": arguments.ray_nodes, "ray": version_of("ray")}
     report(name, figures, settings=settings, save=arguments.save)
+
+
+def one_round(tasks: Path, arguments: argparse.Namespace, rules: list[str]) -> dict[str, dict[str, Any]]:
+    """What each number of workers took, and the cluster where there is to be one."""
+    runs = {str(count): measured(tasks, "--workers", str(count), *rules) for count in arguments.workers}
+    if arguments.ray_nodes:
+        with ray_cluster(arguments.ray_nodes) as cluster:
+            runs["ray"] = measured(tasks, "--ray", cluster.address, *rules)
+    return runs
 
 
 def rows() -> Iterator[str]:
