@@ -65,9 +65,9 @@ class _Actor:
         if kind != "extend":
             self._answers.append(answer)
 
-    def receive(self) -> list[Any]:
+    def receive(self) -> Any:
         try:
-            answer: list[Any] = self._ray.get(self._answers.popleft())
+            answer = self._ray.get(self._answers.popleft())
         except self._ray.exceptions.RayError as failure:
             raise RunError(
                 f"a worker of the Ray cluster failed: {failure}",

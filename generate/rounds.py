@@ -16,8 +16,9 @@ from pacos.generate.candidates import Candidate, JudgedCandidate, by_answer, wit
 from pacos.generate.compared import empty_index
 from pacos.generate.filtering.rule import BrokenRule
 from pacos.generate.pool import Pool
-from pacos.generate.workers import Verdict, Workers
+from pacos.generate.workers import Workers
 from pacos.novelty.group import Match, NumberedTexts
+from pacos.novelty.vocabulary import Numbered
 
 # The items of each answer, of several answers.
 Items = Sequence[Sequence[Candidate]]
@@ -27,7 +28,7 @@ PER_WORKER = 2048
 
 # Texts that the index here may hold before it forgets all but those of the last round. Others do no harm: the workers
 # have them too, and their own match stands where a score is the same.
-RECENT = 1 << 14
+RECENT = 1 << 12
 
 # Texts that the workers take into their pools at a time before anything is judged.
 _FIRST = 1 << 12
@@ -67,7 +68,7 @@ class Rounds:
             if len(self._settled) > 1:
                 yield self._finished()
         for _ in self._sent:
-            self._workers.receive()  # what came after the pool was full
+            self._workers.verdicts()  # what came after the pool was full
         while self._settled:
             yield self._finished()
 
@@ -78,25 +79,26 @@ class Rounds:
     def _settle(self) -> None:
         items = self._sent.popleft()
         candidates = [candidate for each in items for candidate in each]
-        verdicts: list[Verdict] = self._workers.receive()
-        broken = [verdict if isinstance(verdict, BrokenRule) else None for verdict in verdicts]
+        verdicts = self._workers.verdicts()
+        broken = [verdict if isinstance(verdict, BrokenRule) else None for verdict in verdicts.each]
         whole = [
-            (candidate, verdict)
-            for candidate, verdict in zip(candidates, verdicts, strict=True)
+            (candidate.id, verdict)
+            for candidate, verdict in zip(candidates, verdicts.each, strict=True)
             if candidate.parsed.task and not isinstance(verdict, BrokenRule)
         ]
-        matches = self._matches([candidate for candidate, _ in whole], [near for _, near in whole])
+        matches = self._matches([id for id, _ in whole], verdicts.numbered, [near for _, near in whole])
         judged = self._pool.settle(candidates, broken, matches)
         self._settled.append((items, judged, self._pool.is_full))
 
-    def _matches(self, candidates: Sequence[Candidate], earlier: Sequence[Match | None]) -> list[Match | None]:
+    def _matches(
+        self, ids: Sequence[str], groups: Sequence[Numbered], earlier: Sequence[Match | None]
+    ) -> list[Match | None]:
         """What each candidate is too near to, up to the one that fills the pool; the workers take the others."""
         if len(self._recent) > RECENT and self._last_accepted:
             self._recent.forget_texts()
             self._recent.extend_numbered(*self._last_accepted, tokens=())
         before, tokens = len(self._recent), self._recent.tokens
-        ids, texts = [each.id for each in candidates], [each.instruction for each in candidates]
-        matches = self._recent.admit(ids, texts, earlier=earlier, at_most=self._pool.room)
+        matches = self._recent.admit_numbered(ids, groups, earlier=earlier, at_most=self._pool.room)
         accepted = [id for id, near in zip(ids, matches, strict=False) if near is None]
         numbered, new_tokens = self._recent.numbered_since(before, tokens)
         self._last_accepted = accepted, numbered
@@ -107,4 +109,4 @@ class Rounds:
 
     def _finished(self) -> list[list[JudgedCandidate]]:
         items, judged, is_full = self._settled.popleft()
-        return by_answer(items, with_neighbours(judged, self._workers.receive()), is_full)
+        return by_answer(items, with_neighbours(judged, self._workers.neighbours()), is_full)

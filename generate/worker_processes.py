@@ -53,9 +53,9 @@ class _Pipe:
             except OSError:  # the process has ended, and `receive` says so
                 return
 
-    def receive(self) -> list[Any]:
+    def receive(self) -> Any:
         try:
-            answer: list[Any] = self._connection.recv()
+            answer = self._connection.recv()
         except (EOFError, OSError):
             self._process.join(timeout=10)
             raise RunError(

@@ -4,7 +4,7 @@ pool = NoveltyIndex(threshold=0.7)
 pool.admit(["task-1", "task-2"], ["Name a red fruit.", "Name a red, round fruit."])    # [None, Match("task-1", …)]
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from pacos.novelty.neighbours import Neighbours, Surroundings
 from pacos.novelty.order import order_of, ranks_by
 from pacos.novelty.postings import Postings
 from pacos.novelty.texts import Symbols, Texts, symbols
-from pacos.novelty.vocabulary import Token, Vocabulary
+from pacos.novelty.vocabulary import Numbered, Token, Vocabulary
 from pacos.rouge import rouge_tokens
 
 # Texts decided at a time: enough to make numpy's calls cheap, few enough to compare each with each.
@@ -74,7 +74,8 @@ class NoveltyIndex:
     def extend(self, ids: Sequence[str], texts: Sequence[str]) -> None:
         """Add texts to the pool, novel or not. Many at once cost far less than one by one."""
         for first in range(0, len(texts), _CHUNK):
-            group = self._group(texts[first : first + _CHUNK])
+            tokens = [self._tokens(text) for text in texts[first : first + _CHUNK]]
+            group = self._group(self._vocabulary.numbered(tokens))
             self._append(ids[first : first + _CHUNK], group, np.ones(len(group.lengths), dtype=np.bool_))
 
     @property
@@ -100,9 +101,18 @@ class NoveltyIndex:
     def matches(self, texts: Sequence[str]) -> list[Match | None]:
         """For each text its nearest pool text above the threshold, or None. Many at once cost far less than one by
         one."""
-        found: list[Match | None] = []
+        return self.matches_of(self.numbered(texts))
+
+    def numbered(self, texts: Sequence[str]) -> Iterator[Numbered]:
+        """Texts as `matches_of` and `admit_numbered` take them, in groups, each numbered when it is asked for."""
         for first in range(0, len(texts), GROUP):
-            group = self._group(texts[first : first + GROUP])
+            yield self._vocabulary.numbered([self._tokens(text) for text in texts[first : first + GROUP]])
+
+    def matches_of(self, groups: Iterable[Numbered]) -> list[Match | None]:
+        """As `matches`, of texts that are numbered already."""
+        found: list[Match | None] = []
+        for numbered in groups:
+            group = self._group(numbered)
             best: list[Match | None] = [None] * len(group.lengths)
             pairs, above = self._above(group, self._near_in_pool(group))
             for query, row, score in zip(pairs.queries.tolist(), pairs.rows.tolist(), above.tolist(), strict=True):
@@ -111,27 +121,35 @@ class NoveltyIndex:
             found += best
         return found
 
-    def admit(
+    def admit(self, ids: Sequence[str], texts: Sequence[str], *, at_most: int | None = None) -> list[Match | None]:
+        """Decide on texts in their order; those without a match (None) are added before the next is decided on.
+
+        Ends when `at_most` are added; texts after that have no entry.
+        """
+        return self.admit_numbered(ids, self.numbered(texts), at_most=at_most)
+
+    def admit_numbered(
         self,
         ids: Sequence[str],
-        texts: Sequence[str],
+        groups: Iterable[Numbered],
         *,
         earlier: Sequence[Match | None] = (),
         at_most: int | None = None,
     ) -> list[Match | None]:
-        """Decide on texts in their order; those without a match (None) are added before the next is decided on.
+        """As `admit`, of texts that are numbered already, by this index or by one that has fewer of its tokens.
 
-        `earlier` are the matches of the texts in an older pool, if any, of which this one is the continuation. Ends
-        when `at_most` are added; texts after that have no entry.
+        `earlier` are the matches of the texts in an older pool, if any, of which this one is the continuation.
         """
         found: list[Match | None] = []
-        added = 0
-        for first in range(0, len(texts), GROUP):
+        added = first = 0
+        for numbered in groups:
             room = None if at_most is None else at_most - added
             if room is not None and room <= 0:
                 break
-            part = slice(first, first + GROUP)
-            decided = self._admit_group(ids[part], texts[part], earlier[part] or [None] * len(texts[part]), room)
+            group = self._group(self._vocabulary.renumbered(numbered))
+            part = slice(first, first + len(group.lengths))
+            first = part.stop
+            decided = self._admit_group(ids[part], group, earlier[part] or [None] * len(group.lengths), room)
             added += decided.count(None)
             found += decided
         return found
@@ -158,9 +176,8 @@ class NoveltyIndex:
         self._postings.restore(under("postings", arrays))
 
     def _admit_group(
-        self, ids: Sequence[str], texts: Sequence[str], earlier: Sequence[Match | None], at_most: int | None
+        self, ids: Sequence[str], group: Group, earlier: Sequence[Match | None], at_most: int | None
     ) -> list[Match | None]:
-        group = self._group(texts)
         pool, among = self._near_in_pool(group), self._near_in_group(group)
         both = Pairs(np.concatenate([pool.queries, among.queries]), np.concatenate([pool.rows, among.rows]))
         pairs, above = self._above(group, both)
@@ -168,7 +185,7 @@ class NoveltyIndex:
         for query, row, score in zip(pairs.queries.tolist(), pairs.rows.tolist(), above.tolist(), strict=True):
             near.setdefault(query, []).append((row - len(self), score))
         decisions: list[Match | None] = []
-        novel = np.zeros(len(texts), dtype=np.bool_)
+        novel = np.zeros(len(group.lengths), dtype=np.bool_)
         for place, best in enumerate(earlier):
             if at_most is not None and decisions.count(None) >= at_most:
                 break
@@ -180,8 +197,7 @@ class NoveltyIndex:
         self._append([id for id, new in zip(ids, novel.tolist(), strict=True) if new], group, novel)
         return decisions
 
-    def _group(self, texts: Sequence[str]) -> Group:
-        numbered = self._vocabulary.numbered([self._tokens(text) for text in texts])
+    def _group(self, numbered: Numbered) -> Group:
         words = self._vocabulary.words(numbered)
         return Group(numbered, words, numbered.lengths, signatures(words, numbered.lengths))
 

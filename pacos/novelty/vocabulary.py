@@ -75,24 +75,32 @@ class Vocabulary:
             numbers[place] = self._repeats.get(repeat) or new.setdefault(repeat, first_new + len(new))
         return Numbered(numbers, lengths, first_new, list(new))
 
+    def renumbered(self, numbered: Numbered) -> Numbered:
+        """Texts that were numbered by this vocabulary before it grew, or by one that has fewer of its tokens, in the
+        same order."""
+        if numbered.first_new == len(self):
+            return numbered
+        first_new = len(self)
+        new: dict[Token, int] = {}
+        final = np.zeros(len(numbered.new), dtype=np.int64)
+        for place, token in enumerate(numbered.new):
+            token = _with_first(token, numbered.first_new, final)
+            number = self._words.get(token) if isinstance(token, str) else self._repeats.get(token)
+            final[place] = new.setdefault(token, first_new + len(new)) if number is None else number
+        return Numbered(_replaced(numbered.numbers, numbered.first_new, final), numbered.lengths, first_new, list(new))
+
     def add(self, numbered: Numbered, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """Add the new tokens among the `used` numbers, and return these as the vocabulary has them now."""
         if not numbered.new or not len(used) or used.max() < numbered.first_new:
             return used
-        is_new = used >= numbered.first_new
         final = np.zeros(len(numbered.new), dtype=np.int64)
         tokens: list[Token] = []
         # In their order, so that a first occurrence is added before further ones.
-        for place in np.unique(used[is_new] - numbered.first_new).tolist():
-            token = numbered.new[place]
-            if not isinstance(token, str) and token[0] >= numbered.first_new:
-                token = int(final[token[0] - numbered.first_new]), token[1]
+        for place in np.unique(used[used >= numbered.first_new] - numbered.first_new).tolist():
             final[place] = len(self) + len(tokens)
-            tokens.append(token)
+            tokens.append(_with_first(numbered.new[place], numbered.first_new, final))
         self.extend(tokens)
-        found = used.copy()
-        found[is_new] = final[used[is_new] - numbered.first_new]
-        return found
+        return _replaced(used, numbered.first_new, final)
 
     def extend(self, tokens: Sequence[Token]) -> None:
         """Add tokens that are not among those of the vocabulary, a first occurrence before further ones."""
@@ -127,6 +135,21 @@ class Vocabulary:
         """Numbers of the vocabulary, with the first occurrence's number for each further one."""
         found: NDArray[np.int32] = self._firsts.values[numbers]
         return found
+
+
+def _with_first(token: Token, first_new: int, final: NDArray[np.int64]) -> Token:
+    """A token, as a further occurrence with the final number of the first."""
+    if isinstance(token, str) or token[0] < first_new:
+        return token
+    return int(final[token[0] - first_new]), token[1]
+
+
+def _replaced(numbers: NDArray[np.int64], first_new: int, final: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers with those from `first_new` on as they are finally."""
+    found = numbers.copy()
+    is_new = numbers >= first_new
+    found[is_new] = final[numbers[is_new] - first_new]
+    return found
 
 
 def _occurrences(owners: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -74,7 +74,7 @@ def test_a_node_that_is_lost_with_its_worker_is_a_clear_error(cluster: Any) -> N
         assert workers.count == 3  # one on each node, as each takes a CPU
         tasks = [Task(f"Name {number} rivers of Asia.", "", "Indus") for number in range(3)]
         workers.judge(tasks)
-        assert workers.receive() == [None, None, None]
+        assert workers.verdicts().each == [None, None, None]
         [raylet] = third.all_processes["raylet"]
         on_third = psutil.Process(raylet.process.pid).children(recursive=True)
         cluster.remove_node(third, allow_graceful=False)
@@ -83,7 +83,7 @@ def test_a_node_that_is_lost_with_its_worker_is_a_clear_error(cluster: Any) -> N
                 process.kill()
         workers.judge(tasks)
         with pytest.raises(RunError, match="a worker of the Ray cluster failed"):
-            workers.receive()
+            workers.verdicts()
     assert not ray.is_initialized()
 
 

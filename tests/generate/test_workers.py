@@ -86,12 +86,12 @@ def test_curate_with_two_processes_stops_at_the_same_task(tmp_path: Path, small_
 def test_a_worker_that_is_killed_is_a_clear_error() -> None:
     with worker_processes(1, FiltersConfig(), whole_tasks=True) as workers:
         workers.judge([Task("Name a river of Asia.", "", "Indus")])
-        assert workers.receive() == [None]
+        assert workers.verdicts().each == [None]
         [process] = multiprocessing.active_children()
         os.kill(process.pid or 0, signal.SIGKILL)
         workers.judge([None])
         with pytest.raises(RunError, match="exit code -9"):
-            workers.receive()
+            workers.verdicts()
 
 
 def test_files_that_are_there_stay_until_new_ones_are_whole(tmp_path: Path) -> None:

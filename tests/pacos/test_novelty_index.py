@@ -89,8 +89,11 @@ def test_a_continuation_decides_what_the_whole_pool_would(
     ids = [str(place) for place in range(len(older) + len(newer))]
     frozen, continuation = NoveltyIndex(threshold), NoveltyIndex(threshold)
     frozen.admit(ids[: len(older)], older)
-    earlier = frozen.matches(newer)
-    assert continuation.admit(ids[len(older) :], newer, earlier=earlier) == expected[len(older) :]
+    numbered = list(frozen.numbered(newer))
+    continuation.extend_numbered(ids[: len(frozen)], *frozen.numbered_since(0, 0))
+    continuation.forget_texts()  # and keep the vocabulary
+    earlier = frozen.matches_of(numbered)
+    assert continuation.admit_numbered(ids[len(older) :], numbered, earlier=earlier) == expected[len(older) :]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
