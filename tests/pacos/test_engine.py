@@ -147,9 +147,11 @@ def test_a_model_folder_that_is_not_there_is_told_before_anything_starts(tmp_pat
 
 
 def test_a_server_that_ends_while_starting_shows_its_last_lines(tiny_base: Path, tmp_path: Path) -> None:
+    (tmp_path / "engine.log").write_text("(EngineCore pid=7) ERROR of an earlier start\n", encoding="utf-8")
     engine = EngineConfig(args={"no_such_flag": 1})
-    with pytest.raises(EngineError, match=r"ended while starting[\s\S]*no-such-flag"):
+    with pytest.raises(EngineError, match=r"ended while starting[\s\S]*no-such-flag") as error:
         with_engine(experiment(tiny_base, engine), tmp_path, nothing)
+    assert "of an earlier start" not in str(error.value)
 
 
 def test_every_choice_of_the_server_is_ours(tiny_base: Path) -> None:

@@ -62,6 +62,17 @@ def test_a_server_that_a_full_disk_ends_is_told_so(tmp_path: Path, monkeypatch: 
         server.start()
 
 
+def test_of_an_engine_that_failed_its_error_is_shown_and_not_the_shutting_down_behind_it(tmp_path: Path) -> None:
+    error = ["(EngineCore pid=7) ERROR 11-30 05:56:47 [core.py:1512] EngineCore encountered a fatal error."]
+    error += [
+        "(EngineCore pid=7) ERROR 11-30 05:56:47 [core.py:1512] main.cpp:46:10: fatal error: Python.h: No such file"
+    ]
+    shutting_down = [" - leaked function"] * 100
+    (tmp_path / "engine.log").write_text("\n".join(["INFO: started", *error, *shutting_down]), encoding="utf-8")
+    tail = ManagedServer({}, tmp_path, timeout_s=0, in_flight=1).log_tail()
+    assert tail.splitlines() == [f"    {line}" for line in error]
+
+
 def test_a_server_that_is_closed_while_it_starts_ends_at_once(tiny_base: Path, tmp_path: Path) -> None:
     server, before, failures = server_of(tiny_base, tmp_path), children(), list[EngineError]()
 
