@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz import process
-from rapidfuzz.distance import LCSseq
 
 from pacos.novelty.arrays import Growing, prefixed, under
-from pacos.novelty.bounds import Bounds, scores, signatures
-from pacos.novelty.group import Group, Match, NumberedTexts, Pairs
+from pacos.novelty.bounds import Bounds, signatures
+from pacos.novelty.group import Group, Match, NumberedTexts, Pairs, pairs_above, pairs_within
 from pacos.novelty.keys import FIRST_RANK, Order, Ranked, keys_to_find, keys_to_index
 from pacos.novelty.neighbours import Neighbours, Surroundings
 from pacos.novelty.order import order_of, ranks_by
@@ -73,9 +71,8 @@ class NoveltyIndex:
 
     def extend(self, ids: Sequence[str], texts: Sequence[str]) -> None:
         """Add texts to the pool, novel or not. Many at once cost far less than one by one."""
-        for first in range(0, len(texts), _CHUNK):
-            tokens = [self._tokens(text) for text in texts[first : first + _CHUNK]]
-            group = self._group(self._vocabulary.numbered(tokens))
+        for first, numbered in zip(range(0, len(texts), _CHUNK), self.numbered(texts, _CHUNK), strict=True):
+            group = self._group(numbered)
             self._append(ids[first : first + _CHUNK], group, np.ones(len(group.lengths), dtype=np.bool_))
 
     @property
@@ -103,10 +100,11 @@ class NoveltyIndex:
         one."""
         return self.matches_of(self.numbered(texts))
 
-    def numbered(self, texts: Sequence[str]) -> Iterator[Numbered]:
+    def numbered(self, texts: Sequence[str], together: int | None = None) -> Iterator[Numbered]:
         """Texts as `matches_of` and `admit_numbered` take them, in groups, each numbered when it is asked for."""
-        for first in range(0, len(texts), GROUP):
-            yield self._vocabulary.numbered([self._tokens(text) for text in texts[first : first + GROUP]])
+        size = together or GROUP
+        for first in range(0, len(texts), size):
+            yield self._vocabulary.numbered([self._tokens(text) for text in texts[first : first + size]])
 
     def matches_of(self, groups: Iterable[Numbered]) -> list[Match | None]:
         """As `matches`, of texts that are numbered already."""
@@ -178,7 +176,7 @@ class NoveltyIndex:
     def _admit_group(
         self, ids: Sequence[str], group: Group, earlier: Sequence[Match | None], at_most: int | None
     ) -> list[Match | None]:
-        pool, among = self._near_in_pool(group), self._near_in_group(group)
+        pool, among = self._near_in_pool(group), pairs_within(group, self._bounds, len(self))
         both = Pairs(np.concatenate([pool.queries, among.queries]), np.concatenate([pool.rows, among.rows]))
         pairs, above = self._above(group, both)
         near: dict[int, list[tuple[int, float]]] = {}
@@ -232,29 +230,8 @@ class NoveltyIndex:
         queries, columns = np.nonzero(near)
         return Pairs(queries, columns + self._indexed)
 
-    def _near_in_group(self, group: Group) -> Pairs:
-        """Pairs with texts before them in the group; their rows are those that they would have if all were added."""
-        near = self._bounds.may_be_above(
-            group.lengths[:, None], group.signatures[:, None], group.lengths[None], group.signatures[None]
-        )
-        queries, earlier = np.nonzero(np.tril(near, -1))
-        return Pairs(queries, earlier + len(self))
-
     def _above(self, group: Group, pairs: Pairs) -> tuple[Pairs, NDArray[np.float64]]:
-        """The pairs above the threshold, and their F."""
-        if not len(pairs.rows):
-            return pairs, np.empty(0)
-        own = symbols(group.words, group.lengths)
-        rows, places = np.unique(pairs.rows, return_inverse=True)
-        in_pool = rows[rows < len(self)]
-        seen = self.symbols(in_pool) + [own[row] for row in (rows[len(in_pool) :] - len(self)).tolist()]
-        firsts = [own[query] for query in pairs.queries.tolist()]
-        seconds = [seen[place] for place in places.tolist()]
-        common = process.cpdist(firsts, seconds, scorer=LCSseq.similarity, dtype=np.int32)
-        lengths = np.fromiter(map(len, seconds), dtype=np.int64, count=len(seconds))
-        found = scores(common, group.lengths[pairs.queries], lengths)
-        above = found > self.threshold
-        return Pairs(pairs.queries[above], pairs.rows[above]), found[above]
+        return pairs_above(group, pairs, self.symbols, len(self), self.threshold)
 
     def neighbours(self, start: int = 0, end: int | None = None) -> list[Neighbours]:
         """The similarity of each pool text from row `start` on (up to `end`) to those added before it.
